@@ -1,0 +1,38 @@
+"""Bases: registering one, and finding it by name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lorakit.catalog.paths import stat_of
+from lorakit.db.models import Base
+from lorakit.errors import CatalogError, NotFound
+
+
+def store_base(session: Session, name: str, path: str, fields: dict[str, Any]) -> None:
+    """Insert the base, or update the one of that name where it is the same file.
+
+    A hash that is known is kept as long as the file is unchanged. Raises `NotFound` for a missing
+    file and `CatalogError` when the name belongs to another one.
+    """
+    stat = stat_of(path)
+    if stat is None:
+        raise NotFound(f"There is no {path}.", hint="Check the spelling and the drive.")
+    base = session.scalar(select(Base).where(Base.name == name))
+    if base is None:
+        base = Base(name=name, path=path, added_at=datetime.now(UTC))
+        session.add(base)
+    elif base.path != path:
+        raise CatalogError(
+            f"The base {name!r} is another file already: {base.path}.",
+            hint="Give this one another name: lorakit base add FILE --name NAME",
+        )
+    elif (base.file_size, base.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+        fields = {**fields, "file_sha256": fields["file_sha256"] or base.file_sha256}
+    for column, value in fields.items():
+        setattr(base, column, value)
+    base.file_size, base.mtime_ns = stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,190 @@
+"""The catalog: the only writer of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lorakit.catalog import queries, reports
+from lorakit.catalog.home import default_catalog
+from lorakit.catalog.naming import (
+    Named,
+    check_name,
+    looks_like_path,
+    matches,
+    normal,
+    pick,
+    pick_base,
+)
+from lorakit.catalog.paths import absolute, is_there, is_unicode
+from lorakit.catalog.records import AdapterRecord, AddResult, BaseRecord, DecisionRecord, Progress
+from lorakit.db.opening import parse_target
+from lorakit.db.store import Store
+from lorakit.errors import BadUsage, NotFound
+
+
+class Catalog:
+    """An open catalog. Close it, or use it in a `with` statement.
+
+    Every method raises `CatalogError` when the database fails or stays busy; what else a method
+    raises, it says.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Use an open store; `Catalog.open` is the way in."""
+        self._store = store
+
+    @classmethod
+    def open(cls, url: str | Path | None = None) -> Self:
+        """Open the catalog at a path or database URL, creating or updating it where needed.
+
+        Without one it is `catalog.db` in `LORAKIT_HOME`, else in the platform's data folder. Raises
+        `CatalogError` for a file that is no catalog, or is a newer lorakit's.
+        """
+        return cls(Store(parse_target(default_catalog() if url is None else url)))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        name: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> AddResult:
+        """Add files, and the adapter files in folders; what is known and unchanged is passed over.
+
+        A bad file is in the result and stops nothing. `on_progress(path, number, total)` is called
+        before each file that has to be read. Raises `NotFound`, before anything is done, for a path
+        that does not exist, and `BadUsage` for a `name` that does not belong to one file.
+        """
+        # Reading files needs much that reading the catalog does not.
+        from lorakit.catalog.adding import add_files
+
+        return add_files(self._store, [Path(path) for path in paths], name, on_progress)
+
+    def adapters(self, pattern: str | None = None) -> list[AdapterRecord]:
+        """The adapters by name, those whose name contains `pattern` or fits its `*` and `?`.
+
+        Whether files are there is asked of the disk now; nothing is written.
+        """
+        found = queries.all_adapters(self._store)
+        if pattern is None:
+            return found
+        return [record for record in found if matches(record.name, pattern)]
+
+    def resolve(self, name: str) -> AdapterRecord:
+        """The adapter that `name` means.
+
+        In this order: its exact name, `sha256:PREFIX` of the file or its tensors, a path where it lies
+        or lay, the beginning of its name, and both without regard to case. Raises `NotFound` with
+        close names and `Ambiguous` with the candidates.
+        """
+        adapters = [
+            Named(*row)
+            for row in self._store.read(
+                "SELECT id, name, file_sha256, tensor_sha256 FROM adapter ORDER BY name"
+            )
+        ]
+        if not any(adapter.name == normal(name) for adapter in adapters):
+            at_path = self._at_path(name)
+            if at_path is not None:
+                return queries.adapter_by_id(self._store, at_path)
+        return queries.adapter_by_id(self._store, pick(name, adapters).id)
+
+    def report(self, record: AdapterRecord) -> dict[str, Any]:
+        """What inspection found when the adapter was added, as `AdapterReport.to_dict` gives it.
+
+        Raises `NotFound` when the record has gone meanwhile.
+        """
+        rows = self._store.read(
+            "SELECT document, header, modules FROM report WHERE adapter_id = :id", {"id": record.id}
+        )
+        if not rows:
+            raise NotFound(f"{record.name!r} is no longer in the catalog.")
+        return reports.whole_report(*rows[0])
+
+    def add_base(
+        self,
+        path: str | Path,
+        *,
+        name: str,
+        model: str,
+        prefix: str,
+        blocks: int,
+        dtype: str,
+        components: str | None,
+        file_sha256: str | None = None,
+    ) -> BaseRecord:
+        """Register a base checkpoint, or update the one of that name when it is the same file.
+
+        Raises `NotFound` when there is no such file, `CatalogError` when the name belongs to another,
+        and `BadUsage` for a name that cannot be one.
+        """
+        check_name(name)
+        if not is_unicode(str(path)):
+            raise BadUsage(f"The name of {str(path)!a} is not Unicode.", hint="Rename the file.")
+        from lorakit.catalog.bases import store_base
+
+        fields = {
+            "model": model,
+            "prefix": prefix,
+            "blocks": blocks,
+            "dtype": dtype,
+            "components": components,
+            "file_sha256": file_sha256,
+        }
+        with self._store.writing() as session:
+            store_base(session, normal(name), absolute(path), fields)
+        return self.base(name)
+
+    def bases(self) -> list[BaseRecord]:
+        """The registered bases by name."""
+        return queries.all_bases(self._store)
+
+    def base(self, name: str) -> BaseRecord:
+        """The base called `name`, or the only one whose name begins so.
+
+        Raises `NotFound` with what there is, and `Ambiguous` with the candidates.
+        """
+        return pick_base(name, self.bases())
+
+    def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> None:
+        """Write a licence decision to the audit table; `subject` holds ingredients and reasons."""
+        from lorakit.db.models import Audit
+
+        with self._store.writing() as session:
+            session.add(Audit(action=action, verdict=verdict, subject=dict(subject)))
+
+    def decisions(self) -> list[DecisionRecord]:
+        """The licence decisions, the oldest first."""
+        return queries.all_decisions(self._store)
+
+    def _at_path(self, text: str) -> int | None:
+        """The adapter at a known location; raises `NotFound` for a file that is not in the catalog."""
+        path = absolute(text)
+        if not text or not is_unicode(path):
+            return None
+        rows = self._store.read(
+            "SELECT adapter_id FROM location WHERE path = :path", {"path": path}
+        )
+        if rows:
+            return int(rows[0][0])
+        if looks_like_path(text) and is_there(path):
+            raise NotFound(f"{text} is not in the catalog.", hint=f"Add it: lorakit add {text}")
+        return None

@@ -1,0 +1,162 @@
+"""Names: what a new adapter is called, and which adapter somebody means."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import count
+from pathlib import PurePath
+
+from lorakit.catalog.paths import SUFFIXES
+from lorakit.catalog.records import BaseRecord
+from lorakit.errors import Ambiguous, BadUsage, NotFound
+
+HASH_PREFIX = "sha256:"
+_MOST_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a name is looked up in: one adapter's row, name and hashes."""
+
+    id: int
+    name: str
+    file_sha256: str
+    tensor_sha256: str
+
+
+def name_of_file(path: str) -> str:
+    """The name for the adapter in file `path`: its stem, in one line and one Unicode form."""
+    stem = PurePath(path).stem
+    # Some systems store é as two characters; a person types one.
+    return normal("".join("_" if unicodedata.category(c) == "Cc" else c for c in stem))
+
+
+def check_name(name: str) -> None:
+    """Raise `BadUsage` for a text that cannot be a name."""
+    if not name.strip() or not name.isprintable():
+        raise BadUsage(f"{name!r} cannot be a name: it must be one line of visible characters.")
+
+
+def normal(name: str) -> str:
+    """`name` in the composed Unicode form (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that is not taken."""
+    if wanted not in taken:
+        return wanted
+    return next(name for n in count(2) if (name := f"{wanted}-{n}") not in taken)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether `pattern` is part of `name` or, with `*`, `?` or `[...]`, describes all of it.
+
+    Case does not matter.
+    """
+    name, pattern = name.casefold(), normal(pattern).casefold()
+    return pattern in name or fnmatchcase(name, pattern)
+
+
+def pick(wanted: str, adapters: Sequence[Named]) -> Named:
+    """The one adapter that `wanted` names: exactly, by `sha256:PREFIX`, or by how its name begins.
+
+    Case counts first, and is passed over only where nothing fits with it. Raises `Ambiguous` when
+    several fit, `NotFound` when none does.
+    """
+    wanted = normal(wanted)
+    exact = [adapter for adapter in adapters if adapter.name == wanted]
+    if exact or not wanted:
+        return _only(wanted, exact, adapters)
+    if wanted.startswith(HASH_PREFIX):
+        return _only(wanted, _by_hash(wanted.removeprefix(HASH_PREFIX), adapters), adapters)
+    folded = wanted.casefold()
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda name: name.startswith(wanted),
+        lambda name: name.casefold() == folded,
+        lambda name: name.casefold().startswith(folded),
+    )
+    for fits in ways:
+        if found := [adapter for adapter in adapters if fits(adapter.name)]:
+            return _only(wanted, found, adapters)
+    return _only(wanted, [], adapters)
+
+
+def pick_base(wanted: str, bases: Sequence[BaseRecord]) -> BaseRecord:
+    """The base called `wanted`, or the only one whose name begins so; case as in `pick`.
+
+    Raises `Ambiguous` when several fit, `NotFound` when none does.
+    """
+    wanted = normal(wanted)
+    folded = wanted.casefold()
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda name: name == wanted,
+        lambda name: name.startswith(wanted),
+        lambda name: name.casefold().startswith(folded),
+    )
+    for fits in ways:
+        found = [base for base in bases if wanted and fits(base.name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = listed([base.name for base in found])
+            raise Ambiguous(f"{wanted!r} fits {len(found)} bases.", hint=f"Say which: {names}")
+    there_are = f"There are: {listed([b.name for b in bases])}. " if bases else ""
+    raise NotFound(
+        f"No base is called {wanted!r}.",
+        hint=f"{there_are}Register one: lorakit base add FILE --name NAME",
+    )
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether somebody who wrote `text` seems to mean a file."""
+    separators = {"/", os.sep}
+    return any(s in text for s in separators) or text.lower().endswith(SUFFIXES)
+
+
+def close_names(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names most like `wanted`, for a hint."""
+    # Needed for mistakes only.
+    import difflib
+
+    by_fold = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(wanted.casefold(), by_fold, n=5)
+    return [by_fold[name] for name in found]
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few names in one line."""
+    rest = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _by_hash(prefix: str, adapters: Sequence[Named]) -> list[Named]:
+    prefix = prefix.lower()
+    if not re.fullmatch(r"[0-9a-f]{1,64}", prefix):
+        return []
+    whole = [adapter for adapter in adapters if adapter.file_sha256 == prefix]
+    return whole or [
+        adapter
+        for adapter in adapters
+        if adapter.file_sha256.startswith(prefix) or adapter.tensor_sha256.startswith(prefix)
+    ]
+
+
+def _only(wanted: str, found: Sequence[Named], adapters: Sequence[Named]) -> Named:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = [f"{a.name} ({HASH_PREFIX}{a.file_sha256[:12]})" for a in found]
+        raise Ambiguous(
+            f"{wanted!r} fits {len(found)} adapters.", hint=f"Say which: {listed(choices)}"
+        )
+    close = close_names(wanted, [adapter.name for adapter in adapters])
+    raise NotFound(
+        f"No adapter in the catalog is called {wanted!r}.",
+        hint=f"Did you mean {listed(close)}?" if close else "lorakit ls shows what there is.",
+    )

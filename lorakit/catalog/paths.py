@@ -1,0 +1,35 @@
+"""Paths as the catalog keeps them, and whether something is there now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SUFFIXES = (".safetensors", ".sft")
+
+
+def absolute(path: str | Path) -> str:
+    """`path` from the root, without `..`, but with links kept: they are the person's own names."""
+    return os.path.abspath(path)  # noqa: PTH100 (resolve() follows links)
+
+
+def is_unicode(name: str) -> bool:
+    """Whether the database can hold `name`: file names may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def stat_of(path: str | Path) -> os.stat_result | None:
+    """The path's stat, following links; None where there is nothing, or nothing we may see."""
+    try:
+        return os.stat(path)  # noqa: PTH116 (a list asks for thousands)
+    except (OSError, ValueError):
+        return None
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether `path` leads to something."""
+    return stat_of(path) is not None

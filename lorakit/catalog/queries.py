@@ -1,0 +1,117 @@
+"""The catalog's SELECTs, and rows turned into records.
+
+Plain SQL text, so that `lorakit.db.store` can run it without SQLAlchemy. Whether a file is there is
+asked of the disk each time and never written: reading changes nothing, and a drive that is plugged
+in again is simply there again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from lorakit.catalog.paths import is_there, stat_of
+from lorakit.catalog.records import AdapterRecord, BaseRecord, DecisionRecord
+from lorakit.db.store import Store
+from lorakit.db.times import from_text
+
+_ADAPTER = [
+    "id",
+    "name",
+    "file_sha256",
+    "tensor_sha256",
+    "file_size",
+    "layout",
+    "algo",
+    "rank_min",
+    "rank_max",
+    "module_count",
+    "model_blocks",
+    "components",
+    "base_model",
+    "dtype",
+    "title",
+    "trigger_words",
+    "license",
+    "added_at",
+]
+_BASE = [
+    "id",
+    "name",
+    "model",
+    "path",
+    "file_size",
+    "mtime_ns",
+    "file_sha256",
+    "prefix",
+    "blocks",
+    "dtype",
+    "components",
+    "added_at",
+]
+
+
+def _select_adapters(where: str = "") -> str:
+    """One row per adapter and location, the location seen last first."""
+    return (
+        f"SELECT {', '.join(f'a.{name}' for name in _ADAPTER)}, l.path "
+        "FROM adapter AS a LEFT JOIN location AS l ON l.adapter_id = a.id "
+        f"{where} ORDER BY a.id, l.seen_at DESC, l.path"
+    )
+
+
+def all_adapters(store: Store) -> list[AdapterRecord]:
+    """Every adapter, sorted by name without regard to case."""
+    records = _adapters(store.read(_select_adapters()))
+    return sorted(records, key=lambda record: (record.name.casefold(), record.name))
+
+
+def adapter_by_id(store: Store, adapter_id: int) -> AdapterRecord:
+    """The adapter in row `adapter_id`, which exists."""
+    rows = store.read(_select_adapters("WHERE a.id = :id"), {"id": adapter_id})
+    return _adapters(rows)[0]
+
+
+def all_bases(store: Store) -> list[BaseRecord]:
+    """Every base, sorted by name."""
+    return [_base(row) for row in store.read(f"SELECT {', '.join(_BASE)} FROM base ORDER BY name")]
+
+
+def all_decisions(store: Store) -> list[DecisionRecord]:
+    """Every licence decision, the oldest first."""
+    rows = store.read("SELECT id, at, action, verdict, subject FROM audit ORDER BY id")
+    return [
+        DecisionRecord(number, from_text(at), action, verdict, json.loads(subject))
+        for number, at, action, verdict, subject in rows
+    ]
+
+
+def _adapters(rows: Iterable[tuple[Any, ...]]) -> list[AdapterRecord]:
+    """One record per adapter, from rows of adapter and location that are sorted by adapter."""
+    groups = groupby(rows, key=lambda row: row[0])
+    return [_adapter(list(group)) for _, group in groups]
+
+
+def _adapter(rows: list[tuple[Any, ...]]) -> AdapterRecord:
+    fields = dict(zip(_ADAPTER, rows[0], strict=False))
+    fields["components"] = tuple(json.loads(fields["components"]))
+    fields["trigger_words"] = tuple(json.loads(fields["trigger_words"]))
+    fields["added_at"] = from_text(fields["added_at"])
+    paths = tuple(Path(row[-1]) for row in rows if row[-1] is not None)
+    there = next((path for path in paths if is_there(path)), None)
+    path = there or next(iter(paths), None)
+    return AdapterRecord(**fields, path=path, missing=there is None, locations=paths)
+
+
+def _base(row: tuple[Any, ...]) -> BaseRecord:
+    fields = dict(zip(_BASE, row, strict=True))
+    fields["path"] = Path(fields["path"])
+    fields["added_at"] = from_text(fields["added_at"])
+    stat = stat_of(fields["path"])
+    changed = stat is not None and (
+        stat.st_size != fields["file_size"] or stat.st_mtime_ns != fields["mtime_ns"]
+    )
+    return BaseRecord(**fields, missing=stat is None, changed=changed)

@@ -1,0 +1,143 @@
+"""What the catalog hands out: frozen records, never database objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lorakit.errors import BadFile, NotFound
+
+# Called with the file about to be read, its number, and how many there are.
+Progress = Callable[[Path, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRecord:
+    """One adapter in the catalog.
+
+    `path` is a location that exists now, else where the file was last seen, else None (its file was
+    overwritten by another adapter); `missing` says that none exists now. `base_model`, `title`,
+    `trigger_words` and `license` are claims of the file.
+    """
+
+    id: int
+    name: str
+    file_sha256: str
+    tensor_sha256: str
+    file_size: int
+    layout: str
+    algo: str
+    rank_min: int | None
+    rank_max: int | None
+    module_count: int
+    model_blocks: int | None
+    components: tuple[str, ...]
+    base_model: str | None
+    dtype: str
+    title: str | None
+    trigger_words: tuple[str, ...]
+    license: str | None
+    added_at: datetime
+    path: Path | None
+    missing: bool
+    locations: tuple[Path, ...]
+
+    def existing_path(self) -> Path:
+        """Where the file is now. Raises `NotFound` when it is missing."""
+        if self.path is None or self.missing:
+            raise NotFound(
+                f"The file of {self.name} is missing; it was last seen at {self.path}.",
+                hint="Attach its drive, or `lorakit add` the folder it has moved to.",
+            )
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRecord:
+    """A base checkpoint that adapters are stacked on; `missing` says that its file is gone now.
+
+    `model` is a key of the table of known models, `prefix` what the file puts before its key names,
+    `components` where the other parts of the pipeline come from. `changed` says that the file's size
+    or time differ from those at registration.
+    """
+
+    id: int
+    name: str
+    model: str
+    path: Path
+    file_size: int
+    mtime_ns: int
+    file_sha256: str | None
+    prefix: str
+    blocks: int
+    dtype: str
+    components: str | None
+    added_at: datetime
+    missing: bool
+    changed: bool
+
+    def unchanged_path(self) -> Path:
+        """Where the file is. Raises `NotFound` when it is missing, `BadFile` when it was replaced.
+
+        Terms and hash were recorded for the file as it was; another one may stand under other terms.
+        """
+        if self.missing:
+            raise NotFound(
+                f"The file of the base {self.name} is missing: {self.path}.",
+                hint="Attach its drive, or register it where it is now with `lorakit base add`.",
+            )
+        if self.changed:
+            raise BadFile(
+                f"The file of the base {self.name} has changed since it was registered: {self.path}.",
+                hint="Register it again with `lorakit base add`, naming the model it is now.",
+            )
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """A licence decision as it was written down."""
+
+    id: int
+    at: datetime
+    action: str
+    verdict: str
+    subject: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFile:
+    """A file and the adapter it holds; `previous` is where a moved file was before."""
+
+    path: Path
+    name: str
+    adapter_id: int
+    previous: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFile:
+    """A file or folder that was passed over, and why."""
+
+    path: Path
+    reason: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """What became of every file that was looked at.
+
+    `added` are new adapters, `known` were there already (or are copies of such), `moved` lie
+    elsewhere than before, `changed` hold other bytes than before under the same path.
+    """
+
+    added: tuple[AddedFile, ...] = ()
+    known: tuple[AddedFile, ...] = ()
+    moved: tuple[AddedFile, ...] = ()
+    changed: tuple[AddedFile, ...] = ()
+    skipped_not_adapter: tuple[RejectedFile, ...] = ()
+    failed: tuple[RejectedFile, ...] = ()

@@ -1,0 +1,158 @@
+"""Find adapter files, tell which have changed since they were seen last, and read those."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from stat import S_ISREG
+
+from lorakit.catalog.paths import SUFFIXES, absolute, is_there, is_unicode, stat_of
+from lorakit.catalog.records import RejectedFile
+from lorakit.errors import BadFile, NotFound
+from lorakit.formats.hashing import hash_file
+from lorakit.formats.header import read_header
+from lorakit.formats.inspection import AdapterReport, report_header
+
+_SIGNED_64 = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells cheaply whether a file has changed."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file on the disk, before it is read. `path` is absolute, with links as they were given."""
+
+    path: str
+    fingerprint: Fingerprint
+    device: int
+
+
+@dataclass
+class Findings:
+    """What a walk gathers: the files in order, the folders it was given, what it could not enter."""
+
+    files: list[FoundFile] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    failed: list[RejectedFile] = field(default_factory=list)
+
+
+def find_files(paths: Sequence[Path]) -> Findings:
+    """The files that `paths` name, and those in the folders they name, each once and sorted.
+
+    Folders are searched to any depth for `.safetensors` and `.sft`, hidden ones left out. Raises
+    `NotFound` for a path that does not exist.
+    """
+    findings = Findings()
+    found: dict[str, FoundFile] = {}
+    for path in paths:
+        name = absolute(path)
+        if not is_there(name):
+            raise NotFound(f"There is no {path}.", hint="Check the spelling and the drive.")
+        if Path(name).is_dir():
+            findings.folders.append(name)
+            names = _walk(name, findings.failed)
+        else:
+            names = [name]
+        for file in names:
+            _look(file, found, findings.failed)
+    findings.files.extend(found[name] for name in sorted(found))
+    return findings
+
+
+def read_adapter(file: FoundFile) -> AdapterReport | RejectedFile:
+    """Inspect and hash one file; a refusal where it is valid but no Anima adapter.
+
+    Such a file is not hashed: it may be a checkpoint of gigabytes. Raises `BadFile`.
+    """
+    header = read_header(file.path)
+    report = report_header(header)
+    if not report.modules:
+        return RejectedFile(Path(file.path), report.notes[0])
+    report = replace(report, hashes=hash_file(header.path, header.data_offset))
+    stat = stat_of(file.path)
+    if stat is None or _fingerprint(stat) != file.fingerprint:
+        raise BadFile(
+            f"{file.path} changed while it was read.", hint="Add it again when it is written."
+        )
+    return report
+
+
+def _walk(folder: str, failed: list[RejectedFile]) -> list[str]:
+    """The adapter files under `folder`.
+
+    Each real folder is entered once, which ends every loop of links; linked folders come last, so
+    that a file is called by its own path where it has one under `folder`.
+    """
+    names: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    waiting: deque[str] = deque([folder])
+    while waiting:
+        current = waiting.popleft()
+        stat = stat_of(current)
+        if stat is None or (stat.st_dev, stat.st_ino) in entered:
+            continue
+        entered.add((stat.st_dev, stat.st_ino))
+        try:
+            with os.scandir(current) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            failed.append(RejectedFile(Path(current), f"cannot be read: {error.strerror}"))
+            continue
+        real, linked = _folders(entries)
+        waiting.extendleft(reversed(real))
+        waiting.extend(linked)
+        names.extend(entry.path for entry in entries if _is_candidate(entry))
+    return names
+
+
+def _folders(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
+    """The folders to enter, the real ones and the linked ones."""
+    visible = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
+    return (
+        [entry.path for entry in visible if not entry.is_symlink()],
+        [entry.path for entry in visible if entry.is_symlink()],
+    )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_candidate(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES) and not _is_folder(entry)
+
+
+def _look(name: str, found: dict[str, FoundFile], failed: list[RejectedFile]) -> None:
+    """Note the file, unless it cannot be one of ours whatever it holds."""
+    stat = stat_of(name)
+    if stat is None:
+        failed.append(RejectedFile(Path(name), "leads nowhere, or may not be read"))
+    elif not S_ISREG(stat.st_mode):
+        # Opening a pipe would wait for ever.
+        failed.append(RejectedFile(Path(name), "is not an ordinary file"))
+    elif not is_unicode(name):
+        shown = Path(os.fsencode(name).decode("utf-8", "replace"))
+        failed.append(
+            RejectedFile(shown, "has a name that is not Unicode", "Rename it and add it again.")
+        )
+    else:
+        found[name] = FoundFile(name, _fingerprint(stat), stat.st_dev & _SIGNED_64)
+
+
+def _fingerprint(stat: os.stat_result) -> Fingerprint:
+    # Some file systems number files beyond what a database integer holds.
+    return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino & _SIGNED_64)

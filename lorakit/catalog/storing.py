@@ -1,0 +1,207 @@
+"""Write what was read from files into the database, one batch in one transaction.
+
+Everything is decided from the database as it is under the write lock: another process may have added
+the same files since they were looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from lorakit.catalog.naming import free_name, name_of_file
+from lorakit.catalog.paths import is_there
+from lorakit.catalog.records import AddedFile
+from lorakit.catalog.reports import adapter_columns, report_columns
+from lorakit.catalog.scanning import FoundFile
+from lorakit.db.models import Adapter, Location, Report
+from lorakit.errors import CatalogError
+from lorakit.formats.inspection import AdapterReport
+
+Outcome = Literal["added", "known", "moved", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file with what was found in it."""
+
+    file: FoundFile
+    report: AdapterReport
+    file_sha256: str
+    tensor_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the database knows of the files of a batch; it grows as they are stored.
+
+    `names` holds those names in use that the files could be given.
+    """
+
+    session: Session
+    locations: dict[str, Location]
+    adapters: dict[str, Adapter]
+    names: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What became of a file; the adapter's id is known after the flush."""
+
+    outcome: Outcome
+    path: str
+    adapter: Adapter
+    previous: Path | None
+
+
+def store_batch(
+    session: Session, items: Sequence[ReadFile], name: str | None = None
+) -> list[tuple[Outcome, AddedFile]]:
+    """Store each file of `items` and tell what became of it.
+
+    `name` names the adapter of a batch of one. Raises `CatalogError` when another adapter has it.
+    """
+    with session.no_autoflush:
+        batch = _load(session, items)
+        stored = [_store(batch, item) for item in items]
+        if name is not None:
+            _rename(session, stored[0].adapter, name)
+        session.flush()
+    return [
+        (one.outcome, AddedFile(Path(one.path), one.adapter.name, one.adapter.id, one.previous))
+        for one in stored
+    ]
+
+
+def mark(session: Session, paths: Iterable[str], state: Literal["present", "missing"]) -> None:
+    """Note that the known locations `paths` are there, or are not."""
+    for path in paths:
+        session.execute(update(Location).where(Location.path == path).values(state=state))
+
+
+def _load(session: Session, items: Sequence[ReadFile]) -> _Batch:
+    paths = [item.file.path for item in items]
+    hashes = [item.file_sha256 for item in items]
+    names = {name_of_file(path) for path in paths}
+    return _Batch(
+        session,
+        {
+            row.path: row
+            for row in session.scalars(select(Location).where(Location.path.in_(paths)))
+        },
+        {
+            row.file_sha256: row
+            for row in session.scalars(select(Adapter).where(Adapter.file_sha256.in_(hashes)))
+        },
+        set(session.scalars(select(Adapter.name).where(Adapter.name.in_(names)))),
+    )
+
+
+def _store(batch: _Batch, item: ReadFile) -> _Stored:
+    location = batch.locations.get(item.file.path)
+    adapter = batch.adapters.get(item.file_sha256)
+    outcome: Outcome = "known"
+    previous = None
+    if location is not None and location.adapter is not adapter:
+        outcome = "changed"
+        adapter = adapter or _replace(batch, location, item)
+    elif adapter is None:
+        outcome = "added"
+        adapter = _insert(batch, item, name_of_file(item.file.path))
+    elif location is None and (previous := _leave(adapter)):
+        outcome = "moved"
+    batch.adapters[item.file_sha256] = adapter
+    batch.locations[item.file.path] = _place(batch.session, location, adapter, item.file)
+    return _Stored(outcome, item.file.path, adapter, previous)
+
+
+def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
+    """The adapter for new bytes under a known path.
+
+    Where only the header was edited, it is the same adapter. Otherwise the name goes to the new one,
+    since people mean the file by it; the old one stays on record under a name with a number.
+    """
+    old = location.adapter
+    if len(old.locations) > 1:
+        return _insert(batch, item, name_of_file(item.file.path))
+    if old.tensor_sha256 == item.tensor_sha256:
+        batch.adapters.pop(old.file_sha256, None)
+        _fill(old, item.report)
+        # Inserts go before updates, and a later file may hold the bytes from before the edit.
+        batch.session.flush()
+        return old
+    name = old.name
+    batch.names.add(name)
+    old.name = _free_name(batch, name)
+    # Names are unique, so the old one must have let go before the new one is inserted.
+    batch.session.flush()
+    batch.names.discard(name)
+    return _insert(batch, item, name)
+
+
+def _insert(batch: _Batch, item: ReadFile, name: str) -> Adapter:
+    adapter = Adapter(
+        name=_free_name(batch, name),
+        report=Report(**report_columns(item.report)),
+        **adapter_columns(item.report),
+    )
+    batch.session.add(adapter)
+    return adapter
+
+
+def _fill(adapter: Adapter, report: AdapterReport) -> None:
+    for column, value in adapter_columns(report).items():
+        setattr(adapter, column, value)
+    for column, value in report_columns(report).items():
+        setattr(adapter.report, column, value)
+
+
+def _leave(adapter: Adapter) -> Path | None:
+    """Mark the places that a moved adapter's file has left; the last of them, None for a copy."""
+    gone = [place for place in adapter.locations if not is_there(place.path)]
+    for place in gone:
+        place.state = "missing"
+    if not gone or len(gone) < len(adapter.locations):
+        return None
+    return Path(max(gone, key=lambda place: place.seen_at).path)
+
+
+def _place(
+    session: Session, location: Location | None, adapter: Adapter, file: FoundFile
+) -> Location:
+    if location is None:
+        location = Location(path=file.path)
+        session.add(location)
+    location.adapter = adapter
+    location.size = file.fingerprint.size
+    location.mtime_ns = file.fingerprint.mtime_ns
+    location.inode = file.fingerprint.inode
+    location.device = file.device
+    location.state = "present"
+    location.seen_at = datetime.now(UTC)
+    return location
+
+
+def _rename(session: Session, adapter: Adapter, name: str) -> None:
+    holder = session.scalar(select(Adapter.id).where(Adapter.name == name))
+    if holder not in (None, adapter.id):
+        raise CatalogError(
+            f"Another adapter is called {name!r} already.", hint="Choose another name."
+        )
+    adapter.name = name
+
+
+def _free_name(batch: _Batch, name: str) -> str:
+    if name in batch.names:
+        # `.` follows `-`, so this is the range of all names that begin with `name-`, by the index.
+        numbered = (Adapter.name >= f"{name}-") & (Adapter.name < f"{name}.")
+        taken = set(batch.session.scalars(select(Adapter.name).where(numbered)))
+        name = free_name(name, taken | batch.names)
+    batch.names.add(name)
+    return name

@@ -1,0 +1,137 @@
+"""`lorakit base`: the models that adapters are stacked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorakit.cli.options import Json, Quiet
+from lorakit.cli.output import Output
+from lorakit.errors import NotFound
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lorakit.catalog.records import BaseRecord
+
+app = typer.Typer(
+    no_args_is_help=True, help="Register and list the models that adapters are stacked on."
+)
+
+
+@app.command(
+    "add", epilog="Example: `lorakit base add rdbt_v0.32.safetensors --name rdbt --as rdbt`"
+)
+def add(
+    file: Annotated[Path, typer.Argument(help="The checkpoint, one .safetensors file.")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call it. Left out, the file's name.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--as", metavar="MODEL", help="Which known model it is: rdbt, anima, animayume, other."
+        ),
+    ] = "other",
+    components: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR-or-REPO",
+            help="Text encoder, VAE and tokenizers: a diffusers folder, ComfyUI's split files, or "
+            "a Hugging Face repository. Left out, Anima's own repository.",
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Register a base checkpoint under the terms of a known model."""
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.formats.checkpoint import read_checkpoint
+    from lorakit.formats.hashing import hash_file
+    from lorakit.licenses.terms import model_terms
+
+    out = Output.of("base add", json, quiet)
+    terms = model_terms(model)
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    path = file.expanduser().absolute()
+    checkpoint = read_checkpoint(path)
+    with open_catalog() as catalog:
+        hashes = hash_file(path, checkpoint.header.data_offset)
+        record = catalog.add_base(
+            path,
+            name=name or path.stem,
+            model=model,
+            prefix=checkpoint.prefix,
+            blocks=checkpoint.blocks,
+            dtype=checkpoint.dtype,
+            components=_components(components),
+            file_sha256=hashes.file_sha256,
+        )
+    if not checkpoint.has_llm_adapter:
+        out.warn(f"{path.name} has no text adapter (llm_adapter.*), so it cannot render by itself.")
+    out.result(
+        {"base": record},
+        human=lambda console: show(console, record, terms.title, terms.statement),
+        ids=[record.name],
+    )
+
+
+@app.command("ls", epilog="Example: `lorakit base ls`")
+def ls(json: Json = False, quiet: Quiet = False) -> None:
+    """List the registered bases with their terms."""
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.render import rows
+    from lorakit.licenses.terms import model_terms
+
+    out = Output.of("base ls", json, quiet)
+    with open_catalog() as catalog:
+        bases = catalog.bases()
+    body = [
+        (
+            b.name,
+            b.model,
+            str(b.blocks),
+            b.dtype,
+            str(model_terms(b.model).share_merges),
+            str(b.path),
+        )
+        for b in bases
+    ]
+    out.result(
+        {"bases": bases},
+        human=lambda console: (
+            rows(console, ("name", "model", "blocks", "dtype", "share merges", "file"), body)
+            if bases
+            else console.print(
+                "No base is registered: `lorakit base add FILE --as rdbt`.", style="dim"
+            )
+        ),
+        ids=[b.name for b in bases],
+    )
+
+
+def show(console: Console, record: BaseRecord, title: str, statement: str) -> None:
+    """One base for a person."""
+    from lorakit.cli.render import facts, heading, size
+
+    heading(console, record.name, title)
+    facts(
+        console,
+        [
+            ("file", f"{record.path} ({size(record.file_size)})"),
+            ("blocks", f"{record.blocks}, stored as {record.dtype}"),
+            ("prefix", record.prefix or "none (bare names)"),
+            ("components", record.components or "Anima's own repository"),
+            ("terms", statement),
+        ],
+    )
+
+
+def _components(source: str | None) -> str | None:
+    """A folder is kept as an absolute path, a repository as it is; both are checked when used."""
+    if source is None or not Path(source).expanduser().exists():
+        return source
+    return str(Path(source).expanduser().absolute())

@@ -1,0 +1,56 @@
+"""`lorakit export`: a merged checkpoint, where every licence allows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
+from lorakit.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lorakit.fusion.export import Exported
+
+EXAMPLE = 'lorakit export "ink:0.8" --base anima -o merged.safetensors'
+
+
+def export_verb(
+    stack: StackText,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
+    base: BaseName = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a merged checkpoint, if the terms of the base and every adapter allow sharing it.
+
+    Refused (exit code 3) when any ingredient denies or its terms are unknown. No option changes that.
+    """
+    from lorakit.bases import choose_base
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.fusion.export import export_checkpoint
+    from lorakit.stack import Stack
+
+    out = Output.of("export", json, quiet)
+    with open_catalog() as catalog, out.progress("Writing") as update:
+        chosen = choose_base(catalog, base)
+        done = export_checkpoint(
+            catalog, chosen.name, Stack.parse(stack), output, overwrite=force, on_progress=update
+        )
+    out.result(
+        {"path": str(done.path), "notice": str(done.notice), "verdict": done.verdict.to_dict()},
+        human=lambda console: show(console, done),
+        ids=[str(done.path)],
+    )
+
+
+def show(console: Console, done: Exported) -> None:
+    """What was written, and what must go with it."""
+    from lorakit.cli.render import facts, notes
+
+    facts(console, [("written", str(done.path)), ("notice", str(done.notice))])
+    notes(console, done.verdict.obligations)

@@ -1,0 +1,111 @@
+"""`lorakit inspect`: what is inside an adapter file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
+from lorakit.cli.output import Output
+from lorakit.formats.inspection import AdapterReport, inspect
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLE = "lorakit inspect ink.safetensors"
+MAX_LISTED = 12
+
+
+def inspect_verb(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Files or catalog names; - reads names from stdin."),
+    ],
+    hashes: Annotated[bool, typer.Option(help="Hash the file.")] = True,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show layout, algorithm, rank, blocks, training facts and licence of adapters."""
+    out = Output.of("inspect", json, quiet)
+    reports = [inspect(path, hashes=hashes) for path in find_files(read_names(names))]
+    out.result(
+        {"adapters": [report.to_dict() for report in reports]},
+        human=lambda console: show_all(console, reports),
+        ids=[str(report.path) for report in reports],
+    )
+
+
+def find_files(names: list[str]) -> list[Path]:
+    """The file of each name. The catalog is opened only for a name that is no path."""
+    if all(looks_like_path(name) for name in names):
+        return [Path(name).expanduser() for name in names]
+    from lorakit.cli.catalogs import adapter_path, open_catalog
+
+    with open_catalog() as catalog:
+        return [
+            Path(name).expanduser() if looks_like_path(name) else adapter_path(catalog, name)
+            for name in names
+        ]
+
+
+def show_all(console: Console, reports: list[AdapterReport]) -> None:
+    """The adapters one below the other."""
+    for number, report in enumerate(reports):
+        if number:
+            console.print()
+        show(console, report)
+
+
+def show(console: Console, report: AdapterReport) -> None:
+    """One adapter for a person."""
+    from lorakit.cli.blockmap import untouched
+    from lorakit.cli.render import block_map, counted, facts, heading, notes, size
+
+    heading(console, report.path.name, size(report.file_size))
+    info, modules = report.info, [module.name for module in report.modules]
+    scales = {module.scale for module in report.modules}
+    alpha = counted(report.alphas) if report.alphas else "none stated"
+    if len(scales) == 1 and modules:
+        alpha += f" (scale {scales.pop():g})"
+    blocks = report.model_blocks
+    facts(
+        console,
+        [
+            ("algorithm", ", ".join(report.algos)),
+            ("layout", ", ".join(report.layouts)),
+            ("rank", counted(report.ranks) if report.ranks else None),
+            ("alpha", alpha if modules else None),
+            ("dtype", counted(report.dtypes)),
+            ("modules", _modules(report)),
+            ("made for", f"{blocks} blocks" if blocks else None),
+            ("not touched", "; ".join(untouched(modules, blocks or 0)) if modules else None),
+            ("title", info.title),
+            ("author", info.author),
+            ("trainer", info.trainer),
+            ("base named", info.base_model),
+            ("triggers", ", ".join(info.trigger_words)),
+            ("tags", ", ".join(f"{tag} ({count})" for tag, count in info.tags[:MAX_LISTED])),
+            ("licence", info.license or ("none named: unknown" if modules else None)),
+            ("merged from", info.merged_from),
+            ("file sha256", report.hashes.file_sha256 if report.hashes else None),
+            ("tensor sha256", report.hashes.tensor_sha256 if report.hashes else None),
+        ],
+    )
+    if report.blocks:
+        block_map(console, modules, blocks or report.blocks[-1] + 1)
+    notes(console, report.notes)
+    notes(console, _listed("Problem", report.problems), style="red")
+    notes(console, _listed("Unused key", report.unused_keys))
+
+
+def _modules(report: AdapterReport) -> str:
+    parts = (f"{count} in {name}" for name, count in report.components.items())
+    return f"{len(report.modules)} ({', '.join(parts)})" if report.modules else "none"
+
+
+def _listed(label: str, items: tuple[str, ...]) -> list[str]:
+    shown = [f"{label}: {item}" for item in items[:MAX_LISTED]]
+    more = len(items) - MAX_LISTED
+    return [*shown, f"... and {more} more (--json lists all)"] if more > 0 else shown

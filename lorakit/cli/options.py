@@ -1,0 +1,40 @@
+"""Options that several verbs share, and how names given on the command line are read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only names or paths, one a line.")]
+BaseName = Annotated[
+    str | None,
+    typer.Option("--base", "-b", help="A base by name. Left out, the only registered one."),
+]
+StackText = Annotated[
+    str,
+    typer.Argument(
+        metavar="STACK",
+        help='Adapters with strengths, "ink:0.8 wash:0.5"; or a stack file (.toml).',
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+
+
+def read_names(names: Sequence[str]) -> list[str]:
+    """The names, with `-` replaced by the lines of standard input."""
+    found: list[str] = []
+    for name in names:
+        found += [line.strip() for line in sys.stdin if line.strip()] if name == "-" else [name]
+    return found
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name on the command line means a file rather than an entry of the catalog."""
+    path = Path(name).expanduser()
+    return path.is_file() or path.suffix in {".safetensors", ".sft"} or len(path.parts) > 1

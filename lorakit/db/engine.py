@@ -1,0 +1,50 @@
+"""The SQLAlchemy engine: what every connection is told, and how a transaction begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from lorakit.db.opening import BUSY_SECONDS
+
+# Read by `_begin`; connections without it begin DEFERRED.
+WRITING = {"lorakit_begin": "IMMEDIATE"}
+_PRAGMAS = (
+    f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
+    "foreign_keys = ON",
+    # Safe in WAL mode: a power cut may lose the last commit, never the database.
+    "synchronous = NORMAL",
+)
+
+
+def make_engine(target: str | Path) -> Engine:
+    """An engine for the SQLite file at a path, or for any database URL.
+
+    Nothing is connected yet. Raises SQLAlchemy's `ArgumentError` for a URL that is none.
+    """
+    url = URL.create("sqlite", database=str(target)) if isinstance(target, Path) else target
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: SqliteConnection, _record: object) -> None:
+    # sqlite3 would begin transactions by itself, late and always DEFERRED.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock at once where writing is meant.
+
+    A transaction that begins DEFERRED, reads and then writes fails without waiting when another has
+    written in between; the busy timeout helps only those that ask for the lock first.
+    """
+    kind = connection.get_execution_options().get("lorakit_begin", "DEFERRED")
+    connection.exec_driver_sql(f"BEGIN {kind}")

@@ -1,0 +1,181 @@
+"""Open a catalog file with the standard library alone: what is it, and is it up to date?
+
+SQLAlchemy costs a quarter of a second to import, so a command that only reads must not need it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorakit.db.faults import sqlite_faults
+from lorakit.db.revisions import HEAD, REVISIONS
+from lorakit.errors import CatalogError
+
+# "LoRA" in ASCII; `file` and other tools can tell a catalog by it.
+APPLICATION_ID = 0x4C6F5241
+BUSY_SECONDS = 5.0
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_WAL_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a catalog is: a database URL, and the file behind it where it is an SQLite file."""
+
+    url: str
+    path: Path | None
+
+    def __str__(self) -> str:
+        # A URL may hold a password.
+        return str(self.path or self.url.split("@")[-1])
+
+
+def parse_target(url: str | Path) -> Target:
+    """Read a path or a database URL; every `sqlite:///FILE` without options counts as a path."""
+    if isinstance(url, Path) or "://" not in url:
+        path = Path(url).absolute()
+        return Target(f"sqlite:///{path}", path)
+    file = url.removeprefix("sqlite:///")
+    if file == url or not file or file == ":memory:" or "?" in file:
+        return Target(url, None)
+    return Target(url, Path(file).absolute())
+
+
+def is_catalog(path: Path) -> bool:
+    """True for a catalog, False where there is nothing yet.
+
+    Only the first bytes are read, so a refused file is never touched. Raises `CatalogError` for a
+    file that is no database, is another program's, or cannot be read.
+    """
+    start = _header(path)
+    if not start:
+        return False
+    if path.with_name(f"{path.name}-journal").exists():
+        # Somebody is creating it, or was killed at it: what counts is known after recovery.
+        return True
+    if not start.startswith(_MAGIC) or len(start) < _HEADER_BYTES:
+        raise CatalogError(
+            f"{path} is not a database.",
+            hint="Name another file, or move this one away to start a new catalog.",
+        )
+    _check_application(path, int.from_bytes(start[68:72], "big"))
+    return True
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection for reading the catalog at `path`. Raises `CatalogError`.
+
+    It cannot write. A catalog in a folder that cannot be written is read all the same.
+    """
+    with sqlite_faults(str(path)):
+        connection = _connect(f"{path.as_uri()}?mode=rw")
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if "locked" in str(error):
+                raise
+            return _connect_frozen(path)
+    try:
+        _check_application(path, found)
+    except CatalogError:
+        connection.close()
+        raise
+    return connection
+
+
+def stored_revision(connection: sqlite3.Connection) -> str | None:
+    """The schema revision that the database says it has."""
+    tables = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'")
+    if tables.fetchone() is None:
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+def is_current(where: object, revision: str | None) -> bool:
+    """Whether `revision` is this program's. Raises `CatalogError` for one it does not know."""
+    if revision is not None and revision not in REVISIONS:
+        raise CatalogError(
+            f"The catalog {where} was written by a newer lorakit (revision {revision}; "
+            f"this one knows up to {HEAD}).",
+            hint="Update lorakit: pip install --upgrade lorakit",
+        )
+    return revision == HEAD
+
+
+def is_wal(path: Path) -> bool:
+    """Whether the database file is in WAL mode, by its first bytes."""
+    return _header(path)[18:19] == bytes([_WAL_VERSION])
+
+
+def switch_to_wal(path: Path) -> None:
+    """Put the file into WAL mode, which lasts; where that is refused, say so and carry on.
+
+    Network folders and some file systems cannot share the memory that WAL needs.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    mode = "locked"
+    connection = _connect(f"{path.as_uri()}?mode=rw")
+    try:
+        while mode == "locked" and time.monotonic() < deadline:
+            # SQLite does not wait for the lock of this one statement, whatever the timeout.
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                mode = "locked" if "locked" in str(error) else str(error)
+                time.sleep(0.01)
+    finally:
+        connection.close()
+    if mode != "wal":
+        _warn("The catalog %s cannot use write-ahead logging (%s); going on.", path, mode)
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise CatalogError(f"The catalog {path} cannot be read: {error.strerror}.") from error
+
+
+def _check_application(path: Path, found: int) -> None:
+    if found != APPLICATION_ID:
+        raise CatalogError(
+            f"{path} is a database of another program, not a lorakit catalog.",
+            hint="Name another file; lorakit leaves this one as it is.",
+        )
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
+def _connect_frozen(path: Path) -> sqlite3.Connection:
+    """Read a WAL database where its helper files cannot be made."""
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise CatalogError(
+            f"The catalog {path} has unfinished changes beside it, and its folder cannot be written.",
+            hint="Open it once where it can be written.",
+        )
+    connection = _connect(f"{path.as_uri()}?mode=ro&immutable=1")
+    _warn("The catalog %s cannot be written; it is read as it stands.", path)
+    return connection
+
+
+def _warn(message: str, *values: object) -> None:
+    # Seldom needed, and not free to import.
+    import logging
+
+    logging.getLogger("lorakit").warning(message, *values)

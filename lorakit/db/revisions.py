@@ -1,0 +1,7 @@
+"""The schema revisions this program knows, oldest first, without asking Alembic.
+
+A new file in `migrations/versions/` needs its revision here; a test compares the two.
+"""
+
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]

@@ -1,0 +1,210 @@
+"""Writing a merged checkpoint: the one function that can, and it asks the policy itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING
+
+from lorakit import __version__
+from lorakit.bases import ChosenBase, choose_base
+from lorakit.errors import BadUsage, LorakitError
+from lorakit.licenses.policy import Verdict, judge, require_allowed
+from lorakit.stack import ResolvedEntry, Stack, resolve_stack
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorakit.catalog import Catalog
+    from lorakit.fusion.base import BaseTensors
+    from lorakit.fusion.engine import Patch
+
+_DTYPE_CODES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.float8_e4m3fn": "F8_E4M3",
+    "torch.float8_e5m2": "F8_E5M2",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the checkpoint, the notice beside it, and the verdict that allowed it."""
+
+    path: Path
+    notice: Path
+    verdict: Verdict
+
+
+def export_checkpoint(
+    catalog: Catalog,
+    base: str | None,
+    stack: Stack,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total, what: None,
+) -> Exported:
+    """Fuse `stack` onto the base called `base` and write the result to `output`.
+
+    The terms of every ingredient come from the catalog and the files themselves, never from the
+    caller; the verdict is recorded in the audit table either way. Raises `Refused` before anything is
+    computed or created when it does not allow the file; `BadUsage` for an output that is in the way.
+    """
+    chosen = choose_base(catalog, base)
+    entries = resolve_stack(stack, catalog)
+    verdict = judge([chosen.ingredient(), *(entry.ingredient() for entry in entries)])
+    outcome = "allowed" if verdict.allowed else "refused"
+    catalog.record_decision("export", outcome, {**verdict.to_dict(), "stack": str(stack)})
+    require_allowed(verdict, f"Writing {output.name}, {stack} merged into {chosen.name},")
+    _check_output(output, chosen, entries, overwrite)
+    _write(output, chosen, entries, verdict, on_progress)
+    notice = output.with_name(f"{output.stem}.NOTICE.txt")
+    notice.write_text(_notice(output, chosen, entries, verdict), encoding="utf-8")
+    return Exported(output, notice, verdict)
+
+
+def _check_output(
+    output: Path, chosen: ChosenBase, entries: Sequence[ResolvedEntry], overwrite: bool
+) -> None:
+    if output.suffix != ".safetensors":
+        raise BadUsage(f"The output must end in .safetensors, and {output} does not.")
+    if not output.parent.is_dir():
+        raise BadUsage(f"There is no folder {output.parent}.")
+    if any(
+        output.resolve() == path.resolve() for path in (chosen.path, *(e.path for e in entries))
+    ):
+        raise BadUsage(f"{output} is one of the ingredients; choose another name.")
+    if output.exists() and not overwrite:
+        raise BadUsage(f"{output} exists already.", hint="--force overwrites it.")
+    # A touched 8-bit weight doubles in size; twice the base covers every case.
+    needed = chosen.path.stat().st_size * 2
+    free = shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise LorakitError(
+            f"{output.parent} has {free:,} bytes free, and up to {needed:,} are needed."
+        )
+
+
+def _write(
+    output: Path,
+    chosen: ChosenBase,
+    entries: Sequence[ResolvedEntry],
+    verdict: Verdict,
+    on_progress: Progress,
+) -> None:
+    """Stream the fused tensors into a temporary file beside `output`, then rename it."""
+    from lorakit.adapters.loading import load_adapter
+    from lorakit.fusion.base import open_base
+    from lorakit.fusion.engine import iter_patches
+    from lorakit.fusion.plan import plan_fusion
+
+    tensors = open_base(chosen.path)
+    plan = plan_fusion(tensors.modules, [(e.name, e.strength, e.report) for e in entries])
+    adapters = [(load_adapter(entry.path), entry.strength) for entry in entries]
+    patches = dict(iter_patches(tensors, plan, adapters))
+    metadata = {
+        "format": "pt",
+        "modelspec.merged_from": ", ".join([chosen.name, *(e.name for e in entries)]),
+        "modelspec.license": _license(verdict),
+        "lorakit.version": __version__,
+        "lorakit.ingredients": json.dumps(verdict.to_dict()["ingredients"]),
+    }
+    with NamedTemporaryFile(dir=output.parent, suffix=".part", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            _write_tensors(file.file, tensors, patches, metadata, on_progress)
+            os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    temporary.replace(output)
+
+
+def _write_tensors(
+    file: IO[bytes],
+    tensors: BaseTensors,
+    patches: Mapping[str, list[Patch]],
+    metadata: Mapping[str, str],
+    on_progress: Progress,
+) -> None:
+    import torch
+
+    from lorakit.fusion.engine import fuse_weight, stored_dtype
+
+    dtypes = {
+        key: stored_dtype(tensors[key]) if key in patches else tensors[key].dtype for key in tensors
+    }
+    # Widest first, as the reference writer sorts them, so that every tensor is aligned.
+    order = sorted(tensors, key=lambda key: (-dtypes[key].itemsize, key))
+    file.write(_header(tensors, order, dtypes, metadata))
+    for done, key in enumerate(order, start=1):
+        weight = tensors[key]
+        if key in patches:
+            weight = fuse_weight(weight, patches[key], torch.device("cpu"))
+        if weight.numel():
+            file.write(_raw(weight))
+        on_progress(done, len(order), key)
+
+
+def _header(
+    tensors: BaseTensors,
+    order: Sequence[str],
+    dtypes: Mapping[str, torch.dtype],
+    metadata: Mapping[str, str],
+) -> bytes:
+    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for key in order:
+        end = offset + tensors[key].numel() * dtypes[key].itemsize
+        entries[key] = {
+            "dtype": _DTYPE_CODES[str(dtypes[key])],
+            "shape": list(tensors[key].shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    raw = json.dumps(entries, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % 8)
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def _raw(tensor: torch.Tensor) -> memoryview:
+    """The tensor's bytes, without a copy."""
+    import torch
+
+    flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return flat.data
+
+
+def _license(verdict: Verdict) -> str:
+    found = (i.terms.license or i.terms.title for i in verdict.ingredients)
+    return " AND ".join(dict.fromkeys(found))
+
+
+def _notice(
+    output: Path, chosen: ChosenBase, entries: Sequence[ResolvedEntry], verdict: Verdict
+) -> str:
+    lines = [f"{output.name} is a merge, made with lorakit {__version__}.", "", "It contains:"]
+    lines.append(f"- {chosen.name} ({chosen.terms.title}), sha256 {chosen.sha256 or 'not known'}")
+    lines += [
+        f"- {e.name} at strength {e.strength:g}, sha256 {e.sha256 or 'not known'}" for e in entries
+    ]
+    if verdict.obligations:
+        lines += ["", "Whoever shares it must:"]
+        lines += [f"- {obligation}" for obligation in verdict.obligations]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,70 @@
+"""What a person asks of one picture. Light: the command line builds this before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lorakit.errors import BadUsage
+
+SIDE_STEP = 16
+"""The VAE shrinks a side eightfold and the transformer reads patches of 2 × 2 latents."""
+
+LONGEST_SIDE = 2048
+"""diffusers lays out rotary positions for 128 patches a side, and no more."""
+
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """One picture: prompt, size in pixels, steps, guidance, seed and the flow shift.
+
+    CFG 1 means no guidance: the negative prompt is then not used and a step costs one pass.
+
+    Raises:
+        BadUsage: a value is out of range; the message names it and the hint says what would do.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 1024
+    height: int = 1024
+    steps: int = 20
+    cfg: float = 1.0
+    seed: int = 0
+    shift: float = 3.0
+
+    def __post_init__(self) -> None:
+        _check_side("width", self.width)
+        _check_side("height", self.height)
+        if self.steps < 1:
+            raise BadUsage(
+                f"{self.steps} steps make no picture.",
+                hint="Give at least 1 step; 20 to 50 are usual, 8 to 12 with a turbo adapter.",
+            )
+        if not (math.isfinite(self.cfg) and self.cfg >= 1.0):
+            raise BadUsage(
+                f"CFG {self.cfg} is out of range.",
+                hint="Give 1 for no guidance, or more; 4 to 5 suit an Anima base model.",
+            )
+        if not (math.isfinite(self.shift) and self.shift > 0.0):
+            raise BadUsage(
+                f"Flow shift {self.shift} is out of range.",
+                hint="Give a number above 0; Anima uses 3.",
+            )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise BadUsage(
+                f"Seed {self.seed} is out of range.", hint=f"Give a seed from 0 to {LARGEST_SEED}."
+            )
+
+
+def _check_side(name: str, side: int) -> None:
+    if SIDE_STEP <= side <= LONGEST_SIDE and side % SIDE_STEP == 0:
+        return
+    nearest = min(max(round(side / SIDE_STEP) * SIDE_STEP, SIDE_STEP), LONGEST_SIDE)
+    raise BadUsage(
+        f"A {name} of {side} pixels cannot be rendered.",
+        hint=f"Give a multiple of {SIDE_STEP} from {SIDE_STEP} to {LONGEST_SIDE}; "
+        f"the nearest is {nearest}.",
+    )

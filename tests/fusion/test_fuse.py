@@ -1,0 +1,185 @@
+"""Fusing plain LoRA: right to the last rounding, whatever the layout, order or prefix."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lorakit
+from lorakit.adapters.lora import LoraModule
+from lorakit.formats.checkpoint import PREFIXES
+from tests.models import (
+    LayoutName,
+    lora_file,
+    memory_adapter,
+    random_lora,
+    tiny_base,
+    tiny_base_file,
+    usual_names,
+)
+
+BLOCKS = 3
+NAMES = usual_names(BLOCKS)
+
+
+def exact(weight: torch.Tensor, parts: list[tuple[LoraModule, float]]) -> torch.Tensor:
+    """The written formula in float64: W + sum of strength * scale * up @ down."""
+    total = weight.double()
+    for module, strength in parts:
+        total = total + strength * module.scale * (module.up.double() @ module.down.double())
+    return total
+
+
+def relative_to_delta(got: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> float:
+    return float((got.double() - wanted).norm() / (wanted - weight.double()).norm())
+
+
+@pytest.mark.parametrize("layout", ["kohya", "comfy", "diffusers"])
+def test_every_layout_gives_the_float64_formula(tmp_path: Path, layout: LayoutName) -> None:
+    base = tiny_base(BLOCKS)
+    modules = random_lora(NAMES, BLOCKS, scale=0.5)
+    path = lora_file(tmp_path / "a.safetensors", modules, layout)
+    fused = lorakit.fuse(base, [(path, 0.8)])
+    assert fused.touched == {f"net.{name}.weight" for name in NAMES}
+    for name, module in modules.items():
+        key = f"net.{name}.weight"
+        wanted = exact(base[key], [(module, 0.8)])
+        # float32 weights: the rounding of W itself is the floor, so a looser bound than the delta's own.
+        assert relative_to_delta(fused[key], wanted, base[key]) < 1e-5
+
+
+def test_a_float64_base_is_summed_in_float64(tmp_path: Path) -> None:
+    base = tiny_base(BLOCKS, dtype=torch.float64)
+    modules = random_lora(NAMES, BLOCKS)
+    fused = lorakit.fuse(base, [(lora_file(tmp_path / "a.safetensors", modules), 0.7)])
+    for name, module in modules.items():
+        key = f"net.{name}.weight"
+        assert relative_to_delta(fused[key], exact(base[key], [(module, 0.7)]), base[key]) < 1e-12
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_bf16_base_is_rounded_once_however_many_adapters(tmp_path: Path, count: int) -> None:
+    base = tiny_base(BLOCKS, dtype=torch.bfloat16)
+    stack = [random_lora(NAMES, BLOCKS, seed=seed, rank=4 + seed) for seed in range(count)]
+    paths = [lora_file(tmp_path / f"{i}.safetensors", modules) for i, modules in enumerate(stack)]
+    fused = lorakit.fuse(base, [(path, 0.6) for path in paths])
+    ours = ideal = 0.0
+    for name in NAMES:
+        key = f"net.{name}.weight"
+        wanted = exact(base[key], [(modules[name], 0.6) for modules in stack])
+        ours += float((fused[key].double() - wanted).square().sum())
+        ideal += float((wanted.to(torch.bfloat16).double() - wanted).square().sum())
+    assert (ours / ideal) ** 0.5 <= 1.02
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_file_with_any_prefix_keeps_its_own_key_names(tmp_path: Path, prefix: str) -> None:
+    path = tiny_base_file(tmp_path / "base.safetensors", prefix=prefix)
+    adapter = lora_file(tmp_path / "a.safetensors", random_lora(NAMES, BLOCKS))
+    fused = lorakit.fuse(path, [(adapter, 1.0)])
+    plain = tiny_base(prefix=prefix)
+    assert set(fused) == set(plain)
+    for key in plain:
+        same = torch.equal(fused[key], plain[key])
+        assert same == (key not in fused.touched), key
+
+
+def test_the_text_adapter_inside_the_checkpoint_is_fused_too(tmp_path: Path) -> None:
+    name = "llm_adapter.blocks.0.cross_attn.q_proj"
+    modules = random_lora([name], BLOCKS)
+    fused = lorakit.fuse(tiny_base(), [(lora_file(tmp_path / "a.safetensors", modules), 1.0)])
+    assert fused.touched == {f"net.{name}.weight"}
+
+
+def test_strength_zero_leaves_every_byte_and_the_base_is_never_written(tmp_path: Path) -> None:
+    base = tiny_base(dtype=torch.bfloat16)
+    before = {key: tensor.clone() for key, tensor in base.items()}
+    path = lora_file(tmp_path / "a.safetensors", random_lora(NAMES, BLOCKS))
+    assert lorakit.fuse(base, [(path, 0.0)]).touched == frozenset()
+    lorakit.fuse(base, [(path, 0.9)])
+    assert all(torch.equal(base[key], before[key]) for key in base)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-2, 2, width=16), min_size=2, max_size=4), st.randoms())
+def test_the_order_of_the_stack_does_not_matter(strengths: list[float], random) -> None:
+    base = tiny_base(1)
+    names = usual_names(1)[:4]
+    entries = [
+        (memory_adapter(random_lora(names, 1, seed=i)), strength)
+        for i, strength in enumerate(strengths)
+    ]
+    shuffled = entries[:]
+    random.shuffle(shuffled)
+    one, other = lorakit.fuse(base, entries), lorakit.fuse(base, shuffled)
+    for key in base:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-6, atol=1e-8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.0625, 2, width=16))
+def test_an_adapter_and_its_opposite_cancel_and_halves_add_up(strength: float) -> None:
+    base = tiny_base(1)
+    adapter = memory_adapter(random_lora(usual_names(1)[:4], 1))
+    opposite = lorakit.fuse(base, [(adapter, strength), (adapter, -strength)])
+    whole = lorakit.fuse(base, [(adapter, strength)])
+    halves = lorakit.fuse(base, [(adapter, strength / 2), (adapter, strength / 2)])
+    for key in base:
+        torch.testing.assert_close(opposite[key], base[key], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(halves[key], whole[key], rtol=1e-6, atol=1e-8)
+
+
+def test_an_8_bit_base_gives_its_touched_weights_in_bf16(tmp_path: Path) -> None:
+    base = {key: t.to(torch.float8_e4m3fn) if t.ndim == 2 else t for key, t in tiny_base().items()}
+    modules = random_lora(NAMES[:1], BLOCKS)
+    fused = lorakit.fuse(base, [(lora_file(tmp_path / "a.safetensors", modules), 1.0)])
+    key = f"net.{NAMES[0]}.weight"
+    assert fused[key].dtype == torch.bfloat16
+    wanted = exact(base[key].float(), [(modules[NAMES[0]], 1.0)])
+    assert torch.equal(fused[key], wanted.float().to(torch.bfloat16))
+
+
+def test_a_smaller_models_adapter_is_renumbered_onto_a_larger_base(tmp_path: Path) -> None:
+    base = tiny_base(40)
+    # 28 -> 40: block 2 of the small model stands at 3, block 27 at 39 (the larger model's metadata).
+    names = ["blocks.2.mlp.layer1", "blocks.27.mlp.layer1"]
+    path = lora_file(tmp_path / "a.safetensors", random_lora(names, 28))
+    fused = lorakit.fuse(base, [(path, 1.0)])
+    assert fused.touched == {"net.blocks.3.mlp.layer1.weight", "net.blocks.39.mlp.layer1.weight"}
+    assert fused.plan.entries[0].remapped
+
+
+def test_fusing_needs_torch_and_safetensors_and_nothing_else(tmp_path: Path) -> None:
+    base = tiny_base_file(tmp_path / "base.safetensors")
+    path = lora_file(tmp_path / "a.safetensors", random_lora(NAMES, BLOCKS))
+    program = (
+        "import sys, lorakit\n"
+        f"fused = lorakit.fuse({str(base)!r}, [({str(path)!r}, 0.5)])\n"
+        "assert len(fused.touched) > 0\n"
+        "heavy = {'sqlalchemy', 'alembic', 'typer', 'rich', 'diffusers', 'transformers', 'jinja2', "
+        "'huggingface_hub', 'platformdirs'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives(tmp_path: Path) -> None:
+    base = tiny_base()
+    path = lora_file(tmp_path / "a.safetensors", random_lora(NAMES, BLOCKS))
+    here, there = (
+        lorakit.fuse(base, [(path, 0.8)]),
+        lorakit.fuse(base, [(path, 0.8)], device="cuda"),
+    )
+    for key in base:
+        torch.testing.assert_close(there[key].cpu(), here[key], rtol=1e-6, atol=1e-7)

@@ -1,0 +1,60 @@
+"""PEFT as the oracle: files it saves, fused by lorakit, give the weights it merges itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lorakit
+from tests.models import tiny_base
+
+peft = pytest.importorskip("peft")
+
+
+def _module_of(base: dict[str, torch.Tensor]) -> nn.Module:
+    """Plain modules under the base's own dotted names, so that PEFT writes those names."""
+    root = nn.Module()
+    for key, tensor in base.items():
+        name = key.removeprefix("net.").removesuffix(".weight")
+        if not name.startswith("blocks.") or tensor.ndim != 2:
+            continue
+        owner = root
+        *path, leaf = name.split(".")
+        for part in path:
+            if part not in owner._modules:
+                owner.add_module(part, nn.Module())
+            owner = owner._modules[part]  # type: ignore[assignment]
+        linear = nn.Linear(tensor.shape[1], tensor.shape[0], bias=False)
+        linear.weight.data = tensor.clone()
+        owner.add_module(leaf, linear)
+    return root
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.filterwarnings("ignore::UserWarning:peft")
+def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, rslora: bool) -> None:
+    base = tiny_base(2)
+    config = peft.LoraConfig(
+        r=8,
+        lora_alpha=5,
+        use_rslora=rslora,
+        target_modules=r".*\.(mlp\.layer1|self_attn\.q_proj|cross_attn\.k_proj)",
+        alpha_pattern={r"blocks\.1\.mlp\.layer1": 3},
+        init_lora_weights=False,
+    )
+    torch.manual_seed(0)
+    model = peft.get_peft_model(_module_of(base), config)
+    model.save_pretrained(tmp_path)
+    fused = lorakit.fuse(base, [(tmp_path / "adapter_model.safetensors", 1.0)])
+    merged = model.merge_and_unload().state_dict()
+    assert fused.touched
+    for key in fused.touched:
+        weight = merged[key.removeprefix("net.")]
+        delta = (weight - base[key]).norm()
+        assert delta > 0
+        assert (fused[key] - weight).norm() / delta < 1e-5, key
+    untouched = set(merged) - {key.removeprefix("net.") for key in fused.touched}
+    assert all(torch.equal(merged[name], base[f"net.{name}"]) for name in untouched)

@@ -1,0 +1,103 @@
+"""Terms and verdicts: the strictest wins, and unknown denies."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorakit.errors import BadUsage, Refused
+from lorakit.licenses.policy import Ingredient, judge, require_allowed
+from lorakit.licenses.terms import (
+    ShareMerges,
+    Terms,
+    claimed_terms,
+    known_licenses,
+    known_models,
+    model_terms,
+    strictest,
+)
+
+ALLOWED = {ShareMerges.ALLOW, ShareMerges.ALLOW_WITH_OBLIGATIONS}
+
+
+def ingredient(share: ShareMerges, name: str = "x") -> Ingredient:
+    return Ingredient(name, "adapter", Terms(name, share, f"{name} says {share}.", "a test", None))
+
+
+def test_rdbt_denies_in_both_editions_in_its_authors_words() -> None:
+    for key in ("rdbt", "rdbt-lora"):
+        terms = model_terms(key)
+        assert terms.share_merges is ShareMerges.DENY
+        assert terms.statement == "Sharing merges using this model is not allowed."
+        assert "2356447" in terms.source
+        assert terms.read_on is not None
+        assert terms.credit
+
+
+def test_every_entry_of_the_table_cites_its_source_or_is_unknown() -> None:
+    for key, terms in {**known_models(), **known_licenses()}.items():
+        assert terms.statement, key
+        assert terms.source, key
+        if terms.share_merges is ShareMerges.ALLOW_WITH_OBLIGATIONS:
+            assert terms.obligations, key
+        if terms.source.startswith("none"):
+            assert terms.share_merges is ShareMerges.UNKNOWN, key
+
+
+def test_animas_obligations_hold_the_notice_word_for_word() -> None:
+    text = " ".join(" ".join(model_terms("anima").obligations).split())
+    assert (
+        "The CircleStone Model is licensed by CircleStone Labs LLC under the CircleStone "
+        "Non-Commercial License. Copyright CircleStone Labs LLC. IN NO EVENT SHALL CIRCLESTONE LABS "
+        "LLC BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, "
+        "TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH USE OF THIS MODEL."
+    ) in text
+    assert "Built on NVIDIA Cosmos" in text
+
+
+@given(st.lists(st.sampled_from(ShareMerges), min_size=1, max_size=6))
+def test_a_verdict_allows_only_when_every_ingredient_does(shares: list[ShareMerges]) -> None:
+    verdict = judge([ingredient(share) for share in shares])
+    assert verdict.allowed == all(share in ALLOWED for share in shares)
+    assert verdict.share_merges in shares
+
+
+def test_adding_an_ingredient_never_loosens_a_verdict() -> None:
+    order = [
+        ShareMerges.ALLOW,
+        ShareMerges.ALLOW_WITH_OBLIGATIONS,
+        ShareMerges.UNKNOWN,
+        ShareMerges.DENY,
+    ]
+    for one, other in product(order, order):
+        assert strictest([one, other]) is max(one, other, key=order.index)
+
+
+def test_no_ingredients_at_all_is_unknown_and_so_denied() -> None:
+    assert not judge([]).allowed
+
+
+def test_a_refusal_names_the_ingredient_its_term_and_the_source() -> None:
+    verdict = judge([ingredient(ShareMerges.ALLOW, "ink"), ingredient(ShareMerges.DENY, "wash")])
+    with pytest.raises(Refused, match=r"wash .*wash says deny.*\[a test\]") as refused:
+        require_allowed(verdict, "Writing merged.safetensors")
+    assert refused.value.exit_code == 3
+    assert "ink says" not in refused.value.message
+    assert refused.value.hint is not None
+    assert "--save" in refused.value.hint
+
+
+def test_what_a_header_claims_is_looked_up_and_anything_else_is_unknown() -> None:
+    assert claimed_terms("CC0-1.0", "h").share_merges is ShareMerges.ALLOW
+    assert claimed_terms("cc-by-4.0", "h").share_merges is ShareMerges.ALLOW_WITH_OBLIGATIONS
+    for claim in (None, "", "do what you like", "openrail"):
+        assert claimed_terms(claim, "h").share_merges is ShareMerges.UNKNOWN
+
+
+def test_an_unknown_model_key_lists_the_known_ones() -> None:
+    with pytest.raises(BadUsage) as error:
+        model_terms("sdxl")
+    assert "rdbt" in str(error.value.hint)

@@ -1,0 +1,30 @@
+"""The demo model, written and opened once for all preview tests."""
+
+from __future__ import annotations
+
+import pytest
+from safetensors.torch import load_file
+
+from lorakit.preview.components import load_components
+from lorakit.preview.demo_model import write_demo_model
+from lorakit.preview.pipeline import Renderer
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    return write_demo_model(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session")
+def weights(demo):
+    return {key.removeprefix("net."): t for key, t in load_file(demo.checkpoint).items()}
+
+
+@pytest.fixture(scope="session")
+def components(demo):
+    return load_components(demo.components, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def renderer(weights, components):
+    return Renderer.open(weights, components, device="cpu")
