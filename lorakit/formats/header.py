@@ -210,8 +210,7 @@ def _bits(dtype: str, shape: list[int]) -> int | None:
         count *= size
         if count > _MAX:
             return None
-    bits = count * DTYPE_BITS[dtype]
-    return bits if bits <= _MAX else None
+    return count * DTYPE_BITS[dtype]
 
 
 def _check_ranges(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int) -> None:

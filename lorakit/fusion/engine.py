@@ -126,10 +126,11 @@ def iter_patches(
 ) -> Iterator[tuple[str, list[Patch]]]:
     """For each key of the base that changes, the patches on it, in the order of the base's keys."""
     by_module: dict[str, list[Patch]] = {}
-    for entry, (adapter, strength) in zip(plan.entries, adapters, strict=True):
-        # Strength 0 leaves every byte as it was, so it is left out before any arithmetic.
-        for source, module in entry.targets.items() if strength else ():
-            by_module.setdefault(module, []).append(Patch(adapter.modules[source], strength))
+    for entry, (adapter, _) in zip(plan.entries, adapters, strict=True):
+        for source, module in entry.targets.items():
+            # Strength 0 leaves every byte as it was, so it is left out before any arithmetic.
+            if strength := entry.strength_for(source):
+                by_module.setdefault(module, []).append(Patch(adapter.modules[source], strength))
     for module in plan.base.shapes:
         if module in by_module:
             yield f"{base.prefix}{module}.weight", by_module[module]

@@ -49,6 +49,10 @@ class PlanEntry:
     targets: Mapping[str, str]
     unmatched: tuple[str, ...]
 
+    def strength_for(self, module: str) -> float:
+        """The strength of one of the adapter's modules (a key of `targets`)."""
+        return self.strength
+
     @cached_property
     def ranks(self) -> Mapping[int, int]:
         """How many of the applied modules have each rank."""
@@ -75,7 +79,7 @@ class FusionPlan:
         for entry in self.entries:
             ranks = {module.name: module.rank or 0 for module in entry.report.modules}
             for source, target in entry.targets.items():
-                if entry.strength:
+                if entry.strength_for(source):
                     total[target] += ranks[source]
         return dict(total)
 

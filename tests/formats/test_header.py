@@ -117,10 +117,8 @@ def test_an_error_names_the_tensor_but_stays_short(path: Path, name: str) -> Non
 
 def test_overlapping_tensors_are_both_named(path: Path) -> None:
     fields = {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}
-    header = json.dumps(
-        {"first": fields, "second": fields | {"shape": [3], "data_offsets": [1, 4]}}
-    )
-    message = refusal(write_raw(path, header))
+    header = json.dumps({"first": fields, "second": fields | {"data_offsets": [3, 7]}})
+    message = refusal(write_raw(path, header, bytes(7)))
     assert "first" in message
     assert "second" in message
 
