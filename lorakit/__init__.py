@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from lorakit.formats.inspection import inspect as inspect
     from lorakit.fusion.engine import FusedWeights as FusedWeights
     from lorakit.fusion.engine import fuse as fuse
+    from lorakit.fusion.live import LiveFusion as LiveFusion
     from lorakit.stack import Stack as Stack
+    from lorakit.strengths import Strength as Strength
 
 _HOMES = {
     "Adapter": "lorakit.adapters.adapter",
     "AdapterReport": "lorakit.formats.inspection",
     "Catalog": "lorakit.catalog",
     "FusedWeights": "lorakit.fusion.engine",
+    "LiveFusion": "lorakit.fusion.live",
     "Stack": "lorakit.stack",
+    "Strength": "lorakit.strengths",
     "fuse": "lorakit.fusion.engine",
     "inspect": "lorakit.formats.inspection",
     "load_adapter": "lorakit.adapters.loading",
@@ -35,7 +39,9 @@ __all__ = [
     "AdapterReport",
     "Catalog",
     "FusedWeights",
+    "LiveFusion",
     "Stack",
+    "Strength",
     "fuse",
     "inspect",
     "load_adapter",

@@ -1,16 +1,16 @@
 """Stacks: which adapters, at which strength, as text, as a file, and resolved to files.
 
-Text: `ink:0.8 wash:0.5`, or `<lora:ink:0.8>` as in A1111 prompts. A name without a strength has 1.
-Quote a name that holds spaces: `"my ink.safetensors":0.8`.
+Text: `ink:0.8 wash:0.5`, or `<lora:ink:0.8>` as in A1111 prompts (strengths/tags.py). A name without a
+strength has 1. Refinements follow: `ink:0.8@blocks=0-9:0,10-27:1@steps=0-8` (strengths/text.py).
+Quote a name that holds spaces, or an @ before a word and an equals sign: `"my ink.safetensors":0.8`.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,38 +18,52 @@ from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.inspection import AdapterReport, inspect
 from lorakit.licenses.policy import Ingredient
 from lorakit.licenses.terms import claimed_terms
+from lorakit.strengths import MAX_STRENGTH, Strength, as_strength
+from lorakit.strengths.fields import FIELDS, from_fields, to_fields
+from lorakit.strengths.tags import parse_tag
+from lorakit.strengths.text import NUMBER, parse_parts
 
 if TYPE_CHECKING:
     # The catalog pulls in the database, which a stack of plain paths does not need.
     from lorakit.catalog import Catalog
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+__all__ = ["MAX_STRENGTH", "Entry", "ResolvedEntry", "Stack", "Strength", "resolve_stack"]
+
 # A tag, a quoted name, or a word; names hold apostrophes, so only double quotes quote.
+_PARTS = r"(?:@[A-Za-z_]+=\S*)?"
 _WORD = re.compile(
     rf"""\s*(?:
-        <lora:(?P<tag>[^<>:]+)(?::(?P<tag_strength>{_NUMBER}))?>
-      | "(?P<quoted>(?:[^"\\]|\\.)+)"(?::(?P<quoted_strength>{_NUMBER}))?(?!\S)
-      | (?P<bare>[^\s<"]\S*?)(?::(?P<bare_strength>{_NUMBER}))?(?!\S)
+        <lora:(?P<tag>[^<>:]+)(?P<tag_arguments>(?::[^<>:]*)*)>(?P<tag_parts>{_PARTS})
+      | "(?P<quoted>(?:[^"\\]|\\.)+)"(?::(?P<quoted_strength>{NUMBER}))?(?P<quoted_parts>{_PARTS})(?!\S)
+      | (?P<bare>[^\s<"](?:(?!@[A-Za-z_]+=)\S)*?)
+        (?::(?P<bare_strength>{NUMBER}))?(?P<bare_parts>{_PARTS})(?!\S)
     )\s*""",
     re.VERBOSE,
 )
-_BLOCKS = re.compile(rf":{_NUMBER}@")
+_HALF_REFINED = re.compile(rf":{NUMBER}@")
+_PLAIN_NAME = re.compile(r'(?!sha256$)[^\s<"@][^\s@]*')
 _FILE_FORMAT = "lorakit/stack/1"
-MAX_STRENGTH = 100.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One adapter of a stack: a name (path, catalog name, sha256:PREFIX) and its strength."""
+    """One adapter of a stack: a name (path, catalog name, sha256:PREFIX) and its strength.
+
+    A number given as the strength becomes a `Strength`. Raises `BadUsage` for one out of range.
+    """
 
     name: str
-    strength: float = 1.0
+    strength: Strength
+
+    def __init__(self, name: str, strength: float | Strength = 1.0) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "strength", as_strength(strength))
 
     def __str__(self) -> str:
-        if re.fullmatch(r'[^\s<"]\S*', self.name):
-            return f"{self.name}:{self.strength:g}"
+        if _PLAIN_NAME.fullmatch(self.name):
+            return f"{self.name}:{self.strength}"
         escaped = self.name.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}":{self.strength:g}'
+        return f'"{escaped}":{self.strength}'
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,10 @@ class Stack:
             lines += [
                 "",
                 "[[entry]]",
-                f"name = {_quote(entry.name)}",
-                f"strength = {entry.strength!r}",
+                f"name = {_toml(entry.name)}",
+                f"strength = {entry.strength.base!r}",
             ]
+            lines += [f"{key} = {_toml(value)}" for key, value in to_fields(entry.strength).items()]
         return "\n".join(lines) + "\n"
 
 
@@ -96,7 +111,7 @@ class ResolvedEntry:
     """An entry with its file found and its header read."""
 
     name: str
-    strength: float
+    strength: Strength
     path: Path
     report: AdapterReport
     sha256: str | None
@@ -134,31 +149,38 @@ def _read_text(text: str) -> Iterator[Entry]:
     at = len(text) - len(text.lstrip())
     while at < len(text):
         match = _WORD.match(text, at)
-        if match is None or (match["bare"] and _BLOCKS.search(match["bare"])):
+        if match is None or (match["bare"] and _HALF_REFINED.search(match["bare"])):
             raise BadUsage(
-                f"{text[at:].split()[0]!r} is not an entry lorakit understands.",
-                hint="Write NAME:STRENGTH or <lora:NAME:STRENGTH>, with one number for the strength, "
-                "and a name with spaces in double quotes.",
+                f"{_shown(text[at:].split()[0])} is not an entry lorakit understands.",
+                hint="Write NAME:STRENGTH, NAME:STRENGTH@blocks=0-9:0 or <lora:NAME:STRENGTH>, and a "
+                "name with spaces in double quotes.",
             )
         yield _entry(match)
         at = match.end()
 
 
 def _entry(match: re.Match[str]) -> Entry:
-    kind = str(match.lastgroup).removesuffix("_strength")
-    name, strength = match[kind], match[f"{kind}_strength"]
-    if kind == "quoted":
-        name = re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL)
-    if name == "sha256" and strength is not None:
-        # `sha256:1234` is a name whose prefix happens to be a number.
-        name, strength = f"sha256:{strength}", None
-    return Entry(name, _strength(float(strength) if strength else 1.0, match[0].strip()))
+    kind = next(kind for kind in ("tag", "quoted", "bare") if match[kind] is not None)
+    name = match[kind]
+    parts = match[f"{kind}_parts"].split("@")[1:]
+    try:
+        if kind == "tag":
+            return Entry(name, parse_tag(match["tag_arguments"].split(":")[1:], parts))
+        strength = match[f"{kind}_strength"]
+        if kind == "quoted":
+            name = re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL)
+        elif name == "sha256" and strength is not None:
+            # `sha256:1234` is a name whose prefix happens to be a number.
+            name, strength = f"sha256:{strength}", None
+        return Entry(name, from_fields(float(strength or 1.0), parse_parts(parts)))
+    except BadUsage as error:
+        raise BadUsage(
+            f"In {_shown(match[0].strip())}: {error.message}", hint=error.hint
+        ) from error
 
 
-def _strength(value: float, where: str) -> float:
-    if not isfinite(value) or abs(value) > MAX_STRENGTH:
-        raise BadUsage(f"{where!r} has a strength outside -{MAX_STRENGTH:g} to {MAX_STRENGTH:g}.")
-    return value
+def _shown(text: str, most: int = 120) -> str:
+    return repr(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
 def _read_file(path: Path) -> Stack:
@@ -177,15 +199,27 @@ def _read_file(path: Path) -> Stack:
 
 
 def _file_entry(path: Path, entry: Any) -> Entry:  # noqa: ANN401 - parsed TOML
-    fields = entry if isinstance(entry, dict) and entry.keys() <= {"name", "strength"} else {}
-    name, strength = fields.get("name"), fields.get("strength", 1.0)
-    is_number = isinstance(strength, int | float) and not isinstance(strength, bool)
-    if not isinstance(name, str) or not name or not is_number:
-        raise BadFile(f"{path}: an entry needs a name and may have a strength, but is {entry!r}.")
-    return Entry(name, _strength(float(strength), name))
+    known = {"name", "strength", *FIELDS}
+    fields = dict(entry) if isinstance(entry, dict) and entry.keys() <= known else {}
+    name, base = fields.pop("name", None), fields.pop("strength", 1.0)
+    if not isinstance(name, str) or not name:
+        raise BadFile(
+            f"{path}: an entry needs a name and may have {', '.join(sorted(known - {'name'}))}, but is "
+            f"{entry!r}."
+        )
+    try:
+        return Entry(name, from_fields(base, fields))
+    except BadUsage as error:
+        raise BadFile(f"{path}: in the entry {name!r}: {error.message}", hint=error.hint) from error
 
 
-def _quote(text: str) -> str:
-    """A TOML basic string."""
-    plain = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", plain) + '"'
+def _toml(value: str | float | Sequence[float] | Mapping[str, float]) -> str:
+    """A value as TOML writes it on one line."""
+    if isinstance(value, str):
+        plain = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", plain) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(float(value))

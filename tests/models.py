@@ -98,7 +98,16 @@ def lora_file(
 def memory_adapter(modules: dict[str, LoraModule]) -> Adapter:
     """`modules` as an adapter that was never in a file."""
     facts = tuple(
-        ModuleReport(name, "lora", ("down", "up"), m.down.shape[0], None, m.scale, m.shape, "F32")
+        ModuleReport(
+            name,
+            "lora",
+            ("down", "up"),
+            m.down.shape[0],
+            None,
+            m.scale,
+            (m.up.shape[0], m.down.shape[1]),
+            "F32",
+        )
         for name, m in modules.items()
     )
     path = Path("memory.safetensors")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from lorakit.formats.inspection import AdapterReport
+
+# Which formula a magnitude follows; see dora.py.
+DoraFormula = Literal["trainer", "comfyui"]
 
 
 @dataclass(frozen=True)
@@ -24,27 +27,30 @@ class LowRank:
 class AdapterModule(Protocol):
     """What every algorithm offers for one patched module."""
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(out, in) of the weight that this module patches."""
-        ...
-
     def low_rank(self) -> LowRank | None:
         """The delta as a product of two thin factors, where it is one whatever the weight."""
         ...
 
-    def delta(self, weight: torch.Tensor) -> torch.Tensor:
-        """The change at strength 1 of `weight` (out, in), in its dtype and on its device."""
+    def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
+        """The change at strength 1 of `weight`, in its shape and dtype and on its device.
+
+        `weight` is the pristine weight in float32 or float64, (out, in) or, for a norm, (dim,).
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One adapter file in memory. `modules` maps canonical module names to their patches."""
+    """One adapter file in memory.
+
+    `modules` maps canonical module names to their patches, `biases` maps those whose bias
+    changes to the patches of the bias, (out,).
+    """
 
     path: Path
     modules: Mapping[str, AdapterModule]
     report: AdapterReport
+    biases: Mapping[str, AdapterModule] = field(default_factory=dict)
 
     @property
     def unused_keys(self) -> tuple[str, ...]:

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from lorakit.adapters.adapter import LowRank
+from lorakit.adapters.adapter import DoraFormula, LowRank
+from lorakit.adapters.parts import Parts
 
 
 @dataclass(frozen=True)
 class LoraModule:
     """delta = scale * up @ down, with scale = alpha / rank, or 1 where no alpha is stated.
 
-    up: (out, rank), down: (rank, in), in the dtype of the file. A 1x1 convolution's factors of shape
-    (out, rank, 1, 1) and (rank, in, 1, 1) are the same numbers and are flattened on loading.
+    up: (out, rank), down: (rank, in), in the dtype of the file. rsLoRA (arXiv:2312.03732) differs in
+    its scale alone, alpha / sqrt(rank).
     """
 
     up: torch.Tensor
     down: torch.Tensor
     scale: float
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(out, in) of the weight that this module patches."""
-        return self.up.shape[0], self.down.shape[1]
-
     def low_rank(self) -> LowRank:
         """The factors themselves."""
         return LowRank(self.up, self.down, self.scale)
 
-    def delta(self, weight: torch.Tensor) -> torch.Tensor:
-        """The change at strength 1, (out, in), in the dtype and on the device of `weight`."""
+    def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
+        """The change at strength 1; it does not depend on the weight's values."""
         return (self.up.to(weight) @ self.down.to(weight)) * self.scale
 
 
-def build_lora(parts: Mapping[str, torch.Tensor], scale: float) -> LoraModule:
-    """Build from the tensors `up` and `down` of one module."""
-    return LoraModule(parts["up"].flatten(1), parts["down"].flatten(1), scale)
+def build_lora(parts: Parts) -> LoraModule:
+    """Build from `down`, `up`, and where there are, `mid` and `inv_scale`.
+
+    1x1 convolutions hold the same numbers under shape (n, m, 1, 1). `mid` (rank, rank, 1, 1) is the
+    core of a Tucker decomposition (LyCORIS, arXiv:2309.14859); `inv_scale` (in,) is the inverse of the
+    channel scale that anima_lora divides its inputs by.
+    """
+    up, down = parts["up"].flatten(1), parts["down"].flatten(1)
+    if "mid" in parts:
+        up = (up.float() @ parts["mid"].flatten(1).float()).to(torch.float32)
+    if "inv_scale" in parts:
+        down = down.float() * parts["inv_scale"].float().flatten()
+    return LoraModule(up, down, parts.scale)

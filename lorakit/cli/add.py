@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet, read_names
+from lorakit.cli.options import Json, Quiet, expanded, read_names
 from lorakit.cli.output import Output
 from lorakit.errors import BadFile
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lorakit.catalog.records import AddResult
+    from lorakit.catalog.records import AddResult, RejectedFile
 
 EXAMPLE = "lorakit add ~/ComfyUI/models/loras"
 MAX_LISTED = 20
@@ -34,7 +33,7 @@ def add_verb(
     from lorakit.cli.catalogs import open_catalog
 
     out = Output.of("add", json, quiet)
-    wanted = [Path(name).expanduser() for name in read_names(paths)]
+    wanted = [expanded(name) for name in read_names(paths)]
     with open_catalog() as catalog, out.progress("Reading") as update:
         result = catalog.add(
             wanted, on_progress=lambda path, done, total: update(done, total, path.name)
@@ -45,7 +44,7 @@ def add_verb(
         ids=[file.name for file in result.added],
     )
     for rejected in result.failed:
-        out.warn(" ".join(filter(None, (rejected.reason, rejected.hint))))
+        out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
     if result.failed:
         raise typer.Exit(BadFile.exit_code)
 
@@ -67,6 +66,13 @@ def show(console: Console, result: AddResult) -> None:
         ],
     )
     notes(console, [f"Left out {r.path.name}: {r.reason}" for r in result.skipped_not_adapter])
+
+
+def _reason(rejected: RejectedFile) -> str:
+    """Which file, and why; most reasons are sentences that name it already."""
+    if str(rejected.path) in rejected.reason:
+        return rejected.reason
+    return f"{rejected.path} {rejected.reason}."
 
 
 def _count(files: Sized) -> str | None:

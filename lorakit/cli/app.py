@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lorakit import __version__
 from lorakit.cli.output import write_line
@@ -47,10 +48,20 @@ VERBS: tuple[Verb, ...] = (
 )
 
 
+class ByTask(TyperGroup):
+    """The verbs in the order of `VERBS`; Typer itself would list those with sub-verbs last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 (Click's context is private)
+        """The names of the verbs that are registered."""
+        order = [verb.name for verb in VERBS]
+        return sorted(self.commands, key=order.index)
+
+
 def build_app(called: str | None = None) -> typer.Typer:
     """The command line; with only the verb `called` when it names one, which starts faster."""
     app = typer.Typer(
         name="lorakit",
+        cls=ByTask,
         help="Collect style LoRAs for the Anima image model, stack them on a base, preview, and keep "
         "to the licences.",
         epilog="`lorakit VERB --help` shows a verb's options and an example.",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet
+from lorakit.cli.options import Json, Quiet, expanded
 from lorakit.cli.output import Output
 from lorakit.errors import NotFound
 
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from lorakit.catalog.records import BaseRecord
 
 app = typer.Typer(
-    no_args_is_help=True, help="Register and list the models that adapters are stacked on."
+    no_args_is_help=True,
+    help="Register and list the models that adapters are stacked on.",
+    epilog="Example: `lorakit base add rdbt.safetensors --as rdbt`",
 )
 
 
@@ -25,7 +26,9 @@ app = typer.Typer(
     "add", epilog="Example: `lorakit base add rdbt_v0.32.safetensors --name rdbt --as rdbt`"
 )
 def add(
-    file: Annotated[Path, typer.Argument(help="The checkpoint, one .safetensors file.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The checkpoint, one .safetensors file.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call it. Left out, the file's name.")
     ] = None,
@@ -54,11 +57,12 @@ def add(
 
     out = Output.of("base add", json, quiet)
     terms = model_terms(model)
-    if not file.is_file():
+    path = expanded(file).absolute()
+    if not path.is_file():
         raise NotFound(f"There is no file {file}.")
-    path = file.expanduser().absolute()
     checkpoint = read_checkpoint(path)
-    with open_catalog() as catalog:
+    with open_catalog() as catalog, out.progress("Registering") as update:
+        update(0, 0, f"hashing {path.name}")
         hashes = hash_file(path, checkpoint.header.data_offset)
         record = catalog.add_base(
             path,
@@ -95,7 +99,7 @@ def ls(json: Json = False, quiet: Quiet = False) -> None:
             b.model,
             str(b.blocks),
             b.dtype,
-            str(model_terms(b.model).share_merges),
+            str(model_terms(b.model).share_merges).replace("_", " "),
             str(b.path),
         )
         for b in bases
@@ -132,6 +136,6 @@ def show(console: Console, record: BaseRecord, title: str, statement: str) -> No
 
 def _components(source: str | None) -> str | None:
     """A folder is kept as an absolute path, a repository as it is; both are checked when used."""
-    if source is None or not Path(source).expanduser().exists():
+    if source is None or not expanded(source).exists():
         return source
-    return str(Path(source).expanduser().absolute())
+    return str(expanded(source).absolute())

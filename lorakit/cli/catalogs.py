@@ -5,11 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from lorakit.catalog import Catalog
+from lorakit.cli.output import warn
 
 
 def open_catalog() -> Catalog:
     """The user's catalog, in LORAKIT_HOME or the platform's data folder."""
+    show_warnings()
     return Catalog.open()
+
+
+def show_warnings() -> None:
+    """Send what the rooms below log to stderr, once, in the words of the command line."""
+    # Only verbs that open the catalog pay for this import; reading a file logs nothing.
+    import logging
+
+    class ToOutput(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warn(record.getMessage())
+
+    logger = logging.getLogger("lorakit")
+    if not any(type(handler).__name__ == ToOutput.__name__ for handler in logger.handlers):
+        logger.addHandler(ToOutput())
 
 
 def adapter_path(catalog: Catalog, name: str) -> Path:

@@ -136,11 +136,10 @@ def _run(folder: Path, title: str, words: tuple[str, ...], wanted: int) -> Step:
     write_line("")
     write_line(f"{bold}{title}{plain}")
     write_line(f"$ {shown}")
-    environment = {**os.environ, "LORAKIT_HOME": str(folder / "home"), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(
         [sys.executable, "-m", "lorakit", *words],
         cwd=folder,
-        env=environment,
+        env=_environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -155,6 +154,20 @@ def _run(folder: Path, title: str, words: tuple[str, ...], wanted: int) -> Step:
             f"The step `{shown}` ended with exit code {done.returncode}, not {wanted}."
         )
     return Step(title, shown, output, done.returncode)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What the steps run in: a catalog of their own, and plain text of 80 columns for the page."""
+    # Each of these would put escape codes, or a traceback, into what is kept.
+    unwanted = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "LORAKIT_DEBUG")
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {
+        **kept,
+        "LORAKIT_HOME": str(folder / "home"),
+        "PYTHONIOENCODING": "utf-8",
+        "COLUMNS": "80",
+        "NO_COLOR": "1",
+    }
 
 
 def _finish(folder: Path, steps: list[Step]) -> None:

@@ -30,16 +30,14 @@ def export_verb(
 
     Refused (exit code 3) when any ingredient denies or its terms are unknown. No option changes that.
     """
-    from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
     from lorakit.fusion.export import export_checkpoint
     from lorakit.stack import Stack
 
     out = Output.of("export", json, quiet)
     with open_catalog() as catalog, out.progress("Writing") as update:
-        chosen = choose_base(catalog, base)
         done = export_checkpoint(
-            catalog, chosen.name, Stack.parse(stack), output, overwrite=force, on_progress=update
+            catalog, base, Stack.parse(stack), output, overwrite=force, on_progress=update
         )
     out.result(
         {"path": str(done.path), "notice": str(done.notice), "verdict": done.verdict.to_dict()},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
+from lorakit.cli.options import Json, Quiet, expanded, looks_like_path, read_names
 from lorakit.cli.output import Output
 from lorakit.formats.inspection import AdapterReport, inspect
 
@@ -29,7 +29,12 @@ def inspect_verb(
 ) -> None:
     """Show layout, algorithm, rank, blocks, training facts and licence of adapters."""
     out = Output.of("inspect", json, quiet)
-    reports = [inspect(path, hashes=hashes) for path in find_files(read_names(names))]
+    files = find_files(read_names(names))
+    reports = []
+    with out.progress("Reading") as update:
+        for number, path in enumerate(files):
+            update(number, len(files), path.name)
+            reports.append(inspect(path, hashes=hashes))
     out.result(
         {"adapters": [report.to_dict() for report in reports]},
         human=lambda console: show_all(console, reports),
@@ -40,12 +45,12 @@ def inspect_verb(
 def find_files(names: list[str]) -> list[Path]:
     """The file of each name. The catalog is opened only for a name that is no path."""
     if all(looks_like_path(name) for name in names):
-        return [Path(name).expanduser() for name in names]
+        return [expanded(name) for name in names]
     from lorakit.cli.catalogs import adapter_path, open_catalog
 
     with open_catalog() as catalog:
         return [
-            Path(name).expanduser() if looks_like_path(name) else adapter_path(catalog, name)
+            expanded(name) if looks_like_path(name) else adapter_path(catalog, name)
             for name in names
         ]
 

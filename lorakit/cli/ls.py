@@ -19,7 +19,10 @@ EXAMPLE = "lorakit ls ink"
 
 def ls_verb(
     pattern: Annotated[
-        str | None, typer.Argument(help="Only names that hold this text.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="PATTERN", help="Only names that hold this text.", show_default=False
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lorakit.errors import LorakitError
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line on the words it was called with, and exit."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except OSError as error:
+        code = 1
+        # Python's own attempt to write the rest at the end would fail and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A closed pipe is no news: `| head` has what it wanted.
+        if not isinstance(error, BrokenPipeError):
+            print(f"Error: the output cannot be written: {error.strerror}.", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -25,18 +41,39 @@ def run(arguments: list[str]) -> int:
     # Typer converts arguments with pydantic, whose plugins lorakit does not use; looking for them
     # reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+    try:
+        return _run_verb(arguments)
+    except KeyboardInterrupt:
+        # Typer catches it in a verb; this is for the imports before.
+        return INTERRUPTED
+
+
+def _run_verb(arguments: list[str]) -> int:
     from lorakit.cli.app import build_app
-    from lorakit.cli.output import report_error
+    from lorakit.cli.output import prepare_streams
     from lorakit.errors import LorakitError
 
+    prepare_streams()
     app = build_app(arguments[0] if arguments else None)
     try:
         app(arguments)
     except LorakitError as error:
-        if os.environ.get("LORAKIT_DEBUG"):
-            raise
-        report_error(error)
-        return error.exit_code
+        return _report(error)
+    except OSError as error:
+        # A full disk or a lost permission can strike anywhere.
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _report(LorakitError(f"{where}{error.strerror or error}."))
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     return 0
+
+
+def _report(error: LorakitError) -> int:
+    from lorakit.cli.output import report_error
+
+    if os.environ.get("LORAKIT_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    report_error(error)
+    return error.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,5 +37,14 @@ def read_names(names: Sequence[str]) -> list[str]:
 
 def looks_like_path(name: str) -> bool:
     """Whether a name on the command line means a file rather than an entry of the catalog."""
-    path = Path(name).expanduser()
-    return path.is_file() or path.suffix in {".safetensors", ".sft"} or len(path.parts) > 1
+    path = expanded(name)
+    return (
+        len(path.parts) > 1
+        or path.suffix.lower() in {".safetensors", ".sft", ".pt", ".ckpt"}
+        or os.path.isfile(path)  # noqa: PTH113 (never raises, not even for a name that is too long)
+    )
+
+
+def expanded(name: str) -> Path:
+    """The path, with `~` for the home folder; one of an unknown person stays as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 (never raises)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import BadUsage, LorakitError
@@ -54,7 +57,11 @@ class Output:
         if self.mode is Mode.JSON:
             schema = {"schema": f"lorakit/{self.verb.replace(' ', '-')}/1"}
             text = json.dumps(
-                {**schema, **document}, ensure_ascii=False, allow_nan=False, default=_plain
+                {**schema, **document},
+                # JSON knows one way to write what an encoding lacks; ours for people is another.
+                ensure_ascii=(sys.stdout.encoding or "utf-8").lower() not in ("utf-8", "utf8"),
+                allow_nan=False,
+                default=_plain,
             )
             write_line(text)
         elif self.mode is Mode.QUIET:
@@ -66,11 +73,11 @@ class Output:
     def say(self, message: str) -> None:
         """A remark for people, on stderr; silent in the other modes."""
         if self.mode is Mode.HUMAN:
-            print(message, file=sys.stderr)  # noqa: T201
+            print(visible(message), file=sys.stderr)  # noqa: T201
 
     def warn(self, message: str) -> None:
         """Something to know, on stderr in every mode."""
-        print(f"Warning: {message}", file=sys.stderr)  # noqa: T201
+        warn(message)
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
@@ -94,11 +101,46 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+def warn(message: str) -> None:
+    """A line on stderr that begins with `Warning:`."""
+    print(_wrapped(f"Warning: {visible(message)}"), file=sys.stderr)  # noqa: T201
+
+
+# Control characters, which could steer the terminal, marks that turn the direction of writing, and
+# halves of characters. Files hold whatever their makers put in.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# What a terminal without Unicode shows for the signs lorakit itself uses.
+_ASCII = {"█": "#", "▄": "+", "·": ".", "×": "x", "–": "-", "…": "."}
+
+
+def visible(text: str) -> str:
+    """`text` with every character that a terminal would obey, not show, written as an escape."""
+    return _UNSAFE.sub(lambda found: _escaped(found[0]), text)
+
+
+def prepare_streams() -> None:
+    """Let no character fail: what an encoding lacks is escaped, and odd bytes in names survive."""
+    codecs.register_error("lorakit", _replace)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="lorakit")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(_ASCII.get(sign) or _escaped(sign) for sign in bad), error.end
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")
+
+
 def write_line(text: str) -> None:
-    """One line on stdout; a character the terminal cannot show is escaped, never an error."""
-    encoding = sys.stdout.encoding or "utf-8"
-    safe = text.encode(encoding, "backslashreplace").decode(encoding)
-    print(safe)  # noqa: T201
+    """One line on stdout."""
+    print(text)  # noqa: T201
 
 
 def console() -> Console:
@@ -106,7 +148,10 @@ def console() -> Console:
     from rich.console import Console
 
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=80 if piped else None, highlight=False, soft_wrap=False)
+    # Names may look like Rich's markup or emoji codes, and are to be shown as they are.
+    return Console(
+        width=80 if piped else None, highlight=False, soft_wrap=False, markup=False, emoji=False
+    )
 
 
 def report_error(error: LorakitError) -> None:
@@ -115,6 +160,20 @@ def report_error(error: LorakitError) -> None:
         sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     )
     label = "\x1b[1;31mError:\x1b[0m" if colour else "Error:"
-    print(f"{label} {error.message}", file=sys.stderr)  # noqa: T201
+    message = _wrapped(f"Error: {visible(error.message)}")
+    print(message.replace("Error:", label, 1), file=sys.stderr)  # noqa: T201
     if error.hint:
-        print(error.hint, file=sys.stderr)  # noqa: T201
+        hint = visible(error.hint)
+        # A command to be copied stays in one line.
+        print(hint if '"' in hint else _wrapped(hint), file=sys.stderr)  # noqa: T201
+
+
+def _wrapped(text: str) -> str:
+    """`text` broken between words for a person; in one line where a program reads it."""
+    if not sys.stderr.isatty() and "COLUMNS" not in os.environ:
+        return text
+    import shutil
+    import textwrap
+
+    width = max(shutil.get_terminal_size().columns, 40)
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

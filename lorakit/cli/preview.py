@@ -71,16 +71,20 @@ def preview_verb(
         chosen = choose_base(catalog, base)
         entries = resolve_stack(Stack.parse(stack), catalog)
     made_from = _made_from(chosen, entries)
-    from lorakit.preview.devices import choose_device
-    from lorakit.preview.session import open_session
-
+    for entry in entries:
+        if not any(map(entry.strength.active, range(steps))):
+            out.warn(f"{entry.name} is never applied: {entry.strength} names no step of {steps}.")
     with out.progress("Rendering") as update:
+        update(0, 0, "loading PyTorch")
+        from lorakit.preview.devices import choose_device
+        from lorakit.preview.session import open_session
+
         session = open_session(
             chosen.path,
             [(entry.path, entry.strength) for entry in entries],
             components=components or chosen.components,
             device=choose_device(device),
-            on_stage=lambda stage: update(0, steps, stage),
+            on_stage=lambda stage: update(0, 0, stage),
         )
         image = session.renderer.render(settings, _on_step(update))
     save_picture(image, target, settings, made_from, overwrite=force)
@@ -134,7 +138,13 @@ def _made_from(chosen: ChosenBase, entries: tuple[ResolvedEntry, ...]) -> dict[s
         "base": chosen.name,
         "base_sha256": chosen.sha256,
         "entries": [
-            {"name": entry.name, "strength": entry.strength, "sha256": entry.sha256}
+            {
+                "name": entry.name,
+                # One number for readers that know no refinements, and the whole as text.
+                "strength": entry.strength.headline,
+                "strength_text": str(entry.strength),
+                "sha256": entry.sha256,
+            }
             for entry in entries
         ],
     }

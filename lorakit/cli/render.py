@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lorakit.cli.blockmap import LEGEND, map_rows, ruler
+from lorakit.cli.output import visible
 
 
 def facts(console: Console, pairs: Iterable[tuple[str, str | None]]) -> None:
@@ -19,13 +20,15 @@ def facts(console: Console, pairs: Iterable[tuple[str, str | None]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         if value:
-            table.add_row(Text(name), Text(value))
+            table.add_row(Text(name), Text(visible(value)))
     console.print(table)
 
 
 def heading(console: Console, text: str, aside: str = "") -> None:
     """A bold line, with something said beside it."""
-    console.print(Text.assemble((text, "bold"), ("  " + aside if aside else "", "dim")))
+    console.print(
+        Text.assemble((visible(text), "bold"), ("  " + visible(aside) if aside else "", "dim"))
+    )
 
 
 def rows(
@@ -42,7 +45,7 @@ def rows(
         justify = "right" if name in right else "left"
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in body:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)
 
 
@@ -64,7 +67,7 @@ def notes(console: Console, messages: Iterable[str], style: str = "yellow") -> N
         table = Table.grid(padding=(0, 1))
         table.add_column(style=style)
         table.add_column(overflow="fold")
-        table.add_row("!", Text(message))
+        table.add_row("!", Text(visible(message)))
         console.print(table)
 
 

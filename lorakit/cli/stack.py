@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
+from lorakit.cli.options import BaseName, Force, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage, LorakitError
 
@@ -15,16 +16,39 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.fusion.plan import FusionPlan, PlanEntry
+    from lorakit.fusion.sizes import EntrySize
     from lorakit.licenses.policy import Verdict
+    from lorakit.stack import ResolvedEntry
 
+DTYPES = {"auto": "", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 # A checkpoint holds these two; the text encoder is a file of its own.
 BASE_COMPONENTS = ("dit", "llm_adapter")
-EXAMPLE = 'lorakit stack "ink:0.8 wash:0.5" --base rdbt'
+EXAMPLE = 'lorakit stack "ink:0.8 wash:0.5@blocks=0-9:0" --base rdbt'
 
 
 def stack_verb(
-    stack: StackText,
+    stack: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STACK",
+            help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; or a stack file (.toml).',
+            show_default=False,
+        ),
+    ] = None,
     base: BaseName = None,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="List the presets that @lbw= takes, and stop.")
+    ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Also measure each entry's change next to the base, and what rounding loses of it.",
+        ),
+    ] = False,
+    dtype: Annotated[
+        str, typer.Option(help="With --plan: round to bf16, fp16 or fp32; auto is the base's own.")
+    ] = "auto",
     save: Annotated[
         Path | None, typer.Option(help="Also write the stack to this file (.toml).")
     ] = None,
@@ -40,15 +64,21 @@ def stack_verb(
     from lorakit.licenses.policy import judge
     from lorakit.stack import Stack, resolve_stack
 
+    if presets:
+        _list_presets(Output.of("stack presets", json, quiet))
+        return
     out = Output.of("stack", json, quiet)
+    if stack is None:
+        raise BadUsage("There is no STACK.", hint=f"For example: {EXAMPLE}")
     parsed = Stack.parse(stack)
     with open_catalog() as catalog:
         chosen = choose_base(catalog, base)
         entries = resolve_stack(parsed, catalog)
     checkpoint = read_checkpoint(chosen.path)
-    plan = plan_fusion(
+    planned = plan_fusion(
         BaseModules.of(checkpoint), [(e.name, e.strength, e.report) for e in entries]
     )
+    sizes = _measure(out, chosen.path, entries, dtype) if plan else None
     verdict = judge([chosen.ingredient(), *(entry.ingredient() for entry in entries)])
     if save is not None:
         save_stack(parsed, save, force)
@@ -57,12 +87,41 @@ def stack_verb(
         {
             "stack": str(parsed),
             "base": chosen.name,
-            "plan": plan.to_dict(),
+            "plan": planned.to_dict(),
+            **({"sizes": sizes, "sizes_dtype": dtype} if sizes is not None else {}),
             "verdict": verdict.to_dict(),
         },
-        human=lambda console: show(console, chosen.name, plan, verdict),
+        human=lambda console: show(console, chosen.name, planned, verdict, sizes),
         ids=[entry.name for entry in entries],
     )
+
+
+def _measure(
+    out: Output, base: Path, entries: Sequence[ResolvedEntry], dtype: str
+) -> list[EntrySize]:
+    if dtype not in DTYPES:
+        raise BadUsage(f"{dtype!r} is no dtype to round to.", hint=f"Give {', '.join(DTYPES)}.")
+    import torch
+
+    from lorakit.fusion.sizes import measure_sizes
+
+    wanted = getattr(torch, DTYPES[dtype]) if DTYPES[dtype] else None
+    with out.progress("Measuring") as update:
+        return measure_sizes(
+            base, [(e.path, e.strength) for e in entries], dtype=wanted, on_progress=update
+        )
+
+
+def _list_presets(out: Output) -> None:
+    from lorakit.strengths import PRESETS
+
+    def human(console: Console) -> None:
+        from lorakit.cli.render import rows
+
+        rows(console, ("preset", "applies to"), [(p.name, p.description) for p in PRESETS.values()])
+        console.print("Use one as NAME:STRENGTH@lbw=PRESET, or in a prompt tag as lbw=PRESET.")
+
+    out.result({"presets": [p.to_dict() for p in PRESETS.values()]}, human, ids=PRESETS)
 
 
 def save_stack(stack: object, path: Path, force: bool) -> None:
@@ -81,40 +140,90 @@ def save_stack(stack: object, path: Path, force: bool) -> None:
         raise LorakitError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def show(console: Console, base_name: str, plan: FusionPlan, verdict: Verdict) -> None:
+def show(
+    console: Console,
+    base_name: str,
+    plan: FusionPlan,
+    verdict: Verdict,
+    sizes: Sequence[EntrySize] | None = None,
+) -> None:
     """The plan for a person."""
-    from lorakit.cli.blockmap import untouched
-    from lorakit.cli.render import block_map, counted, facts, heading, notes, rows
+    from lorakit.cli.render import block_map, facts, heading, notes, rows
 
     heading(console, f"Stack on {base_name}", f"{plan.base.label}, {plan.base.blocks} blocks")
+    ranks = plan.total_ranks
+    if plan.entries:
+        _show_entries(console, plan)
+        block_map(console, ranks, plan.base.blocks)
+    else:
+        console.print("The stack is empty: the base stays as it is.")
+    if sizes is not None:
+        rows(
+            console,
+            ("entry", "change / base", "lost to rounding"),
+            [
+                (entry.label, f"{100 * size.relative:.2f} %", f"{100 * size.lost:.1f} % of the change")
+                for entry, size in zip(plan.entries, sizes, strict=True)
+            ],
+            right=("change / base", "lost to rounding"),
+        )
+    facts(
+        console,
+        [
+            (
+                "touched",
+                f"{len(ranks)} of {len(ranks) + len(plan.untouched)} weight matrices of the base",
+            ),
+            ("total rank", _span(list(ranks.values()))),
+            ("merged weights", _memory(plan)),
+            ("share merge", _verdict(verdict)),
+        ],
+    )
+    notes(console, [note for entry in plan.entries for note in _entry_notes(entry)])
+
+
+def _show_entries(console: Console, plan: FusionPlan) -> None:
+    from lorakit.cli.blockmap import untouched
+    from lorakit.cli.render import counted, facts, rows
+
     rows(
         console,
         ("entry", "strength", "algo", "rank", "modules", "not touched"),
         [
             (
                 entry.label,
-                f"{entry.strength:g}",
+                _strength(entry),
                 ", ".join(entry.report.algos),
                 counted(entry.ranks),
-                str(len(entry.targets)),
-                "; ".join(untouched(entry.targets.values(), plan.base.blocks, BASE_COMPONENTS)),
+                str(len(entry.changed)),
+                "; ".join(untouched(entry.changed, plan.base.blocks, BASE_COMPONENTS)),
             )
             for entry in plan.entries
         ],
         right=("strength", "modules"),
     )
-    ranks = plan.total_ranks
-    block_map(console, ranks, plan.base.blocks)
-    facts(
-        console,
-        [
-            ("touched", f"{len(ranks)} of {len(ranks) + len(plan.untouched)} weight matrices of the base"),
-            ("total rank", _span(list(ranks.values()))),
-            ("in memory", "yes: previews never write merged weights"),
-            ("share merge", _verdict(verdict)),
-        ],
+    refined = [entry for entry in plan.entries if not entry.strength.is_plain]
+    facts(console, [(entry.label, str(entry.strength)) for entry in refined])
+
+
+def _strength(entry: PlanEntry) -> str:
+    """The base; a refined strength is written out below the table."""
+    from lorakit.strengths.text import number
+
+    base = number(entry.strength.base)
+    return base if entry.strength.is_plain else f"{base}@..."
+
+
+def _memory(plan: FusionPlan) -> str:
+    from lorakit.cli.render import size
+
+    if not plan.extra_bytes:
+        return "in memory only"
+    held = len(plan.base.eight_bit & plan.total_ranks.keys())
+    return (
+        f"in memory only; {held} weights stored in 8 bits are held in bf16, which takes "
+        f"{size(plan.extra_bytes)} more"
     )
-    notes(console, [note for entry in plan.entries for note in _entry_notes(entry)])
 
 
 def _span(ranks: list[int]) -> str:
@@ -124,7 +233,8 @@ def _span(ranks: list[int]) -> str:
 
 def _verdict(verdict: Verdict) -> str:
     if verdict.allowed:
-        extra = f", with {len(verdict.obligations)} obligations" if verdict.obligations else ""
+        count = len(verdict.obligations)
+        extra = f", with {count} obligation{'s' if count > 1 else ''}" if count else ""
         return f"allowed{extra}"
     word = "unknown, so denied" if verdict.share_merges == "unknown" else "denied"
     return f"{word}: " + " ".join(verdict.reasons)
@@ -132,8 +242,22 @@ def _verdict(verdict: Verdict) -> str:
 
 def _entry_notes(entry: PlanEntry) -> list[str]:
     found = []
-    if not entry.strength:
+    if entry.targets and not entry.changed:
         found.append(f"{entry.label} has strength 0 and changes nothing.")
+    if entry.text_encoder:
+        found.append(
+            f"{entry.label}: {len(entry.text_encoder)} modules belong to the text encoder; previews "
+            "fuse them there, in float32."
+        )
+    if entry.missed:
+        found.append(
+            f"{entry.label}: {', '.join(entry.missed)} meets none of its {len(entry.report.modules)} "
+            "modules and does nothing."
+        )
+    if entry.strength.is_scheduled:
+        found.append(
+            f"{entry.label} holds in some denoising steps only: previews re-fuse it between steps."
+        )
     if entry.remapped:
         found.append(f"{entry.label} was made for fewer blocks; its blocks are renumbered.")
     if entry.unmatched:

@@ -4,51 +4,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lorakit.formats.fused_names import split_fused
 from lorakit.formats.header import Header, TensorInfo
 from lorakit.formats.layouts import ParsedKey, parse_key
 from lorakit.formats.parts import Algo, algo_of, missing_parts
-
-# The factor whose rows are the rank, by algorithm; of several, the first that is there.
-_RANK_PART: Mapping[str, tuple[str, ...]] = {
-    "lora": ("down",),
-    "loha": ("hada_w1_b",),
-    "lokr": ("lokr_w2_b", "lokr_w1_b"),
-    "tlora": ("tlora_q",),
-}
+from lorakit.formats.shapes import module_rank, weight_shape
 
 
 @dataclass(frozen=True)
 class ModuleKeys:
-    """The tensors of one module, by part; `path` is the module's name as the file spells it."""
+    """The tensors of one module, by part; `path` is the module's name as the file spells it.
+
+    `rows` is (index, count) where the file joins `count` modules into one and this is the index-th of
+    them, by equal shares of the rows.
+    """
 
     name: str
     layout: str
     path: str
     algo: Algo
     parts: Mapping[str, TensorInfo]
+    rows: tuple[int, int] = (0, 1)
 
     @property
     def rank(self) -> int | None:
         """The rank, from shapes alone: metadata may be of another file. None where there is none."""
-        for part in _RANK_PART.get(self.algo.name, ()):
-            info = self.parts.get(part)
-            if info is not None and info.shape:
-                return info.shape[0]
-        return None
+        return module_rank(self.algo.name, self._shapes())
 
     @property
-    def shape(self) -> tuple[int, int] | None:
-        """(out, in) of the weight, where the factors tell it."""
-        parts = self.parts
-        if {"up", "down"} <= parts.keys():
-            up, down = parts["up"].shape, parts["down"].shape
-            return (up[0], down[1]) if len(up) >= 2 and len(down) >= 2 else None
-        if {"hada_w1_a", "hada_w1_b"} <= parts.keys() and "hada_t1" not in parts:
-            a, b = parts["hada_w1_a"].shape, parts["hada_w1_b"].shape
-            return (a[0], b[1]) if len(a) == len(b) == 2 else None
-        return None
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The shape of the weight, where the tensors tell it; see shapes.py."""
+        told = weight_shape(self.algo.name, self._shapes())
+        if not told or told[0] is None:
+            return told
+        return (told[0] // self.rows[1], *told[1:])
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {part: info.shape for part, info in self.parts.items()}
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,8 @@ def group_keys(header: Header) -> KeyGroups:
         if module is None:
             unused.extend(info.name for info in parts.values())
         else:
-            modules.append(module)
+            modules += _split(module)
+            problems += _split_problems(module, found)
         if lacking:
             problems.append(
                 f"{name} ({next(iter(parts.values())).name}) lacks {', '.join(lacking)}"
@@ -111,3 +106,26 @@ def _module(
         return None, ("the factors it scales",) if orphaned else ()
     module = ModuleKeys(first.module, first.layout, first.path, algo, parts)
     return module, missing_parts(algo, parts)
+
+
+def _split(module: ModuleKeys) -> list[ModuleKeys]:
+    """The module itself, or those that it joins."""
+    names = split_fused(module.name)
+    if not names:
+        return [module]
+    return [replace(module, name=n, rows=(i, len(names))) for i, n in enumerate(names)]
+
+
+def _split_problems(module: ModuleKeys, found: Mapping[str, object]) -> list[str]:
+    names = split_fused(module.name)
+    problems = [
+        f"{module.name} and {name} patch the same weight" for name in names if name in found
+    ]
+    if len(names) > 1 and module.algo.name != "lora":
+        problems.append(
+            f"{module.name} joins {len(names)} layers, and {module.algo.name} cannot be split"
+        )
+    told = weight_shape(module.algo.name, {part: info.shape for part, info in module.parts.items()})
+    if names and told and told[0] is not None and told[0] % len(names):
+        problems.append(f"{module.name} joins {len(names)} layers but has {told[0]} rows")
+    return problems

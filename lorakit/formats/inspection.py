@@ -27,8 +27,8 @@ class ModuleReport:
     """One patched module.
 
     `rank` is None where the algorithm has none; `alpha` is None where the file states none; `scale`
-    is what the product of the factors is multiplied by; `shape` is (out, in) of the weight, where the
-    factors tell it; `parts` are the parts.py names of its tensors.
+    is what the product of the factors is multiplied by; `shape` is (out, in) of the weight, or (dim,) of
+    a norm, where the tensors tell it, with None for a side they do not tell; `parts` are the parts.py names of its tensors.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ModuleReport:
     rank: int | None
     alpha: float | None
     scale: float
-    shape: tuple[int, int] | None
+    shape: tuple[int | None, ...] | None
     dtype: str
 
 
@@ -137,7 +137,7 @@ def report_header(header: Header, hashes: FileHashes | None = None) -> AdapterRe
     """The report of a header that has been read already."""
     groups = group_keys(header)
     alphas = _read_alphas(header, groups)
-    configs = read_peft_config(header) if _may_be_peft(groups) else {}
+    configs = _read_configs(header, groups)
     modules = [_report_module(module, alphas, configs) for module in groups.modules]
     return AdapterReport(
         path=header.path,
@@ -154,8 +154,16 @@ def report_header(header: Header, hashes: FileHashes | None = None) -> AdapterRe
     )
 
 
-def _may_be_peft(groups: KeyGroups) -> bool:
-    return not PEFT_LIKE.isdisjoint(groups.layouts) or groups.layouts[:1] == ("original",)
+def _read_configs(header: Header, groups: KeyGroups) -> dict[str, PeftConfig]:
+    """PEFT's configs, where the weights may be PEFT's and the ranks are those of this file."""
+    # Weights of LoKr and LoHa that bring no alpha were written by PEFT, whatever their prefix.
+    bare = any(m.algo.name in ("lokr", "loha") and "alpha" not in m.parts for m in groups.modules)
+    peft_like = not PEFT_LIKE.isdisjoint(groups.layouts) or groups.layouts[:1] == ("original",)
+    if not (bare or peft_like):
+        return {}
+    ranks = {module.rank for module in groups.modules if module.rank}
+    configs = read_peft_config(header).items()
+    return {prefix: config for prefix, config in configs if config.fits(ranks)}
 
 
 def _read_alphas(header: Header, groups: KeyGroups) -> dict[str, float]:
@@ -172,7 +180,7 @@ def _report_module(
     config = _config_for(module, configs)
     if alpha is not None and rank:
         scale = alpha / rank
-    elif "alpha" not in module.parts and config is not None and rank:
+    elif "alpha" not in module.parts and config is not None:
         alpha, scale = config.alpha_for(module.path), config.scale_for(module.path, rank)
     return ModuleReport(
         name=module.name,

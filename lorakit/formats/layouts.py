@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from lorakit.formats import anima
+from lorakit.formats.fused_names import read_fused
 from lorakit.formats.parts import SUFFIXES
 
 Layout = Literal["kohya", "comfy", "diffusers", "peft", "original", "lycoris"]
@@ -33,7 +34,7 @@ class ParsedKey:
 
 def _original(path: str) -> str | None:
     known = anima.is_module(path) and anima.component_of(path) != "text_encoder"
-    return path if known else None
+    return path if known else read_fused(path)
 
 
 def _diffusers(path: str) -> str | None:
@@ -55,7 +56,7 @@ def _flat_text(path: str) -> str | None:
 
 
 def _flat(path: str) -> str | None:
-    return anima.from_flat(path) or anima.from_flat_diffusers(path)
+    return anima.from_flat(path) or anima.from_flat_diffusers(path) or read_fused(path)
 
 
 _Reader = Callable[[str], str | None]

@@ -88,9 +88,14 @@ ALGOS: tuple[Algo, ...] = (
 _WITH_DORA = MappingProxyType({"lora": "dora", "lokr": "dokr", "loha": "doha"})
 
 
+def algos_of(parts: Collection[str]) -> tuple[Algo, ...]:
+    """Every algorithm that a module with these parts uses, the naming one first."""
+    return tuple(algo for algo in ALGOS if not algo.marks.isdisjoint(parts))
+
+
 def algo_of(parts: Collection[str]) -> Algo | None:
-    """The algorithm that a module with these parts uses; None when nothing marks one."""
-    return next((algo for algo in ALGOS if not algo.marks.isdisjoint(parts)), None)
+    """The algorithm that names a module with these parts; None when nothing marks one."""
+    return next(iter(algos_of(parts)), None)
 
 
 def algo_name(algo: Algo, parts: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,20 +32,31 @@ _UNSAFE = re.compile(r"\)[*+{]|\(\?[^:]|\\[1-9]|\[[^\]]*(?:\[|--|&&|~~|\|\|)")
 
 @dataclass(frozen=True)
 class PeftConfig:
-    """`alpha` and its exceptions, as `LoraConfig` has them; `source` says where they were read."""
+    """`alpha` and its exceptions, as `LoraConfig` has them; `source` says where they were read.
+
+    `ranks` are the config's r and its exceptions; LoKr's r is in no shape when both factors are whole.
+    """
 
     alpha: float
     alpha_pattern: Mapping[str, float]
     rslora: bool
     source: str
+    ranks: tuple[int, ...] = ()
 
     def alpha_for(self, path: str) -> float:
         """The alpha of the module at `path` (a dotted name in the file's own layout)."""
         return next((alpha for found, alpha in self._patterns if found.search(path)), self.alpha)
 
-    def scale_for(self, path: str, rank: int) -> float:
-        """alpha / rank, or alpha / sqrt(rank) for rsLoRA (arXiv:2312.03732)."""
-        return self.alpha_for(path) / (math.sqrt(rank) if self.rslora else rank)
+    def scale_for(self, path: str, rank: int | None) -> float:
+        """alpha / rank, or alpha / sqrt(rank) for rsLoRA (arXiv:2312.03732); 1 without any rank."""
+        divisor = rank or next(iter(self.ranks), 0)
+        if not divisor:
+            return 1.0
+        return self.alpha_for(path) / (math.sqrt(divisor) if self.rslora else divisor)
+
+    def fits(self, ranks: Collection[int]) -> bool:
+        """Whether a file with modules of `ranks` can be the one that the config describes."""
+        return not self.ranks or not ranks or not set(ranks).isdisjoint(self.ranks)
 
     @cached_property
     def unread_patterns(self) -> tuple[str, ...]:
@@ -101,14 +112,16 @@ def _by_prefix(found: Mapping[str, Any], source: str) -> dict[str, PeftConfig]:
     configs = {}
     for key, value in found.items():
         prefix, _, field = key.rpartition(".")
-        if field == "lora_alpha" and (alpha := _float(value)) is not None:
+        # LoKr and LoHa configs call it `alpha`.
+        if field in ("lora_alpha", "alpha") and (alpha := _float(value)) is not None:
             stem = f"{prefix}." if prefix else ""
-            pattern = found.get(f"{stem}alpha_pattern")
+            ranks = [found.get(f"{stem}r"), *_numbers(found.get(f"{stem}rank_pattern")).values()]
             configs[prefix] = PeftConfig(
                 alpha=alpha,
-                alpha_pattern=_numbers(pattern),
+                alpha_pattern=_numbers(found.get(f"{stem}alpha_pattern")),
                 rslora=found.get(f"{stem}use_rslora") is True,
                 source=source,
+                ranks=tuple(int(r) for r in map(_float, ranks) if r and r >= 1),
             )
     return configs
 

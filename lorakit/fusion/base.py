@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,9 +15,9 @@ from lorakit.formats import anima
 from lorakit.formats.checkpoint import find_prefix, parse_checkpoint
 from lorakit.formats.header import read_header
 from lorakit.fusion.plan import BaseModules
+from lorakit.fusion.quantised import ScaledTensors, read_scales
 
-# Community files that keep a scale beside a quantised weight: the weight alone is not the weight.
-_SCALE_MARKS = (".scale_weight", ".weight_scale", ".comfy_quant", ".input_scale", "scaled_fp8")
+TEXT_ENCODER = "text_encoder."
 
 
 class BaseTensors(Mapping[str, torch.Tensor]):
@@ -26,21 +28,58 @@ class BaseTensors(Mapping[str, torch.Tensor]):
     """
 
     def __init__(
-        self, tensors: Mapping[str, torch.Tensor], prefix: str, modules: BaseModules
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        prefix: str,
+        modules: BaseModules,
+        text_encoder: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        self._tensors = tensors
+        beside = text_encoder or {}
+        self._parts = (tensors, beside)
         self.prefix = prefix
         self.modules = modules
-        self.names = canonical_names(tensors, prefix)
+        self.names = {**canonical_names(tensors, prefix), **{name: name for name in beside}}
+
+    def with_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> BaseTensors:
+        """This base and the text encoder that goes with it, so that a stack is fused into both.
+
+        `tensors` are Qwen3's by its own names (`layers.0.mlp.up_proj.weight`); here they stand under
+        `TEXT_ENCODER`, as adapters' modules do.
+        """
+        known = {f"{TEXT_ENCODER}{name}": tensor for name, tensor in tensors.items()}
+        shapes = {
+            name.removesuffix(".weight"): tuple(tensor.shape)
+            for name, tensor in known.items()
+            if name.endswith(".weight") and anima.is_module(name.removesuffix(".weight"))
+        }
+        modules = replace(self.modules, shapes={**self.modules.shapes, **shapes})
+        return BaseTensors(self._parts[0], self.prefix, modules, known)
+
+    def exact(self, key: str) -> torch.Tensor:
+        """What deltas are added to: the tensor, or a scaled 8-bit weight in float32."""
+        holder = next(part for part in self._parts if key in part)
+        return holder.exact(key) if isinstance(holder, ScaledTensors) else holder[key]
+
+    def kept_dtype(self, key: str) -> torch.dtype:
+        """The dtype a fused tensor is kept in: the base's own, but bfloat16 for 8-bit floats.
+
+        A delta is lost in an 8-bit grid.
+        """
+        holder = next(part for part in self._parts if key in part)
+        stored = (
+            holder.stored_dtype(key) if isinstance(holder, ScaledTensors) else holder[key].dtype
+        )
+        return torch.bfloat16 if stored.itemsize == 1 else stored
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._tensors[key]
+        own, beside = self._parts
+        return beside[key] if key in beside else own[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return chain(*self._parts)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return sum(map(len, self._parts))
 
 
 def open_base(base: str | Path | Mapping[str, torch.Tensor]) -> BaseTensors:
@@ -49,6 +88,8 @@ def open_base(base: str | Path | Mapping[str, torch.Tensor]) -> BaseTensors:
     Raises `BadFile` for a file that is no Anima checkpoint and `NotFusable` for a quantised one whose
     weights cannot be patched as they are stored.
     """
+    if isinstance(base, BaseTensors):
+        return base
     if isinstance(base, Mapping):
         return _from_mapping(base)
     header = read_header(base)
@@ -59,8 +100,8 @@ def open_base(base: str | Path | Mapping[str, torch.Tensor]) -> BaseTensors:
     except (OSError, SafetensorError) as error:
         raise BadFile(f"{header.path} cannot be read: {error}.") from error
     modules = BaseModules.of(checkpoint)
-    _refuse_quantised(tensors, checkpoint.prefix, modules)
-    return BaseTensors(tensors, checkpoint.prefix, modules)
+    plain = _plain_weights(tensors, checkpoint.prefix, modules)
+    return BaseTensors(plain, checkpoint.prefix, modules)
 
 
 def canonical_names(keys: Iterable[str], prefix: str) -> dict[str, str]:
@@ -78,21 +119,23 @@ def _from_mapping(tensors: Mapping[str, torch.Tensor]) -> BaseTensors:
         if name.endswith(".weight")
     }
     blocks = {anima.block_of(name) for name in shapes} - {None}
-    modules = BaseModules(label, len(blocks), shapes)
-    _refuse_quantised(tensors, prefix, modules)
-    return BaseTensors(tensors, prefix, modules)
+    names = canonical_names(tensors, prefix)
+    eight_bit = frozenset(n for n in shapes if tensors[names[f"{n}.weight"]].itemsize == 1)
+    modules = BaseModules(label, len(blocks), shapes, eight_bit)
+    return BaseTensors(_plain_weights(tensors, prefix, modules), prefix, modules)
 
 
-def _refuse_quantised(
+def _plain_weights(
     tensors: Mapping[str, torch.Tensor], prefix: str, modules: BaseModules
-) -> None:
-    scaled = next((key for key in tensors if key.endswith(_SCALE_MARKS)), None)
-    name = next(
-        (n for n in modules.shapes if not tensors[f"{prefix}{n}.weight"].is_floating_point()), None
-    )
-    if scaled or name:
-        raise NotFusable(
-            f"{modules.label} is quantised with scales of its own ({scaled or name}), which this version "
-            "of lorakit cannot patch.",
-            hint="Use the bf16, fp16 or plain fp8 edition of the base.",
-        )
+) -> Mapping[str, torch.Tensor]:
+    """The tensors with any scales applied. Raises `NotFusable` for integers in a weight's place."""
+    plain = read_scales(tensors, modules.label)
+    for name in modules.shapes:
+        tensor = tensors[f"{prefix}{name}.weight"]
+        if not tensor.is_floating_point():
+            raise NotFusable(
+                f"{modules.label} is quantised in a way that cannot be patched: {prefix}{name}.weight is "
+                f"{tensor.dtype}.",
+                hint="Use the bf16, fp16 or fp8 edition of the base.",
+            )
+    return plain

@@ -11,31 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from lorakit.adapters.adapter import Adapter, AdapterModule
+from lorakit.adapters.adapter import Adapter, AdapterModule, DoraFormula
 from lorakit.adapters.loading import load_adapter
-from lorakit.errors import BadUsage
+from lorakit.errors import BadUsage, NotFusable
 from lorakit.fusion.base import BaseTensors, open_base
-from lorakit.fusion.plan import FusionPlan, plan_fusion
+from lorakit.fusion.plan import FusionPlan, plan_fusion, require_targets
+from lorakit.fusion.products import add_product
 from lorakit.stack import Stack, resolve_stack
+from lorakit.strengths import Strength, as_strength, refuse_scheduled
 
-Dora = Literal["trainer", "comfyui"]
-Entries = Stack | Sequence[tuple[str | Path | Adapter, float]]
-
-
-# Rows of a weight that are worked on at once on a CPU: 2 MB of float32 at a width of 2048.
-STRIP_ROWS = 256
+_CPU = torch.device("cpu")
+Entries = Stack | Sequence[tuple[str | Path | Adapter, float | Strength]]
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One entry's part in a module: its patch and its strength."""
+    """One entry's part in a tensor of the base: its patch, its strength, and how errors call it."""
 
     module: AdapterModule
     strength: float
+    name: str
 
 
 class FusedWeights(Mapping[str, torch.Tensor]):
@@ -95,54 +93,99 @@ def fuse(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
-    dora: Dora = "trainer",
+    dora: DoraFormula = "trainer",
 ) -> FusedWeights:
     """Apply `stack` to `base` and hold the result in memory.
 
     `base` is a checkpoint file or a mapping of its tensors; `stack` a `Stack` whose names are paths, or
     (path or Adapter, strength) pairs. Results lie on `device` in `dtype`, or in the dtype each weight is
     stored in (8-bit float weights become bfloat16, since a delta is lost in an 8-bit grid). `dora` picks
-    the formula of a magnitude; no algorithm that this version applies has one.
+    the formula of a magnitude: as trainers compute it, or as ComfyUI does (adapters/dora.py).
 
-    Raises `BadFile`, `NotFound` or `NotFusable`, naming the file and module.
+    Raises `BadFile`, `NotFound` or `NotFusable`, naming the file and module, and `BadUsage` for a
+    strength that holds in some denoising steps only.
     """
     if dora not in ("trainer", "comfyui"):
         raise BadUsage(f"dora is {dora!r}; it must be 'trainer' or 'comfyui'.")
     tensors = open_base(base)
     adapters = _load(stack)
+    refuse_scheduled(strength for _, strength in adapters)
     plan = plan_fusion(
         tensors.modules, [(a.path.stem, strength, a.report) for a, strength in adapters]
     )
+    require_targets(plan)
     target = torch.device(device)
     touched = {
-        key: fuse_weight(tensors[key], patches, target, dtype)
+        key: fuse_weight(
+            tensors.exact(key), patches, target, dtype or tensors.kept_dtype(key), dora
+        )
         for key, patches in iter_patches(tensors, plan, adapters)
     }
     return FusedWeights(tensors, touched, plan, target, dtype)
 
 
+def stream_fused(
+    base: str | Path | Mapping[str, torch.Tensor],
+    stack: Entries,
+    *,
+    dtype: torch.dtype | None = None,
+    dora: DoraFormula = "trainer",
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """As `fuse` on the CPU, one (key, tensor) at a time in the base's order; none is held.
+
+    For a consumer that keeps nothing, memory stays at the largest weight and its float32 strip.
+    """
+    tensors = open_base(base)
+    adapters = _load(stack)
+    refuse_scheduled(strength for _, strength in adapters)
+    plan = plan_fusion(tensors.modules, [(a.path.stem, s, a.report) for a, s in adapters])
+    require_targets(plan)
+    patches = dict(iter_patches(tensors, plan, adapters))
+    for key in tensors:
+        wanted = dtype or tensors.kept_dtype(key)
+        if key in patches:
+            yield key, fuse_weight(tensors.exact(key), patches[key], _CPU, wanted, dora)
+        else:
+            tensor = tensors[key]
+            yield key, tensor.to(wanted) if dtype and tensor.is_floating_point() else tensor
+
+
 def iter_patches(
-    base: BaseTensors, plan: FusionPlan, adapters: Sequence[tuple[Adapter, float]]
+    base: BaseTensors, plan: FusionPlan, adapters: Sequence[tuple[Adapter, Strength]]
 ) -> Iterator[tuple[str, list[Patch]]]:
     """For each key of the base that changes, the patches on it, in the order of the base's keys."""
-    by_module: dict[str, list[Patch]] = {}
+    by_tensor: dict[str, list[Patch]] = {}
     for entry, (adapter, _) in zip(plan.entries, adapters, strict=True):
         for source, module in entry.targets.items():
             # Strength 0 leaves every byte as it was, so it is left out before any arithmetic.
-            if strength := entry.strength_for(source):
-                by_module.setdefault(module, []).append(Patch(adapter.modules[source], strength))
-    for module in plan.base.shapes:
-        if module in by_module:
-            yield f"{base.prefix}{module}.weight", by_module[module]
+            if not (strength := entry.strength_for(source)):
+                continue
+            for leaf, patches in (("weight", adapter.modules), ("bias", adapter.biases)):
+                if source in patches:
+                    patch = Patch(patches[source], strength, f"{source} of {adapter.path.name}")
+                    by_tensor.setdefault(f"{module}.{leaf}", []).append(patch)
+    absent = next((name for name in by_tensor if name not in base.names), None)
+    if absent is not None:
+        raise NotFusable(
+            f"{by_tensor[absent][0].name} changes {absent}, which {plan.base.label} does not have.",
+            hint="The adapter was trained on another model.",
+        )
+    for name, key in base.names.items():
+        if name in by_tensor:
+            yield key, by_tensor[name]
 
 
 def fuse_weight(
     weight: torch.Tensor,
     patches: Sequence[Patch],
     device: torch.device,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype,
+    dora: DoraFormula = "trainer",
 ) -> torch.Tensor:
-    """`weight` (out, in) plus the weighted deltas of `patches`, rounded once to `dtype` on `device`."""
+    """`weight` plus the weighted deltas of `patches`, rounded once to `dtype` on `device`.
+
+    Raises `NotFusable` for a patch that does not fit the weight.
+    """
     work = work_dtype(weight)
     ups, downs, rest = [], [], []
     for patch in patches:
@@ -152,35 +195,32 @@ def fuse_weight(
             continue
         ups.append(factors.up.to(device, work) * (patch.strength * factors.scale))
         downs.append(factors.down.to(device, work))
-    result = dtype or stored_dtype(weight)
     if ups and not rest:
-        return _add_product(weight.to(device), torch.cat(ups, 1), torch.cat(downs, 0), result)
+        return add_product(weight.to(device), torch.cat(ups, 1), torch.cat(downs, 0), dtype)
     pristine = weight.to(device, work)
     total = torch.addmm(pristine, torch.cat(ups, 1), torch.cat(downs, 0)) if ups else pristine
     for patch in rest:
-        total = total + patch.strength * patch.module.delta(pristine)
-    return total.to(result)
+        total = total + patch.strength * entry_delta(patch, pristine, dora)
+    return total.to(dtype)
 
 
-def _add_product(
-    weight: torch.Tensor, up: torch.Tensor, down: torch.Tensor, dtype: torch.dtype
+def entry_delta(
+    patch: Patch, pristine: torch.Tensor, dora: DoraFormula = "trainer"
 ) -> torch.Tensor:
-    """`weight + up @ down` in the dtype of the factors, rounded once to `dtype`.
-
-    On the CPU a strip of rows at a time, whose float32 copy stays in the cache: large temporaries cost
-    more there than the arithmetic.
-    """
-    rows = weight.shape[0] if weight.is_cuda else STRIP_ROWS
-    result = torch.empty_like(weight, dtype=dtype)
-    strip = torch.empty(
-        min(rows, weight.shape[0]), weight.shape[1], dtype=up.dtype, device=up.device
+    """The change of `pristine` at strength 1, in its shape. Raises `NotFusable` when it does not fit."""
+    try:
+        delta = patch.module.delta(pristine, dora)
+        if delta.numel() == pristine.numel():
+            return delta.reshape(pristine.shape)
+        found = f"its change has shape {list(delta.shape)}"
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, IndexError, ValueError) as error:
+        found = str(error).splitlines()[0]
+    raise NotFusable(
+        f"{patch.name} does not fit a weight of {list(pristine.shape)}: {found}.",
+        hint="The adapter was trained on another model, or its file is damaged.",
     )
-    for start in range(0, weight.shape[0], rows):
-        piece = slice(start, start + rows)
-        total = strip[: weight[piece].shape[0]]
-        total.copy_(weight[piece]).addmm_(up[piece], down)
-        result[piece] = total
-    return result
 
 
 def work_dtype(weight: torch.Tensor) -> torch.dtype:
@@ -188,16 +228,11 @@ def work_dtype(weight: torch.Tensor) -> torch.dtype:
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
-def stored_dtype(weight: torch.Tensor) -> torch.dtype:
-    """The dtype a fused weight is kept in: the base's own, but bfloat16 for 8-bit floats."""
-    return torch.bfloat16 if weight.itemsize == 1 else weight.dtype
-
-
-def _load(stack: Entries) -> list[tuple[Adapter, float]]:
+def _load(stack: Entries) -> list[tuple[Adapter, Strength]]:
     if isinstance(stack, Stack):
         found = resolve_stack(stack, None)
         return [(load_adapter(entry.path), entry.strength) for entry in found]
     return [
-        (item if isinstance(item, Adapter) else load_adapter(item), float(strength))
+        (item if isinstance(item, Adapter) else load_adapter(item), as_strength(strength))
         for item, strength in stack
     ]

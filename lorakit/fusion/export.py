@@ -14,9 +14,10 @@ from typing import IO, TYPE_CHECKING
 
 from lorakit import __version__
 from lorakit.bases import ChosenBase, choose_base
-from lorakit.errors import BadUsage, LorakitError
+from lorakit.errors import BadUsage, LorakitError, NotFusable
 from lorakit.licenses.policy import Verdict, judge, require_allowed
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
+from lorakit.strengths import refuse_scheduled
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.fusion.base import BaseTensors
     from lorakit.fusion.engine import Patch
+    from lorakit.fusion.plan import FusionPlan
 
 _DTYPE_CODES = {
     "torch.float64": "F64",
@@ -64,7 +66,8 @@ def export_checkpoint(
 
     The terms of every ingredient come from the catalog and the files themselves, never from the
     caller; the verdict is recorded in the audit table either way. Raises `Refused` before anything is
-    computed or created when it does not allow the file; `BadUsage` for an output that is in the way.
+    computed or created when it does not allow the file; `BadUsage` for an output that is in the way,
+    and for a strength that holds in some denoising steps only.
     """
     chosen = choose_base(catalog, base)
     entries = resolve_stack(stack, catalog)
@@ -72,11 +75,15 @@ def export_checkpoint(
     outcome = "allowed" if verdict.allowed else "refused"
     catalog.record_decision("export", outcome, {**verdict.to_dict(), "stack": str(stack)})
     require_allowed(verdict, f"Writing {output.name}, {stack} merged into {chosen.name},")
+    refuse_scheduled(entry.strength for entry in entries)
     _check_output(output, chosen, entries, overwrite)
     _write(output, chosen, entries, verdict, on_progress)
-    notice = output.with_name(f"{output.stem}.NOTICE.txt")
-    notice.write_text(_notice(output, chosen, entries, verdict), encoding="utf-8")
-    return Exported(output, notice, verdict)
+    return Exported(output, notice_path(output), verdict)
+
+
+def notice_path(output: Path) -> Path:
+    """Where the obligations of a merged checkpoint stand: beside it."""
+    return output.with_name(f"{output.stem}.NOTICE.txt")
 
 
 def _check_output(
@@ -90,8 +97,9 @@ def _check_output(
         output.resolve() == path.resolve() for path in (chosen.path, *(e.path for e in entries))
     ):
         raise BadUsage(f"{output} is one of the ingredients; choose another name.")
-    if output.exists() and not overwrite:
-        raise BadUsage(f"{output} exists already.", hint="--force overwrites it.")
+    there = next((path for path in (output, notice_path(output)) if path.exists()), None)
+    if there is not None and not overwrite:
+        raise BadUsage(f"{there} exists already.", hint="--force overwrites it.")
     # A touched 8-bit weight doubles in size; twice the base covers every case.
     needed = chosen.path.stat().st_size * 2
     free = shutil.disk_usage(output.parent).free
@@ -117,6 +125,7 @@ def _write(
     tensors = open_base(chosen.path)
     plan = plan_fusion(tensors.modules, [(e.name, e.strength, e.report) for e in entries])
     adapters = [(load_adapter(entry.path), entry.strength) for entry in entries]
+    _require_checkpoint_only(plan)
     patches = dict(iter_patches(tensors, plan, adapters))
     metadata = {
         "format": "pt",
@@ -130,10 +139,26 @@ def _write(
         try:
             _write_tensors(file.file, tensors, patches, metadata, on_progress)
             os.fsync(file.fileno())
+            # The notice first: a checkpoint never stands without its obligations.
+            notice_path(output).write_text(
+                _notice(output, chosen, entries, verdict), encoding="utf-8"
+            )
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+    # A temporary file is private; the result has the mode of any other new file.
+    temporary.chmod(notice_path(output).stat().st_mode & 0o666)
     temporary.replace(output)
+
+
+def _require_checkpoint_only(plan: FusionPlan) -> None:
+    entry = next((entry for entry in plan.entries if entry.text_encoder), None)
+    if entry is not None:
+        raise NotFusable(
+            f"{entry.label} also changes the text encoder ({len(entry.text_encoder)} modules), which a "
+            "checkpoint of the diffusion model does not hold.",
+            hint="Leave the entry out, or share the recipe instead: `lorakit stack ... --save FILE.toml`.",
+        )
 
 
 def _write_tensors(
@@ -145,10 +170,10 @@ def _write_tensors(
 ) -> None:
     import torch
 
-    from lorakit.fusion.engine import fuse_weight, stored_dtype
+    from lorakit.fusion.engine import fuse_weight
 
     dtypes = {
-        key: stored_dtype(tensors[key]) if key in patches else tensors[key].dtype for key in tensors
+        key: tensors.kept_dtype(key) if key in patches else tensors[key].dtype for key in tensors
     }
     # Widest first, as the reference writer sorts them, so that every tensor is aligned.
     order = sorted(tensors, key=lambda key: (-dtypes[key].itemsize, key))
@@ -156,7 +181,7 @@ def _write_tensors(
     for done, key in enumerate(order, start=1):
         weight = tensors[key]
         if key in patches:
-            weight = fuse_weight(weight, patches[key], torch.device("cpu"))
+            weight = fuse_weight(tensors.exact(key), patches[key], torch.device("cpu"), dtypes[key])
         if weight.numel():
             file.write(_raw(weight))
         on_progress(done, len(order), key)
@@ -202,7 +227,7 @@ def _notice(
     lines = [f"{output.name} is a merge, made with lorakit {__version__}.", "", "It contains:"]
     lines.append(f"- {chosen.name} ({chosen.terms.title}), sha256 {chosen.sha256 or 'not known'}")
     lines += [
-        f"- {e.name} at strength {e.strength:g}, sha256 {e.sha256 or 'not known'}" for e in entries
+        f"- {e.name} at strength {e.strength}, sha256 {e.sha256 or 'not known'}" for e in entries
     ]
     if verdict.obligations:
         lines += ["", "Whoever shares it must:"]

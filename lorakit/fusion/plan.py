@@ -7,32 +7,40 @@ made for a larger model are errors; what fits nowhere is named.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from lorakit.adapters.support import check_fusable
-from lorakit.errors import NotFusable
+from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats import anima
 from lorakit.formats.checkpoint import Checkpoint
 from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.variants import SIZES, block_map, model_blocks
+from lorakit.strengths import Strength, as_strength
 
 
 @dataclass(frozen=True)
 class BaseModules:
-    """The weights of a base that adapters can patch: canonical module name -> shape."""
+    """The weights of a base that adapters can patch: canonical module name -> shape.
+
+    `eight_bit` are those stored in 8-bit floats; once touched they are held in bfloat16.
+    """
 
     label: str
     blocks: int
     shapes: Mapping[str, tuple[int, ...]]
+    eight_bit: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> BaseModules:
         """The modules of a checkpoint file."""
-        shapes = {name: info.shape for name, info in checkpoint.modules().items()}
-        return cls(checkpoint.path.name, checkpoint.blocks, shapes)
+        modules = checkpoint.modules()
+        shapes = {name: info.shape for name, info in modules.items()}
+        eight_bit = frozenset(n for n, info in modules.items() if info.dtype.startswith("F8_"))
+        return cls(checkpoint.path.name, checkpoint.blocks, shapes, eight_bit)
 
 
 @dataclass(frozen=True)
@@ -40,18 +48,29 @@ class PlanEntry:
     """What one entry of the stack does.
 
     `targets` maps each of the adapter's modules that is applied to the module of the base it patches
-    (another one when blocks are remapped); `unmatched` are modules that the base does not have.
+    (another one when blocks are remapped); `unmatched` are modules that the base does not have, but for
+    those of the text encoder, a file of its own that a checkpoint never holds: `text_encoder`.
+    `strengths` holds what `strength` makes of each of them, by the adapter's own names and block
+    numbers; `missed` are its refinements that name none of the adapter's modules.
     """
 
     label: str
-    strength: float
+    strength: Strength
     report: AdapterReport
     targets: Mapping[str, str]
     unmatched: tuple[str, ...]
+    text_encoder: tuple[str, ...]
+    strengths: Mapping[str, float]
+    missed: tuple[str, ...]
 
     def strength_for(self, module: str) -> float:
-        """The strength of one of the adapter's modules (a key of `targets`)."""
-        return self.strength
+        """The strength of one of the adapter's modules (a key of `targets`), while it is active."""
+        return self.strengths[module]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The modules of the base that the entry changes: those with a strength other than 0."""
+        return tuple(target for source, target in self.targets.items() if self.strengths[source])
 
     @cached_property
     def ranks(self) -> Mapping[int, int]:
@@ -89,6 +108,12 @@ class FusionPlan:
         matrices = (name for name, shape in self.base.shapes.items() if len(shape) == 2)
         return tuple(name for name in matrices if name not in self.total_ranks)
 
+    @property
+    def extra_bytes(self) -> int:
+        """Memory beyond the base's own size, for touched 8-bit weights that are held in bfloat16."""
+        held = self.base.eight_bit & self.total_ranks.keys()
+        return sum(prod(self.base.shapes[name]) for name in held)
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON takes it."""
         ranks = self.total_ranks.values()
@@ -96,16 +121,21 @@ class FusionPlan:
             "base": {"label": self.base.label, "blocks": self.base.blocks},
             "touched_modules": len(self.total_ranks),
             "untouched_modules": len(self.untouched),
+            "extra_bytes": self.extra_bytes,
             "total_rank": {"min": min(ranks, default=0), "max": max(ranks, default=0)},
             "entries": [
                 {
                     "name": entry.label,
                     "path": str(entry.report.path),
-                    "strength": entry.strength,
+                    "strength": entry.strength.headline,
+                    "strength_text": str(entry.strength),
                     "modules": len(entry.targets),
+                    "changed_modules": len(entry.changed),
                     "ranks": {str(rank): count for rank, count in entry.ranks.items()},
                     "remapped": entry.remapped,
                     "unmatched": list(entry.unmatched),
+                    "text_encoder_modules": len(entry.text_encoder),
+                    "missed_refinements": list(entry.missed),
                     "unused_keys": list(entry.report.unused_keys),
                 }
                 for entry in self.entries
@@ -114,16 +144,22 @@ class FusionPlan:
 
 
 def plan_fusion(
-    base: BaseModules, entries: Sequence[tuple[str, float, AdapterReport]]
+    base: BaseModules, entries: Sequence[tuple[str, float | Strength, AdapterReport]]
 ) -> FusionPlan:
     """Match every (label, strength, report) of a stack to `base`.
 
-    Raises `BadFile` or `NotFusable`, naming file and module, for an entry that cannot be applied.
+    Raises `BadFile` or `NotFusable`, naming file and module, for an entry that cannot be applied, and
+    `BadUsage` for a strength out of range or a vector of strengths for another size of model.
     """
-    return FusionPlan(base, tuple(_plan_entry(base, *entry) for entry in entries))
+    return FusionPlan(
+        base,
+        tuple(_plan_entry(base, label, as_strength(s), report) for label, s, report in entries),
+    )
 
 
-def _plan_entry(base: BaseModules, label: str, strength: float, report: AdapterReport) -> PlanEntry:
+def _plan_entry(
+    base: BaseModules, label: str, strength: Strength, report: AdapterReport
+) -> PlanEntry:
     check_fusable(report)
     renumber = _renumbering(base, report)
     targets: dict[str, str] = {}
@@ -134,19 +170,63 @@ def _plan_entry(base: BaseModules, label: str, strength: float, report: AdapterR
         if shape is None:
             unmatched.append(module.name)
             continue
-        if module.shape is not None and module.shape != shape:
+        if not _fits(module.shape, shape):
             raise NotFusable(
                 f"{report.path} does not fit {base.label}: {module.name} is made for a weight of "
-                f"{list(module.shape)}, the base has {list(shape)}.",
+                f"{_sides(module.shape)}, the base has {list(shape)}.",
                 hint="The adapter was trained on another model.",
             )
         targets[module.name] = target
-    if not targets:
+    text_encoder = tuple(n for n in unmatched if anima.component_of(n) == "text_encoder")
+    if not targets and not text_encoder:
         raise NotFusable(
             f"{report.path} touches nothing in {base.label}: none of its {len(report.modules)} modules "
             f"(such as {report.modules[0].name}) is in the base."
         )
-    return PlanEntry(label, strength, report, targets, tuple(unmatched))
+    strengths = _strengths(label, strength, targets, _made_for(base, report))
+    missed = strength.misses(module.name for module in report.modules)
+    elsewhere = tuple(name for name in unmatched if name not in text_encoder)
+    return PlanEntry(label, strength, report, targets, elsewhere, text_encoder, strengths, missed)
+
+
+def require_targets(plan: FusionPlan) -> None:
+    """Raise `NotFusable` for an entry that has nothing to do with the base at hand."""
+    idle = next((entry for entry in plan.entries if not entry.targets), None)
+    if idle is not None:
+        raise NotFusable(
+            f"{idle.report.path} touches nothing in {plan.base.label}: all its "
+            f"{len(idle.text_encoder)} modules belong to the text encoder.",
+            hint="`lorakit preview` fuses them into the text encoder it renders with.",
+        )
+
+
+def _made_for(base: BaseModules, report: AdapterReport) -> int:
+    """How many blocks the adapter's model has: the base's own, but for a smaller published size."""
+    if not report.blocks or base.blocks not in SIZES:
+        return base.blocks
+    return model_blocks(report.blocks[-1]) or base.blocks
+
+
+def _strengths(
+    label: str, strength: Strength, modules: Iterable[str], made_for: int
+) -> dict[str, float]:
+    try:
+        return {module: strength.for_module(module, made_for) for module in modules}
+    except BadUsage as error:
+        raise BadUsage(f"{label}: {error.message}", hint=error.hint) from error
+
+
+def _fits(told: tuple[int | None, ...] | None, shape: tuple[int, ...]) -> bool:
+    """Whether the sides that an adapter tells of a weight are those of the base's."""
+    if told is None:
+        return True
+    return len(told) == len(shape) and all(
+        side in (None, actual) for side, actual in zip(told, shape, strict=True)
+    )
+
+
+def _sides(told: tuple[int | None, ...] | None) -> str:
+    return f"[{', '.join('any' if side is None else str(side) for side in told or ())}]"
 
 
 def _renumbering(base: BaseModules, report: AdapterReport) -> tuple[int, ...]:

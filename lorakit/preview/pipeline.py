@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lorakit.errors import LorakitError
+from lorakit.formats.anima import original_tensor_name
 from lorakit.preview.devices import transformer_dtype
-from lorakit.preview.models import build_text_conditioner, build_transformer
+from lorakit.preview.models import ADAPTER_PREFIX, build_text_conditioner, build_transformer
 from lorakit.preview.quiet import quiet_libraries
 from lorakit.preview.torchvision_shim import supply_nearest_resize
 
@@ -25,14 +26,20 @@ if TYPE_CHECKING:
     from lorakit.preview.settings import RenderSettings
 
 OnStep = Callable[[int, int], None]
+BeforeStep = Callable[[int], None]
 
 
 class Renderer:
-    """Holds a loaded model; `render` makes one picture of it at a time."""
+    """Holds a loaded model; `render` makes one picture of it at a time.
+
+    `before_step` is called with the number of each step, from 0, before that step is computed; the
+    first call comes before the prompt is read. It may change the tensors of `live_tensors` in place.
+    """
 
     def __init__(self, pipeline: AnimaModularPipeline, scheduler_config: Mapping[str, Any]) -> None:
         self._pipeline = pipeline
         self._scheduler_config = scheduler_config
+        self.before_step: BeforeStep = lambda step: None
 
     @classmethod
     def open(
@@ -74,6 +81,15 @@ class Renderer:
             )
         return cls(pipeline, components.scheduler.config)
 
+    def live_tensors(self) -> dict[str, torch.Tensor]:
+        """The parameters of the transformer and its text adapter, by canonical names."""
+        transformer = self._pipeline.transformer.state_dict()
+        conditioner = self._pipeline.text_conditioner.state_dict()
+        return {
+            **{original_tensor_name(key): tensor for key, tensor in transformer.items()},
+            **{ADAPTER_PREFIX + key: tensor for key, tensor in conditioner.items()},
+        }
+
     def render(self, settings: RenderSettings, on_step: OnStep | None = None) -> Image:
         """Make one picture.
 
@@ -91,6 +107,7 @@ class Renderer:
             LorakitError: the picture came out as NaN or infinity, or memory ran out.
         """
         with quiet_libraries(), _memory():
+            self.before_step(0)
             self._pipeline.update_components(
                 guider=_guider(settings.cfg), scheduler=self._scheduler(settings, on_step)
             )
@@ -117,8 +134,7 @@ class Renderer:
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(
             self._scheduler_config, shift=settings.shift, use_dynamic_shifting=False
         )
-        if on_step is not None:
-            _report_steps(scheduler, settings.steps, on_step)
+        _watch_steps(scheduler, settings.steps, self.before_step, on_step)
         return scheduler
 
 
@@ -137,7 +153,12 @@ def _guider(cfg: float) -> ClassifierFreeGuidance:
     return ClassifierFreeGuidance(guidance_scale=cfg)
 
 
-def _report_steps(scheduler: FlowMatchEulerDiscreteScheduler, total: int, on_step: OnStep) -> None:
+def _watch_steps(
+    scheduler: FlowMatchEulerDiscreteScheduler,
+    total: int,
+    before_step: BeforeStep,
+    on_step: OnStep | None,
+) -> None:
     # The modular pipeline has no callback. The scheduler steps once a step whatever the guidance.
     advance = scheduler.step
     done = 0
@@ -146,7 +167,10 @@ def _report_steps(scheduler: FlowMatchEulerDiscreteScheduler, total: int, on_ste
         nonlocal done
         result = advance(*args, **kwargs)
         done += 1
-        on_step(done, total)
+        if on_step is not None:
+            on_step(done, total)
+        if done < total:
+            before_step(done)
         return result
 
     scheduler.step = step

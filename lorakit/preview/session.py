@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from lorakit.fusion.base import TEXT_ENCODER, open_base
 from lorakit.fusion.engine import fuse
 from lorakit.fusion.plan import FusionPlan
 from lorakit.preview.components import load_components
 from lorakit.preview.pipeline import Renderer
+from lorakit.preview.scheduling import ScheduledWeights
+from lorakit.strengths import Strength, as_strength
 
 Stage = Callable[[str], None]
 
@@ -25,7 +29,7 @@ class Session:
 
 def open_session(
     base: Path,
-    entries: Sequence[tuple[str | Path, float]],
+    entries: Sequence[tuple[str | Path, float | Strength]],
     *,
     components: str | None,
     device: str,
@@ -33,6 +37,7 @@ def open_session(
 ) -> Session:
     """Fuse `entries` (adapter file, strength) onto `base` and load what a picture needs.
 
+    Strengths that depend on the denoising step are re-fused between the steps of each picture.
     `components` is a diffusers folder, ComfyUI's split files or a Hugging Face repository; None means
     Anima's own. `device` is one that `choose_device` gave. `on_stage` is told what is being done.
 
@@ -42,7 +47,21 @@ def open_session(
     on_stage("loading text encoder and VAE")
     parts = load_components(components, device=device)
     on_stage("fusing the stack")
-    fused = fuse(base, entries, device=device)
+    strengths = [(path, as_strength(strength)) for path, strength in entries]
+    # The text encoder takes part in float32, as the conditioning is computed.
+    encoder = parts.text_encoder.state_dict()
+    joined = open_base(base).with_text_encoder(encoder)
+    if any(strength.is_scheduled for _, strength in strengths):
+        scheduled = ScheduledWeights(joined, strengths, device=device)
+        plan, weights = scheduled.plan, scheduled.at_first_step()
+    else:
+        scheduled, fused = None, fuse(joined, strengths, device=device)
+        plan, weights = fused.plan, fused.by_canonical_name()
+    own = {f"{TEXT_ENCODER}{name}": name for name in encoder}
+    parts.text_encoder.load_state_dict({own[key]: weights.pop(key) for key in own})
     on_stage("building the pipeline")
-    renderer = Renderer.open(fused.by_canonical_name(), parts, device=device)
-    return Session(renderer, fused.plan, device)
+    renderer = Renderer.open(weights, parts, device=device)
+    if scheduled is not None:
+        live = renderer.live_tensors()
+        renderer.before_step = partial(scheduled.write, live=live)
+    return Session(renderer, plan, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,20 +34,32 @@ def _module_of(base: dict[str, torch.Tensor]) -> nn.Module:
     return root
 
 
-@pytest.mark.parametrize("rslora", [False, True])
-@pytest.mark.filterwarnings("ignore::UserWarning:peft")
-def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, rslora: bool) -> None:
+TARGETS = r".*\.(mlp\.layer1|self_attn\.q_proj|cross_attn\.k_proj)"
+_LORA = {"r": 8, "lora_alpha": 5, "target_modules": TARGETS, "init_lora_weights": False}
+CONFIGS: dict[str, Any] = {
+    "lora": lambda: peft.LoraConfig(**_LORA, alpha_pattern={r"blocks\.1\.mlp\.layer1": 3}),
+    "rslora": lambda: peft.LoraConfig(**_LORA, use_rslora=True),
+    "dora": lambda: peft.LoraConfig(**_LORA, use_dora=True),
+    "loha": lambda: peft.LoHaConfig(r=8, alpha=5, target_modules=TARGETS, init_weights=False),
+    "lokr": lambda: peft.LoKrConfig(r=2, alpha=5, target_modules=TARGETS, init_weights=False),
+    "lokr, both factors whole": lambda: peft.LoKrConfig(
+        r=64, alpha=48, target_modules=TARGETS, init_weights=False
+    ),
+    "oft": lambda: peft.OFTConfig(
+        r=0, oft_block_size=8, target_modules=TARGETS, init_weights=False, use_cayley_neumann=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.filterwarnings("ignore")
+def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, name: str) -> None:
     base = tiny_base(2)
-    config = peft.LoraConfig(
-        r=8,
-        lora_alpha=5,
-        use_rslora=rslora,
-        target_modules=r".*\.(mlp\.layer1|self_attn\.q_proj|cross_attn\.k_proj)",
-        alpha_pattern={r"blocks\.1\.mlp\.layer1": 3},
-        init_lora_weights=False,
-    )
     torch.manual_seed(0)
-    model = peft.get_peft_model(_module_of(base), config)
+    model = peft.get_peft_model(_module_of(base), CONFIGS[name]())
+    for parameter_name, parameter in model.named_parameters():
+        if "oft" in parameter_name:
+            parameter.data.mul_(0.1)
     model.save_pretrained(tmp_path)
     fused = lorakit.fuse(base, [(tmp_path / "adapter_model.safetensors", 1.0)])
     merged = model.merge_and_unload().state_dict()

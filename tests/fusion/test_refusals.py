@@ -64,10 +64,12 @@ def test_an_adapter_of_a_larger_model_is_refused(
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ({"dora_scale": torch.ones(128, 1)}, "uses dora"),
-        ({"lora_mid.weight": torch.ones(4, 4)}, "carries mid"),
-        ({"inv_scale": torch.ones(32)}, "carries inv_scale"),
-        ({"lora_B.bias": torch.ones(128)}, "carries up_bias"),
+        (
+            {"oft_R.weight": torch.ones(4, 28), "oft_R.scaled_oft": torch.ones(1)},
+            "carries oft_scaled",
+        ),
+        ({"rescale": torch.ones(128, 1)}, "carries rescale"),
+        ({"weight": torch.ones(128)}, "carries weight"),
     ],
 )
 def test_a_part_that_would_be_dropped_is_refused_by_name(

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench` runs those that fit this machine and prints Markdown."""

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.factories import write_adapter, write_checkpoint
+from tests.cli.conftest import Cli
+
+LONG = "a_name_that_goes_on_and_on_" * 7
+NAMES = ["墨絵スタイル", "été 🖌️ ink", "[red]markup[bold] :smile:", LONG, 'it\'s "quoted"']
+
+
+def test_a_folder_is_added_and_listed(cli: Cli, folder: Path) -> None:
+    ran = cli("add", folder)
+    assert (ran.code, ran.err) == (0, "")
+    assert "2: ink, wash" in ran.out
+    ran = cli("ls")
+    assert [line.split()[0] for line in ran.lines] == ["name", "ink", "wash"]
+    assert "CC0-1.0" in ran.out
+    assert "unknown" in ran.out
+    again = cli("add", folder)
+    assert (again.code, again.out.split()) == (0, ["added", "none", "known", "already", "2"])
+
+
+def test_an_empty_catalog_says_how_to_begin(cli: Cli) -> None:
+    ran = cli("ls")
+    assert (ran.code, ran.err) == (0, "")
+    assert "lorakit add" in ran.out
+    assert cli("ls", "-q").out == ""
+    assert cli("ls", "--json").document == {"schema": "lorakit/ls/1", "adapters": []}
+
+
+def test_json_is_one_document_with_a_schema(cli: Cli, folder: Path) -> None:
+    ran = cli("add", folder, "--json")
+    assert ran.document["schema"] == "lorakit/add/1"
+    assert [file["name"] for file in ran.document["added"]] == ["ink", "wash"]
+    ran = cli("ls", "--json")
+    assert ran.document["schema"] == "lorakit/ls/1"
+    assert ran.document["adapters"][0]["license"] == "CC0-1.0"
+    assert ran.out.count("\n") == 1
+
+
+def test_quiet_prints_names_that_can_be_piped_on(cli: Cli, folder: Path) -> None:
+    assert cli("add", folder, "-q").out == "ink\nwash\n"
+    names = cli("ls", "--quiet")
+    assert names.out == "ink\nwash\n"
+    ran = cli("inspect", "-", "-q", stdin=names.out)
+    assert ran.lines == [str(folder / "ink.safetensors"), str(folder / "wash.safetensors")]
+
+
+def test_json_and_quiet_exclude_each_other(cli: Cli) -> None:
+    cli("ls", "--json", "-q").failed_with(2, "--json", "--quiet")
+
+
+def test_paths_come_from_stdin(cli: Cli, folder: Path) -> None:
+    ran = cli("add", "-", "-q", stdin=f"{folder / 'ink.safetensors'}\n\n")
+    assert ran.out == "ink\n"
+
+
+def test_a_pattern_narrows_the_list(cli: Cli, folder: Path) -> None:
+    cli("add", folder)
+    assert cli("ls", "INK", "-q").out == "ink\n"
+    assert "No adapter's name holds 'oil'" in cli("ls", "oil").out
+
+
+def test_a_broken_file_among_good_ones_is_named_and_the_good_are_added(
+    cli: Cli, folder: Path
+) -> None:
+    (folder / "broken.safetensors").write_bytes(b"\xff" * 40)
+    (folder / "astray.safetensors").symlink_to(folder / "nowhere")
+    write_checkpoint(folder / "other.safetensors")
+    ran = cli("add", folder)
+    assert ran.code == 4
+    assert "2: ink, wash" in ran.out
+    assert "Left out other.safetensors" in ran.out
+    warnings = ran.err.splitlines()
+    assert len(warnings) == 2
+    assert all(line.startswith("Warning: ") for line in warnings)
+    for name in ("broken.safetensors", "astray.safetensors"):
+        assert ran.err.count(str(folder / name)) == 1
+    assert cli("ls", "-q").out == "ink\nwash\n"
+
+
+def test_a_broken_file_leaves_json_whole(cli: Cli, folder: Path) -> None:
+    (folder / "broken.safetensors").write_bytes(b"")
+    ran = cli("add", folder, "--json")
+    assert ran.code == 4
+    assert [Path(file["path"]).name for file in ran.document["failed"]] == ["broken.safetensors"]
+
+
+def test_a_path_that_does_not_exist_fails(cli: Cli, tmp_path: Path) -> None:
+    cli("add", tmp_path / "nowhere").failed_with(1, "nowhere")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_whole_in_80_columns(cli: Cli, folder: Path, name: str) -> None:
+    write_adapter(folder / f"{name}.safetensors", 9)
+    cli("add", folder)
+    ran = cli("ls")
+    assert max(map(len, ran.lines)) <= 80
+    width = len(ran.lines[0].split("algo")[0])
+    shown = "".join(line[:width] for line in ran.lines[1:])
+    folded = "".join(shown.split())
+    # A wide character takes two columns, so what stands left of the second column is longer there.
+    assert ("".join(name.split()) if name.isascii() else name[:3]) in folded
+    assert name in cli("ls", "-q").lines
+    assert name in [a["name"] for a in cli("ls", "--json").document["adapters"]]
+
+
+def test_a_missing_file_is_listed_as_missing(cli: Cli, folder: Path) -> None:
+    cli("add", folder)
+    (folder / "ink.safetensors").unlink()
+    assert "missing" in cli("ls", "ink").out
+    assert "missing" not in cli("ls", "wash").out
+    cli("inspect", "ink").failed_with(1, "missing", "ink")

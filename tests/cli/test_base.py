@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lorakit.licenses.terms import known_models
+from tests.cli.conftest import Cli
+from tests.factories import USUAL_SHAPES, lora_tensors, write_safetensors
+from tests.models import tiny_base, tiny_base_file
+
+
+def test_a_base_is_registered_under_the_terms_of_its_model(cli: Cli, models: Path) -> None:
+    ran = cli("base", "add", models / "base.safetensors", "--name", "mine", "--as", "rdbt")
+    assert (ran.code, ran.err) == (0, "")
+    assert known_models()["rdbt"].statement in " ".join(ran.out.split())
+    listed = cli("base", "ls")
+    assert "mine" in listed.out
+    assert "deny" in listed.out
+    assert max(map(len, ran.lines + listed.lines)) <= 80
+
+
+def test_json_and_quiet(cli: Cli, models: Path) -> None:
+    ran = cli("base", "add", models / "base.safetensors", "--as", "anima", "--json")
+    assert ran.document["schema"] == "lorakit/base-add/1"
+    assert len(ran.document["base"]["file_sha256"]) == 64
+    ran = cli("base", "ls", "--json")
+    assert ran.document["schema"] == "lorakit/base-ls/1"
+    assert [base["name"] for base in ran.document["bases"]] == ["base"]
+    assert cli("base", "ls", "-q").out == "base\n"
+
+
+def test_without_a_base_the_list_says_how_to_add_one(cli: Cli) -> None:
+    assert "lorakit base add" in cli("base", "ls").out
+
+
+def test_an_unknown_model_lists_the_known(cli: Cli, models: Path) -> None:
+    ran = cli("base", "add", models / "base.safetensors", "--as", "rbdt")
+    ran.failed_with(2, "rbdt", *known_models())
+    assert cli("base", "ls", "-q").out == ""
+
+
+def test_what_is_no_base_is_refused(cli: Cli, tmp_path: Path) -> None:
+    cli("base", "add", tmp_path / "nowhere.safetensors").failed_with(1, "nowhere.safetensors")
+    cli("base", "add", tmp_path).failed_with(1, str(tmp_path))
+    (tmp_path / "old.ckpt").write_bytes(b"\x80\x02")
+    cli("base", "add", tmp_path / "old.ckpt").failed_with(4, "pickle", "save_file")
+    (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 40)
+    cli("base", "add", tmp_path / "bad.safetensors").failed_with(4, "bad.safetensors")
+    adapter = lora_tensors("kohya", dict(list(USUAL_SHAPES.items())[:2]), 4)
+    write_safetensors(tmp_path / "style.safetensors", adapter)
+    cli("base", "add", tmp_path / "style.safetensors").failed_with(4, "style.safetensors")
+    assert cli("base", "ls", "-q").out == ""
+
+
+def test_a_base_without_text_adapter_brings_a_warning(cli: Cli, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {key: t for key, t in tiny_base().items() if "llm_adapter" not in key}
+    save_file(tensors, tmp_path / "bare.safetensors")
+    ran = cli("base", "add", tmp_path / "bare.safetensors")
+    assert ran.code == 0
+    assert ran.err.startswith("Warning: bare.safetensors")
+
+
+def test_a_base_that_was_replaced_is_refused(stocked: Cli, models: Path) -> None:
+    path = tiny_base_file(models / "base.safetensors", seed=9)
+    os.utime(path, ns=(1, 1))
+    for words in (("stack", "ink"), ("export", "ink", "-o", models / "out.safetensors")):
+        ran = stocked(*words)
+        ran.failed_with(4, "base.safetensors")
+    assert not (models / "out.safetensors").exists()
+
+
+def test_a_base_that_has_gone_is_named(stocked: Cli, models: Path) -> None:
+    (models / "base.safetensors").unlink()
+    stocked("stack", "ink").failed_with(1, "base.safetensors")

@@ -1,0 +1,108 @@
+"""From an exception to a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lorakit import errors
+from lorakit.catalog import Catalog
+from tests.cli.conftest import Cli
+
+CODES = {
+    errors.LorakitError: 1,
+    errors.NotFound: 1,
+    errors.Ambiguous: 1,
+    errors.NotFusable: 1,
+    errors.MissingComponent: 1,
+    errors.CatalogError: 1,
+    errors.BadUsage: 2,
+    errors.Refused: 3,
+    errors.BadFile: 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_stay() -> Iterator[None]:
+    yield
+    logging.getLogger("lorakit").handlers.clear()
+
+
+def failing(error: BaseException) -> classmethod[Catalog, ..., Catalog]:
+    def open_catalog(cls: type[Catalog], url: object = None) -> Catalog:
+        raise error
+
+    return classmethod(open_catalog)
+
+
+@pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name__)
+def test_every_known_failure_has_its_exit_code(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, kind: type[errors.LorakitError]
+) -> None:
+    monkeypatch.setattr(Catalog, "open", failing(kind("It went wrong.", hint="Do that.")))
+    ran = cli("ls")
+    assert (ran.code, ran.out, ran.err) == (CODES[kind], "", "Error: It went wrong.\nDo that.\n")
+
+
+def test_no_error_is_left_out_of_the_table() -> None:
+    kinds = {value for value in vars(errors).values() if isinstance(value, type)}
+    assert {kind for kind in kinds if issubclass(kind, errors.LorakitError)} == set(CODES)
+
+
+def test_ctrl_c_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalog, "open", failing(KeyboardInterrupt()))
+    ran = cli("ls")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+
+
+def test_a_failure_of_the_system_is_one_sentence(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/data/x")
+    monkeypatch.setattr(Catalog, "open", failing(full))
+    cli("ls").failed_with(1, "/data/x: No space left on device.")
+
+
+def test_a_bug_is_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalog, "open", failing(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        cli("ls")
+
+
+def test_the_traceback_is_shown_when_asked_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAKIT_DEBUG", "1")
+    ran = cli("inspect", "nothing-of-that-name")
+    assert ran.code == 1
+    assert "Traceback" in ran.err
+    assert "lorakit.errors.NotFound" in ran.err
+    assert "Error: No adapter" in ran.err
+
+
+def test_a_catalog_that_cannot_be_opened_is_one_sentence(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write_text("a file, where a folder should be")
+    cli("ls").failed_with(1, str(home))
+    monkeypatch.setenv("LORAKIT_HOME", str(home.with_name("other")))
+    home.with_name("other").mkdir()
+    (home.with_name("other") / "catalog.db").write_text("no database at all, but long enough" * 9)
+    cli("ls").failed_with(1, "catalog.db")
+
+
+def test_what_the_catalog_warns_of_reaches_the_person_once(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Catalog.open.__func__  # type: ignore[attr-defined]
+
+    def warning(cls: type[Catalog], url: object = None) -> Catalog:
+        logging.getLogger("lorakit").warning("The disk is %s.", "slow")
+        opened: Catalog = original(cls, url)
+        return opened
+
+    monkeypatch.setattr(Catalog, "open", classmethod(warning))
+    for _ in range(2):
+        ran = cli("ls", "--json")
+        assert ran.err == "Warning: The disk is slow.\n"
+        assert ran.document["adapters"] == []

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lorakit import __version__
+from lorakit.cli.app import VERBS
+from tests.cli.conftest import Cli
+
+SUB_VERBS = {"base": ("add", "ls")}
+PAGES = [(verb.name,) for verb in VERBS] + [
+    (verb, sub) for verb, subs in SUB_VERBS.items() for sub in subs
+]
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_the_verbs_are_listed_by_task(cli: Cli, words: tuple[str, ...]) -> None:
+    ran = cli(*words)
+    assert (ran.code, ran.err) == (0, "")
+    panels = [line.split()[1] for line in ran.lines if line.startswith(("╭─", "+-"))]
+    assert panels == ["Options", "Collect", "Look", "Stack", "Share", "Learn"]
+    listed = [line.split()[1] for line in ran.lines if line.startswith("│ ") and line[2].islower()]
+    assert listed == [verb.name for verb in VERBS]
+    assert max(map(len, ran.lines)) <= 80
+
+
+@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+def test_every_verb_has_help_with_one_example_of_itself(cli: Cli, words: tuple[str, ...]) -> None:
+    ran = cli(*words, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count("Example: ") == 1
+    assert re.search(rf"Example: `lorakit {' '.join(words)}[ `]", " ".join(ran.out.split()))
+    assert max(map(len, ran.lines)) <= 80
+    described = ran.out.split("Usage:")[1].splitlines()[2]
+    assert described.strip()
+
+
+def test_every_option_says_what_it_does(cli: Cli) -> None:
+    for words in PAGES:
+        for line in cli(*words, "--help").lines:
+            if line.startswith(("│ --", "│ *")):
+                # Name, kind, and at least two words of help.
+                assert len(line.strip("│ ").split()) >= 3, (words, line)
+
+
+def test_a_mistyped_verb_or_option_is_met_with_the_right_one(cli: Cli) -> None:
+    for words, wanted in (
+        (("stak",), "stack"),
+        (("inspct", "x"), "inspect"),
+        (("base", "ad"), "add"),
+        (("ls", "--jsn"), "--json"),
+    ):
+        ran = cli(*words)
+        assert (ran.code, ran.out) == (2, "")
+        assert wanted in ran.err
+        assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "words", [("add",), ("inspect",), ("stack",), ("export", "ink"), ("base", "add"), ("base",)]
+)
+def test_missing_words_are_a_usage_error(cli: Cli, words: tuple[str, ...]) -> None:
+    assert cli(*words).code == 2
+
+
+def test_the_version_is_one_line(cli: Cli) -> None:
+    for words in (("--version",), ("--version", "ls")):
+        assert cli(*words).out == f"lorakit {__version__}\n"

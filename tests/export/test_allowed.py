@@ -1,0 +1,197 @@
+"""An export that every licence allows: the right bytes, with what must go along."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+import lorakit
+from lorakit.catalog import Catalog
+from lorakit.errors import BadUsage, LorakitError
+from lorakit.formats.header import read_header
+from lorakit.fusion.export import export_checkpoint
+from lorakit.licenses.terms import known_licenses, known_models
+from lorakit.stack import Stack
+from tests.export.conftest import register
+from tests.models import tiny_base_file
+
+STACK = Stack.parse("free:0.8 named:-0.5")
+
+
+def fused(files: Path) -> dict[str, torch.Tensor]:
+    entries = [(files / "free.safetensors", 0.8), (files / "named.safetensors", -0.5)]
+    return dict(lorakit.fuse(files / "base.safetensors", entries))
+
+
+def test_the_tensors_are_those_that_fuse_gives(catalog: Catalog, files: Path, out: Path) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    written, wanted = load_file(done.path), fused(files)
+    assert written.keys() == wanted.keys() == load_file(files / "base.safetensors").keys()
+    for key, tensor in wanted.items():
+        assert written[key].dtype == tensor.dtype
+        assert torch.equal(written[key], tensor), key
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_half_precision_base_keeps_its_type(
+    catalog: Catalog, files: Path, out: Path, dtype: torch.dtype
+) -> None:
+    half = tiny_base_file(files / "half.safetensors", dtype=dtype, prefix="")
+    register(catalog, half, "half", "anima")
+    done = export_checkpoint(catalog, "half", Stack.parse("free:0.8"), out / "merged.safetensors")
+    wanted = lorakit.fuse(half, [(files / "free.safetensors", 0.8)])
+    written = load_file(done.path)
+    assert {tensor.dtype for tensor in written.values()} == {dtype}
+    assert all(torch.equal(written[key], wanted[key]) for key in wanted)
+
+
+def test_what_no_entry_touches_keeps_its_bytes(catalog: Catalog, files: Path, out: Path) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    base, written = load_file(files / "base.safetensors"), load_file(done.path)
+    kept = [key for key in base if "adaln" in key or "llm_adapter" in key or "norm" in key]
+    assert len(kept) > 10
+    assert all(torch.equal(base[key], written[key]) for key in kept)
+    touched = "net.blocks.1.self_attn.q_proj.weight"
+    assert not torch.equal(base[touched], written[touched])
+
+
+def test_the_file_is_valid_by_our_reader_and_the_reference(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    header = read_header(done.path)
+    assert header.data_offset % 8 == 0
+    with safe_open(done.path, framework="pt") as file:
+        assert set(file.keys()) == set(header.tensors)
+
+
+def test_the_header_says_of_what_and_under_which_licence(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    metadata = read_header(done.path).metadata
+    assert metadata["modelspec.merged_from"] == "own, free, named"
+    assert (
+        metadata["modelspec.license"] == "LicenseRef-CircleStone-NC-1.2 AND CC0-1.0 AND CC-BY-4.0"
+    )
+    hashes = {i["name"]: i["sha256"] for i in json.loads(metadata["lorakit.ingredients"])}
+    assert hashes == {
+        "own": catalog.base("own").file_sha256,
+        "free": catalog.resolve("free").file_sha256,
+        "named": catalog.resolve("named").file_sha256,
+    }
+
+
+def test_the_notice_holds_every_obligation(catalog: Catalog, files: Path, out: Path) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    assert done.notice == out / "merged.NOTICE.txt"
+    notice = done.notice.read_text(encoding="utf-8")
+    duties = known_models()["anima"].obligations + known_licenses()["cc-by-4.0"].obligations
+    assert len(duties) == 6
+    for duty in duties:
+        assert duty in notice
+    for name in ("free", "named"):
+        assert f"{name} at strength" in notice
+        assert catalog.resolve(name).file_sha256 in notice
+    assert sorted(path.name for path in out.iterdir()) == [
+        "merged.NOTICE.txt",
+        "merged.safetensors",
+    ]
+
+
+def test_an_allowed_export_is_in_the_audit_table_too(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    (decision,) = catalog.decisions()
+    assert (decision.action, decision.verdict) == ("export", "allowed")
+    assert decision.subject["share_merges"] == "allow_with_obligations"
+
+
+def test_what_is_there_is_overwritten_only_when_asked(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    target = out / "merged.safetensors"
+    target.write_bytes(b"kept")
+    with pytest.raises(BadUsage, match="exists already"):
+        export_checkpoint(catalog, "own", STACK, target)
+    assert target.read_bytes() == b"kept"
+    assert list(out.iterdir()) == [target]
+    export_checkpoint(catalog, "own", STACK, target, overwrite=True)
+    assert len(read_header(target).tensors) == len(load_file(files / "base.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["base", "free"])
+@pytest.mark.parametrize("way", ["itself", "a link"])
+def test_an_ingredient_is_never_overwritten(
+    catalog: Catalog, files: Path, out: Path, name: str, way: str
+) -> None:
+    target = ingredient = files / f"{name}.safetensors"
+    before = ingredient.read_bytes()
+    if way == "a link":
+        target = out / "link.safetensors"
+        target.symlink_to(ingredient)
+    with pytest.raises(BadUsage, match="one of the ingredients"):
+        export_checkpoint(catalog, "own", STACK, target, overwrite=True)
+    assert ingredient.read_bytes() == before
+
+
+@pytest.mark.parametrize("target", ["merged.ckpt", "nowhere/merged.safetensors"])
+def test_an_output_that_cannot_be_is_refused_before_any_work(
+    catalog: Catalog, files: Path, out: Path, target: str
+) -> None:
+    with pytest.raises(BadUsage):
+        export_checkpoint(catalog, "own", STACK, out / target)
+    assert list(out.iterdir()) == []
+
+
+def test_a_full_disk_is_noticed_before_writing(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    with pytest.raises(LorakitError, match="1 bytes free"):
+        export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_half_way_leaves_no_file(
+    catalog: Catalog, files: Path, out: Path, failure: BaseException
+) -> None:
+    seen = []
+
+    def fail(done: int, total: int, what: str) -> None:
+        seen.append([path.stat().st_size for path in out.iterdir()])
+        if done == total // 2:
+            raise failure
+
+    with pytest.raises((type(failure), LorakitError)):
+        export_checkpoint(catalog, "own", STACK, out / "merged.safetensors", on_progress=fail)
+    # There was a file to clear away.
+    assert len(seen[-1]) == 1
+    assert list(out.iterdir()) == []
+
+
+def test_a_failure_keeps_the_file_that_was_to_be_overwritten(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = out / "merged.safetensors"
+    target.write_bytes(b"kept")
+
+    def fail(file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((OSError, LorakitError)):
+        export_checkpoint(catalog, "own", STACK, target, overwrite=True)
+    assert list(out.iterdir()) == [target]
+    assert target.read_bytes() == b"kept"

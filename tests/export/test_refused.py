@@ -1,0 +1,130 @@
+"""What a refused export leaves behind: a line in the audit table, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorakit.catalog import Catalog
+from lorakit.cli.main import run
+from lorakit.errors import Refused
+from lorakit.fusion.export import export_checkpoint
+from lorakit.stack import Stack
+
+# base, stack, and what the refusal must name
+REFUSALS = {
+    "RDBT as base": ("rdbt", "free:0.8", "rdbt (base, RDBT [Anima])"),
+    "RDBT's LoRA edition as base": ("rdbt-lora", "free", "LoRA edition"),
+    "RDBT without a stack": ("rdbt", "", "Sharing merges using this model is not allowed"),
+    "RDBT at strength 0": ("rdbt", "free:0", "rdbt (base"),
+    "an adapter that names no licence": ("own", "free silent", "silent (adapter"),
+    "an adapter whose licence denies": ("own", "free:1 closed:0.1", "closed (adapter, CC BY-ND"),
+    "an adapter at strength 0": ("own", "closed:0", "closed (adapter"),
+}
+CASES = pytest.mark.parametrize(("base", "stack", "named"), REFUSALS.values(), ids=list(REFUSALS))
+
+
+@CASES
+def test_a_refusal_writes_nothing_and_says_who_decides(
+    catalog: Catalog, files: Path, out: Path, base: str, stack: str, named: str
+) -> None:
+    before = tree(files)
+    with pytest.raises(Refused) as caught:
+        export_checkpoint(catalog, base, Stack.parse(stack), out / "merged.safetensors")
+    assert named in caught.value.message
+    assert caught.value.exit_code == 3
+    assert list(out.iterdir()) == []
+    assert tree(files) == before
+
+
+@CASES
+def test_a_refusal_is_in_the_audit_table(
+    catalog: Catalog, files: Path, out: Path, base: str, stack: str, named: str
+) -> None:
+    with pytest.raises(Refused):
+        export_checkpoint(catalog, base, Stack.parse(stack), out / "merged.safetensors")
+    (decision,) = catalog.decisions()
+    assert (decision.action, decision.verdict) == ("export", "refused")
+    assert decision.subject["stack"] == stack or decision.subject["stack"].startswith(
+        stack.split()[0]
+    )
+    assert named in " ".join(decision.subject["reasons"])
+    first = decision.subject["ingredients"][0]
+    assert (first["role"], len(first["sha256"])) == ("base", 64)
+
+
+def test_a_file_that_nobody_registered_is_unknown_and_refused(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    # Even though this very file is registered under terms that allow: the path names no terms.
+    path = str(files / "base.safetensors")
+    with pytest.raises(Refused, match="unknown denies"):
+        export_checkpoint(catalog, path, Stack.parse("free"), out / "merged.safetensors")
+    assert list(out.iterdir()) == []
+    assert [d.verdict for d in catalog.decisions()] == ["refused"]
+
+
+def test_the_terms_are_asked_before_the_output_is_looked_at(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    (out / "there.safetensors").write_bytes(b"kept")
+    for target in (
+        out / "nowhere" / "merged.safetensors",
+        out / "merged.ckpt",
+        out / "there.safetensors",
+        files / "base.safetensors",
+    ):
+        with pytest.raises(Refused):
+            export_checkpoint(catalog, "rdbt", Stack.parse("free"), target, overwrite=True)
+    assert [path.name for path in out.iterdir()] == ["there.safetensors"]
+    assert (out / "there.safetensors").read_bytes() == b"kept"
+
+
+def test_nothing_is_computed_for_a_refusal(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("a refused export went on")
+
+    monkeypatch.setattr("lorakit.fusion.base.open_base", never)
+    monkeypatch.setattr("lorakit.fusion.export._write", never)
+    monkeypatch.setattr("lorakit.fusion.export._check_output", never)
+    with pytest.raises(Refused):
+        export_checkpoint(catalog, "rdbt", Stack.parse("free"), out / "merged.safetensors")
+
+
+@pytest.mark.parametrize("flags", [(), ("--force",), ("--json",), ("-q",)], ids=" ".join)
+def test_no_option_of_the_command_line_changes_it(
+    catalog: Catalog,
+    files: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
+    bases = ("rdbt", str(files / "base.safetensors"))
+    for base in bases:
+        words = ["export", "free:0.8", "--base", base, "-o", str(out / "merged.safetensors")]
+        assert run([*words, *flags]) == 3
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("Error: Writing merged.safetensors")
+        assert "--save" in said.err  # what to share instead
+    assert list(out.iterdir()) == []
+    assert [d.verdict for d in catalog.decisions()] == ["refused"] * len(bases)
+
+
+def test_a_registered_base_of_the_same_stem_lends_a_file_no_terms(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
+    stranger = (files / "base.safetensors").rename(files / "own.safetensors")
+    words = ["export", "free", "--base", str(stranger), "-o", str(out / "merged.safetensors")]
+    assert run(words) == 3
+    assert list(out.iterdir()) == []
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

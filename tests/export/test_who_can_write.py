@@ -1,0 +1,173 @@
+"""Who can write weights at all: read from the code, and watched in a running preview."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lorakit
+from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import write_demo_model
+from tests.cli.running import environment
+
+PACKAGE = Path(lorakit.__file__).parent
+# Whatever turns tensors into bytes for a file: by name, wherever it is mentioned.
+WRITERS = {
+    "save_file",
+    "save_model",
+    "save_pretrained",
+    "serialize",
+    "serialize_file",
+    "state_dict_to_file",
+    "tobytes",
+    "tofile",
+    "untyped_storage",
+}
+# Also as attributes of these modules, where the bare name says too little.
+MODULE_WRITERS = {("torch", "save"), ("np", "save"), ("numpy", "save"), ("pickle", "dump")}
+ALLOWED = {
+    "adapters/saving.py": {"save_file"},
+    "fusion/export.py": {"struct.pack"},
+    "preview/demo_model.py": {"save_file", "save_pretrained"},
+    # The demo's tokenizers, which hold no weights.
+    "preview/demo_tokenizers.py": {"save_pretrained"},
+}
+
+
+def writers(source: str) -> set[str]:
+    """The ways to write tensors that `source` mentions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {alias.name for alias in node.names} & WRITERS
+        elif isinstance(node, ast.Name) and node.id in WRITERS:
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if node.attr in WRITERS:
+                found.add(node.attr)
+            if (owner, node.attr) in MODULE_WRITERS or (owner, node.attr) == ("struct", "pack"):
+                found.add(f"{owner}.{node.attr}")
+    return found
+
+
+def test_only_three_modules_can_write_tensors() -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix(): names
+        for path in PACKAGE.rglob("*.py")
+        if (names := writers(path.read_text(encoding="utf-8")))
+    }
+    assert found == {name: ways & found.get(name, set()) for name, ways in ALLOWED.items()}
+    assert "struct.pack" in found["fusion/export.py"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from safetensors.torch import save_file as quietly",
+        "import safetensors.torch as s\ns.save_file({}, 'x')",
+        "import torch\ntorch.save({}, 'x')",
+        "import struct\nopen('x', 'wb').write(struct.pack('<Q', 1))",
+        "model.save_pretrained('x')",
+        "array.tofile('x')",
+    ],
+)
+def test_the_search_finds_a_writer_however_it_is_written(source: str) -> None:
+    assert writers(source)
+
+
+def test_only_one_function_writes_a_merged_checkpoint() -> None:
+    tree = ast.parse((PACKAGE / "fusion" / "export.py").read_text(encoding="utf-8"))
+    public = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert public == ["export_checkpoint"]
+    (export,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in public)
+    calls = [ast.unparse(n.func) for n in ast.walk(export) if isinstance(n, ast.Call)]
+    order = [name for name in calls if name in ("judge", "require_allowed", "_write")]
+    assert sorted(order) == ["_write", "judge", "require_allowed"]
+    lines = {ast.unparse(n.func): n.lineno for n in ast.walk(export) if isinstance(n, ast.Call)}
+    assert lines["judge"] < lines["require_allowed"] < lines["_check_output"] < lines["_write"]
+
+
+# Runs a preview with every opening for writing noted, and the known writers of tensors blocked.
+WATCHED = """
+import os, sys
+import safetensors.torch, torch
+
+def never(*args, **options):
+    raise AssertionError("a preview wrote tensors")
+
+for module, names in ((safetensors.torch, ("save_file", "save_model", "save")), (torch, ("save",))):
+    for name in names:
+        setattr(module, name, never)
+opened = set()
+
+def watch(event, args):
+    if event == "open":
+        path, _, flags = args
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and not isinstance(path, int):
+            opened.add(os.path.abspath(os.fsdecode(path)))
+    elif event == "sqlite3.connect":
+        opened.add("sqlite")
+
+sys.addaudithook(watch)
+from lorakit.cli.main import run
+
+code = run(sys.argv[1:])
+print(*sorted(opened), sep="\\n")
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_preview_writes_the_picture_and_nothing_else(tmp_path: Path) -> None:
+    model = write_demo_model(tmp_path / "models")
+    loras, pictures = tmp_path / "loras", tmp_path / "pictures"
+    for folder in (loras, pictures, tmp_path / "tmp"):
+        folder.mkdir()
+    write_demo_adapters(model.checkpoint, loras)
+    env = environment(
+        tmp_path / "home",
+        # Every place that a library might write to lies where this test looks.
+        {name: str(tmp_path / "tmp") for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "HF_HOME")},
+    )
+
+    def lorakit_(*words: object, code: str | None = None) -> str:
+        how = ["-c", code] if code else ["-m", "lorakit"]
+        done = subprocess.run(
+            [sys.executable, *how, *map(str, words)],
+            env=env,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    lorakit_("base", "add", model.checkpoint, "--as", "rdbt", "--components", model.components)
+    lorakit_("add", loras)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    picture = pictures / "out.png"
+    quick = ("--size", "64x64", "--steps", "1", "--device", "cpu", "-q")
+    said = lorakit_("preview", "ink:0.8 wash:0.5", *quick, "-o", picture, code=WATCHED).split()
+
+    assert said[0] == str(picture)
+    opened = {Path(name) for name in said[1:] if name != "sqlite"}
+    temporary = {path for path in opened if path.parent == pictures and path.suffix == ".part"}
+    assert len(temporary) == 1
+    # What is opened on the way and holds no data; a temporary file is announced by its folder first.
+    harmless = {Path("/dev/null"), pictures}
+    assert opened - temporary - harmless == set()
+    # Libraries in other languages open files unseen, so look at what is there as well.
+    after = {path for path in tmp_path.rglob("*") if path.is_file()}
+    catalog = {tmp_path / "home" / f"catalog.db{end}" for end in ("", "-wal", "-shm")}
+    assert after - before - catalog == {picture}
+    assert picture.stat().st_size < 50_000
