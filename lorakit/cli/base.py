@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog.records import BaseRecord
+    from lorakit.licenses.terms import Terms
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +36,9 @@ def add(
     model: Annotated[
         str,
         typer.Option(
-            "--as", metavar="MODEL", help="Which known model it is: rdbt, anima, animayume, other."
+            "--as",
+            metavar="MODEL",
+            help="Which known model it is: rdbt, rdbt-lora, anima, animayume, other."
         ),
     ] = "other",
     components: Annotated[
@@ -78,7 +81,7 @@ def add(
         out.warn(f"{path.name} has no text adapter (llm_adapter.*), so it cannot render by itself.")
     out.result(
         {"base": record},
-        human=lambda console: show(console, record, terms.title, terms.statement),
+        human=lambda console: show(console, record, terms),
         ids=[record.name],
     )
 
@@ -87,41 +90,33 @@ def add(
 def ls(json: Json = False, quiet: Quiet = False) -> None:
     """List the registered bases with their terms."""
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.render import rows
-    from lorakit.licenses.terms import model_terms
-
     out = Output.of("base ls", json, quiet)
     with open_catalog() as catalog:
         bases = catalog.bases()
-    body = [
-        (
-            b.name,
-            b.model,
-            str(b.blocks),
-            b.dtype,
-            str(model_terms(b.model).share_merges).replace("_", " "),
-            str(b.path),
-        )
-        for b in bases
-    ]
     out.result(
         {"bases": bases},
-        human=lambda console: (
-            rows(console, ("name", "model", "blocks", "dtype", "share merges", "file"), body)
-            if bases
-            else console.print(
-                "No base is registered: `lorakit base add FILE --as rdbt`.", style="dim"
-            )
-        ),
+        human=lambda console: _show_all(console, bases),
         ids=[b.name for b in bases],
     )
 
 
-def show(console: Console, record: BaseRecord, title: str, statement: str) -> None:
+def _show_all(console: Console, bases: list[BaseRecord]) -> None:
+    from lorakit.licenses.terms import model_terms
+
+    if not bases:
+        console.print("No base is registered: `lorakit base add FILE --as rdbt`.", style="dim")
+    for number, record in enumerate(bases):
+        if number:
+            console.print()
+        terms = model_terms(record.model)
+        show(console, record, terms)
+
+
+def show(console: Console, record: BaseRecord, terms: Terms) -> None:
     """One base for a person."""
     from lorakit.cli.render import facts, heading, size
 
-    heading(console, record.name, title)
+    heading(console, record.name, terms.title)
     facts(
         console,
         [
@@ -129,7 +124,7 @@ def show(console: Console, record: BaseRecord, title: str, statement: str) -> No
             ("blocks", f"{record.blocks}, stored as {record.dtype}"),
             ("prefix", record.prefix or "none (bare names)"),
             ("components", record.components or "Anima's own repository"),
-            ("terms", statement),
+            ("share merges", f"{terms.share_merges}: {terms.statement}".replace("_", " ")),
         ],
     )
 

@@ -51,4 +51,6 @@ def show(console: Console, done: Exported) -> None:
     from lorakit.cli.render import facts, notes
 
     facts(console, [("written", str(done.path)), ("notice", str(done.notice))])
-    notes(console, done.verdict.obligations)
+    if done.verdict.obligations:
+        console.print("Whoever shares it must:")
+        notes(console, done.verdict.obligations)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line on the words it was called with, and exit."""
+    # Most commands are over before collecting garbage could pay: it is a tenth of their time.
+    gc.set_threshold(100_000, 20, 100)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -24,7 +28,11 @@ def main() -> None:
         # A closed pipe is no news: `| head` has what it wanted.
         if not isinstance(error, BrokenPipeError):
             print(f"Error: the output cannot be written: {error.strerror}.", file=sys.stderr)  # noqa: T201
-    sys.exit(code)
+    with suppress(OSError):
+        sys.stderr.flush()
+    # Every file, database and thread is closed by now. Taking down the interpreter module by module
+    # would take another tenth of the time.
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:

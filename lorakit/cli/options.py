@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only names or paths, one a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but ids, one a line.")]
 BaseName = Annotated[
     str | None,
     typer.Option("--base", "-b", help="A base by name. Left out, the only registered one."),

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lorakit.licenses.policy import Verdict
     from lorakit.stack import ResolvedEntry
 
-DTYPES = {"auto": "", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 # A checkpoint holds these two; the text encoder is a file of its own.
 BASE_COMPONENTS = ("dit", "llm_adapter")
 EXAMPLE = 'lorakit stack "ink:0.8 wash:0.5@blocks=0-9:0" --base rdbt'
@@ -99,13 +98,9 @@ def stack_verb(
 def _measure(
     out: Output, base: Path, entries: Sequence[ResolvedEntry], dtype: str
 ) -> list[EntrySize]:
-    if dtype not in DTYPES:
-        raise BadUsage(f"{dtype!r} is no dtype to round to.", hint=f"Give {', '.join(DTYPES)}.")
-    import torch
+    from lorakit.fusion.sizes import measure_sizes, parse_dtype
 
-    from lorakit.fusion.sizes import measure_sizes
-
-    wanted = getattr(torch, DTYPES[dtype]) if DTYPES[dtype] else None
+    wanted = parse_dtype(dtype)
     with out.progress("Measuring") as update:
         return measure_sizes(
             base, [(e.path, e.strength) for e in entries], dtype=wanted, on_progress=update

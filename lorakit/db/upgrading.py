@@ -44,7 +44,7 @@ def upgrade(engine: Engine, path: Path | None) -> None:
                 raise CatalogError(
                     f"Updating the catalog {engine.url.database} would break links between its rows; "
                     "nothing was changed.",
-                    hint="Please report this, with the output of: lorakit doctor",
+                    hint="Please report this, with the message above.",
                 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +14,17 @@ from typing import IO, TYPE_CHECKING
 from lorakit import __version__
 from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import BadUsage, LorakitError, NotFusable
+from lorakit.formats.writing import encode_header
 from lorakit.licenses.policy import Verdict, judge, require_allowed
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
 from lorakit.strengths import refuse_scheduled
 
 if TYPE_CHECKING:
-    import torch
-
     from lorakit.catalog import Catalog
     from lorakit.fusion.base import BaseTensors
     from lorakit.fusion.engine import Patch
     from lorakit.fusion.plan import FusionPlan
 
-_DTYPE_CODES = {
-    "torch.float64": "F64",
-    "torch.float32": "F32",
-    "torch.float16": "F16",
-    "torch.bfloat16": "BF16",
-    "torch.float8_e4m3fn": "F8_E4M3",
-    "torch.float8_e5m2": "F8_E5M2",
-    "torch.int64": "I64",
-    "torch.int32": "I32",
-    "torch.int16": "I16",
-    "torch.int8": "I8",
-    "torch.uint8": "U8",
-    "torch.bool": "BOOL",
-}
 Progress = Callable[[int, int, str], None]
 
 
@@ -78,10 +62,10 @@ def export_checkpoint(
     refuse_scheduled(entry.strength for entry in entries)
     _check_output(output, chosen, entries, overwrite)
     _write(output, chosen, entries, verdict, on_progress)
-    return Exported(output, notice_path(output), verdict)
+    return Exported(output, _notice_path(output), verdict)
 
 
-def notice_path(output: Path) -> Path:
+def _notice_path(output: Path) -> Path:
     """Where the obligations of a merged checkpoint stand: beside it."""
     return output.with_name(f"{output.stem}.NOTICE.txt")
 
@@ -97,7 +81,7 @@ def _check_output(
         output.resolve() == path.resolve() for path in (chosen.path, *(e.path for e in entries))
     ):
         raise BadUsage(f"{output} is one of the ingredients; choose another name.")
-    there = next((path for path in (output, notice_path(output)) if path.exists()), None)
+    there = next((path for path in (output, _notice_path(output)) if path.exists()), None)
     if there is not None and not overwrite:
         raise BadUsage(f"{there} exists already.", hint="--force overwrites it.")
     # A touched 8-bit weight doubles in size; twice the base covers every case.
@@ -140,14 +124,14 @@ def _write(
             _write_tensors(file.file, tensors, patches, metadata, on_progress)
             os.fsync(file.fileno())
             # The notice first: a checkpoint never stands without its obligations.
-            notice_path(output).write_text(
+            _notice_path(output).write_text(
                 _notice(output, chosen, entries, verdict), encoding="utf-8"
             )
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     # A temporary file is private; the result has the mode of any other new file.
-    temporary.chmod(notice_path(output).stat().st_mode & 0o666)
+    temporary.chmod(_notice_path(output).stat().st_mode & 0o666)
     temporary.replace(output)
 
 
@@ -170,50 +154,21 @@ def _write_tensors(
 ) -> None:
     import torch
 
+    from lorakit.adapters.tensor_file import DTYPE_CODES, file_order, raw_bytes
     from lorakit.fusion.engine import fuse_weight
 
     dtypes = {
         key: tensors.kept_dtype(key) if key in patches else tensors[key].dtype for key in tensors
     }
-    # Widest first, as the reference writer sorts them, so that every tensor is aligned.
-    order = sorted(tensors, key=lambda key: (-dtypes[key].itemsize, key))
-    file.write(_header(tensors, order, dtypes, metadata))
+    order = file_order(dtypes)
+    described = ((key, DTYPE_CODES[dtypes[key]], tuple(tensors[key].shape)) for key in order)
+    file.write(encode_header(described, metadata))
     for done, key in enumerate(order, start=1):
         weight = tensors[key]
         if key in patches:
             weight = fuse_weight(tensors.exact(key), patches[key], torch.device("cpu"), dtypes[key])
-        if weight.numel():
-            file.write(_raw(weight))
+        file.write(raw_bytes(weight))
         on_progress(done, len(order), key)
-
-
-def _header(
-    tensors: BaseTensors,
-    order: Sequence[str],
-    dtypes: Mapping[str, torch.dtype],
-    metadata: Mapping[str, str],
-) -> bytes:
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
-    offset = 0
-    for key in order:
-        end = offset + tensors[key].numel() * dtypes[key].itemsize
-        entries[key] = {
-            "dtype": _DTYPE_CODES[str(dtypes[key])],
-            "shape": list(tensors[key].shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    raw = json.dumps(entries, separators=(",", ":")).encode()
-    raw += b" " * (-len(raw) % 8)
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def _raw(tensor: torch.Tensor) -> memoryview:
-    """The tensor's bytes, without a copy."""
-    import torch
-
-    flat = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
-    return flat.data
 
 
 def _license(verdict: Verdict) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
+from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.fusion.engine import Patch, entry_delta, iter_patches, work_dtype
 from lorakit.fusion.plan import plan_fusion
@@ -18,6 +20,9 @@ from lorakit.strengths import Strength
 # Rows of each weight that are measured, spread evenly; their mean is the weight's to about a per cent.
 SAMPLED_ROWS = 256
 
+DTYPES: Mapping[str, torch.dtype | None] = MappingProxyType(
+    {"auto": None, "bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+)
 Progress = Callable[[int, int, str], None]
 
 
@@ -31,6 +36,13 @@ class EntrySize:
 
     relative: float
     lost: float
+
+
+def parse_dtype(text: str) -> torch.dtype | None:
+    """The dtype called bf16, fp16 or fp32; None for auto. Raises `BadUsage` for another word."""
+    if text not in DTYPES:
+        raise BadUsage(f"{text!r} is no dtype to round to.", hint=f"Give {', '.join(DTYPES)}.")
+    return DTYPES[text]
 
 
 def measure_sizes(

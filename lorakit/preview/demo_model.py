@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 
+from lorakit.adapters.tensor_file import write_tensors
 from lorakit.formats.anima import original_tensor_name
 from lorakit.preview.demo_tokenizers import write_qwen_tokenizer, write_t5_tokenizer
 from lorakit.preview.quiet import quiet_libraries
@@ -155,7 +155,7 @@ def _write_checkpoint(
         f"net.llm_adapter.{key}": tensor for key, tensor in conditioner.state_dict().items()
     }
     stored = {key: tensor.to(torch.bfloat16).contiguous() for key, tensor in tensors.items()}
-    save_file(stored, path, metadata=dict(METADATA))
+    write_tensors(path, stored, METADATA)
     return path
 
 

@@ -41,12 +41,12 @@ class RenderSettings:
         if self.steps < 1:
             raise BadUsage(
                 f"{self.steps} steps make no picture.",
-                hint="Give at least 1 step; 20 to 50 are usual, 8 to 12 with a turbo adapter.",
+                hint="Give at least 1 step; RDBT takes 16 to 24, or 8 to 12 with a turbo adapter.",
             )
         if not (math.isfinite(self.cfg) and self.cfg >= 1.0):
             raise BadUsage(
                 f"CFG {self.cfg} is out of range.",
-                hint="Give 1 for no guidance, or more; 4 to 5 suit an Anima base model.",
+                hint="Give 1 for no guidance, or more; RDBT takes 1 to 4.",
             )
         if not (math.isfinite(self.shift) and self.shift > 0.0):
             raise BadUsage(
