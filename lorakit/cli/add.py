@@ -29,7 +29,10 @@ def add_verb(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add adapter files, and those in folders, to the catalog. The files are only read."""
+    """Add adapter files, and those in folders, to the catalog.
+
+    The files are only read.
+    """
     from lorakit.cli.catalogs import open_catalog
 
     out = Output.of("add", json, quiet)

@@ -40,7 +40,7 @@ def demo_verb(
         Path, typer.Option("--dir", help="Where to work; your own catalog is never touched.")
     ] = Path("lorakit-demo"),
 ) -> None:
-    """Run the whole path on a small model: add, inspect, stack, preview, refuse."""
+    """Run the whole path on a small model: add, stack, preview, refuse."""
     from lorakit.cli.preview import require_extra
 
     require_extra()

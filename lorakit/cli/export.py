@@ -26,7 +26,7 @@ def export_verb(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a merged checkpoint, if the terms of the base and every adapter allow sharing it.
+    """Write a merged checkpoint, if the terms of everything in it allow it.
 
     Refused (exit code 3) when any ingredient denies or its terms are unknown. No option changes that.
     """

@@ -9,27 +9,34 @@ import typer
 
 from lorakit.cli.options import Json, Quiet, expanded, looks_like_path, read_names
 from lorakit.cli.output import Output
+from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, inspect
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 EXAMPLE = "lorakit inspect ink.safetensors"
+# The names are taken as they stand and not declared as an argument: Typer converts arguments with
+# pydantic, whose import would be two fifths of this verb's time.
+CONTEXT_SETTINGS = {"allow_extra_args": True}
+USAGE = "NAME... [OPTIONS]"
 MAX_LISTED = 12
 
 
 def inspect_verb(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME...", help="Files or catalog names; - reads names from stdin."),
-    ],
+    context: typer.Context,
     hashes: Annotated[bool, typer.Option(help="Hash the file.")] = True,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show layout, algorithm, rank, blocks, training facts and licence of adapters."""
+    """Show layout, algorithm, rank, blocks, training facts and licence.
+
+    NAME is a file or a name in the catalog; - reads names from stdin.
+    """
     out = Output.of("inspect", json, quiet)
-    files = find_files(read_names(names))
+    if not context.args:
+        raise BadUsage("There is no NAME.", hint=f"For example: {EXAMPLE}")
+    files = find_files(read_names(context.args))
     reports = []
     with out.progress("Reading") as update:
         for number, path in enumerate(files):

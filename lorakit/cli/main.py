@@ -46,6 +46,11 @@ def run(arguments: list[str]) -> int:
         # Before anything else is imported: scripts ask for the version often.
         sys.stdout.write(f"lorakit {__version__}\n")
         return 0
+    if arguments in ([], ["--help"], ["-h"]):
+        from lorakit.cli.overview import overview
+
+        sys.stdout.write(overview() + "\n")
+        return 0
     # Typer converts arguments with pydantic, whose plugins lorakit does not use; looking for them
     # reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")

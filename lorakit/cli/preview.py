@@ -53,7 +53,10 @@ def preview_verb(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fuse a stack onto a base in memory and render one picture. Merged weights are never written."""
+    """Fuse a stack onto a base in memory and render one picture.
+
+    Merged weights are never written.
+    """
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
     from lorakit.preview.settings import RenderSettings

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -38,15 +40,49 @@ def rows(
     *,
     right: Collection[str] = (),
 ) -> None:
-    """A plain table; columns named in `right` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        # The first column names the thing: it may fold, but never lose its end.
-        justify = "right" if name in right else "left"
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in body:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    console.print(table)
+    """A plain table; columns named in `right` are aligned to the right.
+
+    Laid out here and not by rich's table, which takes most of a second for a thousand rows. Cells that
+    do not fit are folded, so that no name loses its end.
+    """
+    table = [[visible(cell) for cell in row] for row in body]
+    widths = [
+        max(cell_len(cell) for cell in column) for column in zip(columns, *table, strict=True)
+    ]
+    _shrink(widths, console.width)
+    aligned = [name in right for name in columns]
+    console.print(Text("\n".join(_line(console, columns, widths, aligned)), style="dim"))
+    lines = [line for row in table for line in _line(console, row, widths, aligned)]
+    if lines:
+        console.out("\n".join(lines), highlight=False)
+
+
+def _line(
+    console: Console, cells: Sequence[str], widths: Sequence[int], aligned: Sequence[bool]
+) -> list[str]:
+    """One row, on as many lines as its tallest cell takes."""
+    folded = [
+        [cell] if cell_len(cell) <= width else _fold(console, cell, width)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    lines = []
+    for parts in zip_longest(*folded, fillvalue=""):
+        padded = (
+            " " * (width - cell_len(part)) + part if to_right else set_cell_size(part, width)
+            for part, width, to_right in zip(parts, widths, aligned, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _fold(console: Console, cell: str, width: int) -> list[str]:
+    return [line.plain.rstrip() for line in Text(cell).wrap(console, width, overflow="fold")]
+
+
+def _shrink(widths: list[int], room: int) -> None:
+    """Take from the widest column until all fit, with two spaces between; none below eight."""
+    while sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
 
 
 def block_map(console: Console, modules: Collection[str], blocks: int) -> None:

@@ -55,7 +55,7 @@ def stack_verb(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a stack would do: what each entry touches, total rank, licence verdict."""
+    """Show what a stack would do: what each entry touches, and the licence."""
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
     from lorakit.formats.checkpoint import read_checkpoint

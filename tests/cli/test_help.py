@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
 import pytest
 
 from lorakit import __version__
-from lorakit.cli.app import VERBS
+from lorakit.cli.overview import VERBS
 from tests.cli.conftest import Cli
 
 SUB_VERBS = {"base": ("add", "ls")}
@@ -18,11 +19,21 @@ PAGES = [(verb.name,) for verb in VERBS] + [
 def test_the_verbs_are_listed_by_task(cli: Cli, words: tuple[str, ...]) -> None:
     ran = cli(*words)
     assert (ran.code, ran.err) == (0, "")
-    panels = [line.split()[1] for line in ran.lines if line.startswith(("╭─", "+-"))]
-    assert panels == ["Options", "Collect", "Look", "Stack", "Share", "Learn"]
-    listed = [line.split()[1] for line in ran.lines if line.startswith("│ ") and line[2].islower()]
+    titles = [line for line in ran.lines if line.istitle() and line.isalpha()]
+    assert titles == ["Collect", "Look", "Stack", "Share", "Learn", "Options"]
+    listed = [line.split()[0] for line in ran.lines if re.match(r"  [a-z]", line)]
     assert listed == [verb.name for verb in VERBS]
     assert max(map(len, ran.lines)) <= 80
+
+
+def test_the_overview_says_of_each_verb_what_its_own_page_says() -> None:
+    for verb in VERBS:
+        module = import_module(f"lorakit.cli.{verb.name}")
+        if hasattr(module, "app"):
+            assert module.app.info.help == verb.summary
+        else:
+            documented = str(getattr(module, f"{verb.name}_verb").__doc__)
+            assert documented.split("\n\n")[0].strip() == verb.summary
 
 
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)

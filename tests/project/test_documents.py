@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from lorakit.cli.app import VERBS, build_app
+from lorakit.cli.app import build_app
+from lorakit.cli.overview import VERBS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

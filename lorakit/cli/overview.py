@@ -1,0 +1,74 @@
+"""The page that `lorakit` alone shows: the verbs by task.
+
+Written here, in plain text, because Typer's own page takes most of a fifth of a second: it imports
+every verb, pydantic and rich. `lorakit VERB --help` is Typer's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from dataclasses import dataclass
+from itertools import groupby
+
+ABOUT = (
+    "Collect style LoRAs for the Anima image model, stack them on a base, preview, and keep to the "
+    "licences."
+)
+CLOSING = "`lorakit VERB --help` shows a verb's options and an example."
+OPTIONS = (
+    ("--version", "Show the version."),
+    ("-h, --help", "Show this page."),
+    ("--install-completion", "Install completion for the current shell."),
+    ("--show-completion", "Show completion for the current shell."),
+)
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb, the task it belongs to, and what it does in one sentence.
+
+    `lorakit/cli/<name>.py` holds a function `<name>_verb` and an `EXAMPLE`, or an `app` of sub-verbs.
+    """
+
+    task: str
+    name: str
+    summary: str
+
+
+# The order here is the order on the page: by task, not by alphabet.
+VERBS: tuple[Verb, ...] = (
+    Verb("Collect", "add", "Add adapter files, and those in folders, to the catalog."),
+    Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
+    Verb("Look", "inspect", "Show layout, algorithm, rank, blocks, training facts and licence."),
+    Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
+    Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
+    Verb("Stack", "preview", "Fuse a stack onto a base in memory and render one picture."),
+    Verb("Share", "export", "Write a merged checkpoint, if the terms of everything in it allow it."),
+    Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),
+)
+
+
+def overview() -> str:
+    """The page, with bold headings on a terminal that shows them."""
+    styled = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    styled = styled and os.environ.get("TERM") != "dumb"
+    bold, plain = ("\x1b[1m", "\x1b[0m") if styled else ("", "")
+    lines = ["Usage: lorakit VERB [ARGUMENTS] [OPTIONS]", "", *textwrap.wrap(ABOUT, WIDTH)]
+    tasks = [(task, list(verbs)) for task, verbs in groupby(VERBS, lambda verb: verb.task)]
+    sections = [(task, [(verb.name, verb.summary) for verb in verbs]) for task, verbs in tasks]
+    for title, entries in [*sections, ("Options", list(OPTIONS))]:
+        lines += ["", f"{bold}{title}{plain}", *_entries(entries)]
+    return "\n".join([*lines, "", CLOSING])
+
+
+def _entries(entries: list[tuple[str, str]]) -> list[str]:
+    width = max(9, *(len(name) for name, _ in entries)) + 2
+    found: list[str] = []
+    for name, text in entries:
+        first, *rest = textwrap.wrap(text, WIDTH - width - 2)
+        found.append(f"  {name:<{width}}{first}")
+        found += [" " * (width + 2) + line for line in rest]
+    return found
