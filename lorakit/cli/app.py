@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,13 +32,19 @@ def build_app(called: str | None = None) -> typer.Typer:
         name="lorakit",
         help=ABOUT,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={"help_option_names": ["--help", "-h"], "default_map": _defaults()},
     )
     app.callback(invoke_without_command=True)(_root)
     wanted = [verb for verb in VERBS if verb.name == called] or VERBS
     for verb in wanted:
         _register(app, verb)
     return app
+
+
+def _defaults() -> dict[str, Any]:
+    """False, where Typer's own flags would be None and converted with pydantic: an import saved."""
+    flags: dict[str, Any] = {"help": False, "install_completion": False, "show_completion": False}
+    return flags | {verb.name: {"help": False} for verb in VERBS}
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,8 +7,10 @@ header, is kohya's `sshs_model_hash` and survives an edit of the metadata.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from lorakit.errors import BadFile
 
@@ -26,18 +28,38 @@ def hash_file(path: Path, data_offset: int) -> FileHashes:
 
     Raises `BadFile` when the file cannot be read.
     """
-    # Brings the logging package along, which would be a tenth of a small command's start-up.
-    from concurrent.futures import ThreadPoolExecutor
+    return start_hashing(path, data_offset)()
 
-    try:
-        # hashlib lets go of the interpreter lock, so two cores share the work, and the second reader
-        # finds each page in the cache.
-        with ThreadPoolExecutor(1) as pool:
-            whole = pool.submit(_sha256, path, 0)
-            tensors = _sha256(path, data_offset)
-            return FileHashes(whole.result(), tensors)
-    except OSError as error:
-        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+
+def start_hashing(path: Path, data_offset: int) -> Callable[[], FileHashes]:
+    """As `hash_file`, in the background: the result is a function that waits for the hashes."""
+    # hashlib lets go of the interpreter lock, so two cores share the work, and the second reader finds
+    # each page in the cache. Plain threads: a pool would import the logging package, a tenth of a small
+    # command's start-up.
+    found: dict[int, str | OSError] = {}
+
+    def work(start: int) -> None:
+        try:
+            found[start] = _sha256(path, start)
+        except OSError as error:
+            found[start] = error
+
+    threads = [Thread(target=work, args=(start,), daemon=True) for start in (0, data_offset)]
+    for thread in threads:
+        thread.start()
+
+    def wait() -> FileHashes:
+        for thread in threads:
+            thread.join()
+        return FileHashes(_checked(path, found[0]), _checked(path, found[data_offset]))
+
+    return wait
+
+
+def _checked(path: Path, result: str | OSError) -> str:
+    if isinstance(result, OSError):
+        raise BadFile(f"{path} cannot be read: {result.strerror or result}.") from result
+    return result
 
 
 def _sha256(path: Path, start: int) -> str:

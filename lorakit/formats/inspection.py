@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from lorakit.formats import anima
 from lorakit.formats.findings import PEFT_LIKE, alpha_problems, notes, shape_problems
 from lorakit.formats.grouping import KeyGroups, ModuleKeys, group_keys
-from lorakit.formats.hashing import FileHashes, hash_file
+from lorakit.formats.hashing import FileHashes, start_hashing
 from lorakit.formats.header import Header, read_header
 from lorakit.formats.metadata import TrainingInfo, read_training_info
 from lorakit.formats.parts import algo_name
@@ -130,7 +130,10 @@ def inspect(path: str | Path, *, hashes: bool = True) -> AdapterReport:
     valid safetensors; a valid file that is no Anima adapter gives a report without modules.
     """
     header = read_header(path)
-    return report_header(header, hash_file(header.path, header.data_offset) if hashes else None)
+    # The hashes are taken while the header is parsed.
+    wait = start_hashing(header.path, header.data_offset) if hashes else None
+    report = report_header(header)
+    return replace(report, hashes=wait()) if wait else report
 
 
 def report_header(header: Header, hashes: FileHashes | None = None) -> AdapterReport:
