@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,8 @@ def test_ctrl_c_in_a_long_add_leaves_a_sound_catalog(home: Path, tmp_path: Path)
         stderr=subprocess.PIPE,
         env=environment(home),
         text=True,
+        # A shell that runs the tests in the background has them ignore the signal, and children too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     ) as running:
         deadline = time.monotonic() + 60
         while not (home / "catalog.db").exists() and time.monotonic() < deadline:
