@@ -1,0 +1,56 @@
+"""diffusers as the oracle: what its own fuse_lora makes of the same file, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import lorakit
+from lorakit.formats.anima import diffusers_tensor_name
+from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import write_demo_model
+from lorakit.preview.models import build_transformer
+
+STRENGTHS = {"wash": 0.8, "neon": -0.4}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_diffusers_fuses_the_same_files_to_the_same_weights(tmp_path: Path) -> None:
+    model = write_demo_model(tmp_path)
+    files = {path.stem: path for path in write_demo_adapters(model.checkpoint, tmp_path)}
+    base = {key: tensor.float() for key, tensor in load_file(model.checkpoint).items()}
+    plain = lorakit.fuse(base, []).by_canonical_name()
+    transformer = build_transformer(
+        {name: tensor.clone() for name, tensor in plain.items()}, device="cpu", dtype=torch.float32
+    )
+    for name in STRENGTHS:
+        # The layouts that diffusers reads: its own, and ComfyUI's without alpha.
+        state = load_file(files[name])
+        if name == "wash":
+            state = {_diffusers_key(key): tensor for key, tensor in state.items()}
+        transformer.load_lora_adapter(state, adapter_name=name)
+    transformer.set_adapters(list(STRENGTHS), list(STRENGTHS.values()))
+    transformer.fuse_lora(adapter_names=list(STRENGTHS))
+    theirs = {
+        key.replace(".base_layer.", "."): tensor for key, tensor in transformer.state_dict().items()
+    }
+    fused = lorakit.fuse(base, [(files[name], s) for name, s in STRENGTHS.items()])
+    assert len(fused.touched) == 128
+    for name, tensor in fused.by_canonical_name().items():
+        if f"net.{name}" not in fused.touched:
+            continue
+        wanted = theirs[diffusers_tensor_name(name)]
+        delta = (wanted - plain[name]).norm()
+        assert delta > 0
+        # float32 weights: their own rounding, part of a delta of a tenth of their size.
+        assert (tensor - wanted).norm() / delta < 2e-6, name
+
+
+def _diffusers_key(key: str) -> str:
+    name = key.removeprefix("diffusion_model.")
+    module, half, leaf = name.rsplit(".", 2)
+    renamed = diffusers_tensor_name(f"{module}.{leaf}").removesuffix(f".{leaf}")
+    return f"transformer.{renamed}.{half}.{leaf}"
