@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorakit.errors import BadUsage
+from lorakit.errors import BadUsage, Refused
 from lorakit.licenses.policy import Ingredient
-from lorakit.licenses.terms import Terms, model_terms
+from lorakit.licenses.terms import Terms, model_terms, strictest
+from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
-    from lorakit.catalog import Catalog
+    from lorakit.catalog import BaseRecord, Catalog
 
 # The entry of the table of known models for a base that nobody has named: unknown, so denied.
 UNNAMED_MODEL = "other"
@@ -19,18 +21,21 @@ UNNAMED_MODEL = "other"
 
 @dataclass(frozen=True)
 class ChosenBase:
-    """A base to stack on: a registered one, or a file that was named directly."""
+    """A base to stack on: a registered one, or a file that was named directly.
+
+    `models` are all the models that this content has been registered as, under whatever name.
+    """
 
     name: str
     path: Path
-    model: str
+    models: tuple[str, ...]
     components: str | None
     sha256: str | None
 
     @property
     def terms(self) -> Terms:
-        """The terms of the model it was registered as."""
-        return model_terms(self.model)
+        """The strictest terms that this content has been registered under."""
+        return strictest_terms(self.models)
 
     def ingredient(self) -> Ingredient:
         """The base as the policy sees it."""
@@ -43,9 +48,8 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
     Raises `NotFound` for a name or file that is not there, `BadUsage` when `name` is None and there is
     not exactly one, `BadFile` when a registered file has been replaced by another.
     """
-    if name is not None and Path(name).expanduser().is_file():
-        path = Path(name).expanduser()
-        return ChosenBase(path.stem, path, UNNAMED_MODEL, None, None)
+    if name is not None and is_file(path := expanded(name)):
+        return ChosenBase(path.stem, path, (UNNAMED_MODEL,), None, None)
     if name is None:
         bases = catalog.bases()
         if not bases:
@@ -59,4 +63,38 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
         name = bases[0].name
     record = catalog.base(name)
     path = record.unchanged_path()
-    return ChosenBase(record.name, path, record.model, record.components, record.file_sha256)
+    models = tuple(base.model for base in same_content(catalog, path, record.file_sha256))
+    return ChosenBase(record.name, path, models, record.components, record.file_sha256)
+
+
+def same_content(catalog: Catalog, path: Path, sha256: str | None) -> list[BaseRecord]:
+    """Every registration of the bytes at `path`: by their hash, or by the file they lead to."""
+    real = path.resolve()
+    return [
+        base
+        for base in catalog.bases()
+        if (sha256 is not None and base.file_sha256 == sha256) or base.path.resolve() == real
+    ]
+
+
+def strictest_terms(models: Iterable[str]) -> Terms:
+    """The terms of the model that allows the least. No model at all is an unnamed one."""
+    found = [model_terms(model) for model in models] or [model_terms(UNNAMED_MODEL)]
+    least = strictest(terms.share_merges for terms in found)
+    return next(terms for terms in found if terms.share_merges == least)
+
+
+def require_not_looser(catalog: Catalog, path: Path, sha256: str, model: str) -> None:
+    """Raise `Refused` when the same content is registered under stricter terms than `model`'s.
+
+    A base that nobody has named claims nothing, so it may be named at any time.
+    """
+    known = [b for b in same_content(catalog, path, sha256) if b.model != UNNAMED_MODEL]
+    terms, wanted = strictest_terms(b.model for b in known), model_terms(model)
+    looser = strictest([terms.share_merges, wanted.share_merges]) != wanted.share_merges
+    if known and looser:
+        raise Refused(
+            f"{path.name} is registered as {terms.title} already (base {known[0].name}): "
+            f"{terms.statement} It cannot be registered under the looser terms of {wanted.title}.",
+            hint="The strictest terms hold for the same content, whatever it is called.",
+        )

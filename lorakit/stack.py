@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.inspection import AdapterReport, inspect
 from lorakit.licenses.policy import Ingredient
-from lorakit.licenses.terms import claimed_terms
+from lorakit.licenses.terms import header_terms
+from lorakit.paths import expanded, is_file
 from lorakit.strengths import MAX_STRENGTH, Strength, as_strength
 from lorakit.strengths.fields import FIELDS, from_fields, to_fields
 from lorakit.strengths.tags import parse_tag
@@ -117,10 +118,8 @@ class ResolvedEntry:
     sha256: str | None
 
     def ingredient(self) -> Ingredient:
-        """The entry as the policy sees it: its terms are what its own header claims."""
-        claim = self.report.info.license
-        terms = claimed_terms(claim, f"modelspec.license in the header of {self.path.name}")
-        return Ingredient(self.name, "adapter", terms, self.sha256)
+        """The entry as the policy sees it: the strictest of what its own header says of it."""
+        return Ingredient(self.name, "adapter", header_terms(self.report), self.sha256)
 
 
 def resolve_stack(stack: Iterable[Entry], catalog: Catalog | None) -> tuple[ResolvedEntry, ...]:
@@ -132,9 +131,9 @@ def resolve_stack(stack: Iterable[Entry], catalog: Catalog | None) -> tuple[Reso
 
 
 def _resolve(entry: Entry, catalog: Catalog | None) -> ResolvedEntry:
-    direct = Path(entry.name).expanduser()
-    if catalog is None or direct.is_file():
-        if not direct.is_file():
+    direct = expanded(entry.name)
+    if catalog is None or is_file(direct):
+        if not is_file(direct):
             raise NotFound(f"There is no file {entry.name}.")
         return ResolvedEntry(
             direct.stem, entry.strength, direct, inspect(direct, hashes=False), None

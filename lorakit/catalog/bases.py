@@ -14,7 +14,7 @@ from lorakit.errors import CatalogError, NotFound
 
 
 def store_base(session: Session, name: str, path: str, fields: dict[str, Any]) -> None:
-    """Insert the base, or update the one of that name where it is the same file.
+    """Insert the base, or update the one of that name where it is the same file, perhaps moved.
 
     A hash that is known is kept as long as the file is unchanged. Raises `NotFound` for a missing
     file and `CatalogError` when the name belongs to another one.
@@ -26,13 +26,19 @@ def store_base(session: Session, name: str, path: str, fields: dict[str, Any]) -
     if base is None:
         base = Base(name=name, path=path, added_at=datetime.now(UTC))
         session.add(base)
-    elif base.path != path:
+    elif base.path != path and not _is_same(base, fields):
         raise CatalogError(
             f"The base {name!r} is another file already: {base.path}.",
             hint="Give this one another name: lorakit base add FILE --name NAME",
         )
     elif (base.file_size, base.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
         fields = {**fields, "file_sha256": fields["file_sha256"] or base.file_sha256}
+    base.path = path
     for column, value in fields.items():
         setattr(base, column, value)
     base.file_size, base.mtime_ns = stat.st_size, stat.st_mtime_ns
+
+
+def _is_same(base: Base, fields: dict[str, Any]) -> bool:
+    """Whether a file at another path has the content that the base was registered with."""
+    return base.file_sha256 is not None and base.file_sha256 == fields["file_sha256"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet, expanded, read_names
+from lorakit.cli.options import Json, Quiet, read_names
 from lorakit.cli.output import Output
+from lorakit.paths import expanded
 from lorakit.errors import BadFile
 
 if TYPE_CHECKING:

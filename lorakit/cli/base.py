@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet, expanded
+from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.paths import expanded
 from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def add(
         str | None, typer.Option(help="What to call it. Left out, the file's name.")
     ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--as",
             metavar="MODEL",
-            help="Which known model it is: rdbt, rdbt-lora, anima, animayume, other."
+            help="Which known model it is: rdbt, rdbt-lora, anima, animayume, other. Left out, what it "
+            "was registered as before, else other: its terms are then unknown.",
         ),
-    ] = "other",
+    ] = None,
     components: Annotated[
         str | None,
         typer.Option(
@@ -53,13 +55,15 @@ def add(
     quiet: Quiet = False,
 ) -> None:
     """Register a base checkpoint under the terms of a known model."""
+    from lorakit.bases import UNNAMED_MODEL, require_not_looser
     from lorakit.cli.catalogs import open_catalog
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.formats.hashing import hash_file
     from lorakit.licenses.terms import model_terms
 
     out = Output.of("base add", json, quiet)
-    terms = model_terms(model)
+    if model is not None:
+        model_terms(model)
     path = expanded(file).absolute()
     if not path.is_file():
         raise NotFound(f"There is no file {file}.")
@@ -67,21 +71,25 @@ def add(
     with open_catalog() as catalog, out.progress("Registering") as update:
         update(0, 0, f"hashing {path.name}")
         hashes = hash_file(path, checkpoint.header.data_offset)
+        called = name or path.stem
+        before = next((base for base in catalog.bases() if base.name == called), None)
+        model = model or (before.model if before else UNNAMED_MODEL)
+        require_not_looser(catalog, path, hashes.file_sha256, model)
         record = catalog.add_base(
             path,
-            name=name or path.stem,
+            name=called,
             model=model,
             prefix=checkpoint.prefix,
             blocks=checkpoint.blocks,
             dtype=checkpoint.dtype,
-            components=_components(components),
+            components=_components(components) or (before.components if before else None),
             file_sha256=hashes.file_sha256,
         )
     if not checkpoint.has_llm_adapter:
         out.warn(f"{path.name} has no text adapter (llm_adapter.*), so it cannot render by itself.")
     out.result(
         {"base": record},
-        human=lambda console: show(console, record, terms),
+        human=lambda console: show(console, record, model_terms(record.model)),
         ids=[record.name],
     )
 

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from lorakit.cli.output import write_line
+from lorakit.paths import expanded
 from lorakit.errors import BadUsage, LorakitError
 
 EXAMPLE = "lorakit demo --dir my-demo"
@@ -44,7 +45,7 @@ def demo_verb(
     from lorakit.cli.preview import require_extra
 
     require_extra()
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     prepare(folder)
     started = time.monotonic()
     write_line(f"The demo works in {folder}.")

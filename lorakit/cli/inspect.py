@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet, expanded, looks_like_path, read_names
+from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
+from lorakit.paths import expanded
 from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, inspect
 

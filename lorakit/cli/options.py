@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from lorakit.paths import expanded
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but ids, one a line.")]
 BaseName = Annotated[
@@ -43,8 +45,3 @@ def looks_like_path(name: str) -> bool:
         or path.suffix.lower() in {".safetensors", ".sft", ".pt", ".ckpt"}
         or os.path.isfile(path)  # noqa: PTH113 (never raises, not even for a name that is too long)
     )
-
-
-def expanded(name: str) -> Path:
-    """The path, with `~` for the home folder; one of an unknown person stays as it is."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 (never raises)

@@ -127,8 +127,13 @@ def save_stack(stack: object, path: Path, force: bool) -> None:
     if path.suffix != ".toml":
         raise BadUsage(f"A stack file ends in .toml, and {path} does not.")
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(stack.to_toml())
+        # Encoded before anything is opened, so that a name no file can hold costs nothing.
+        text = stack.to_toml().encode()
+    except UnicodeEncodeError as error:
+        raise BadUsage("A name in the stack is not valid text, so it cannot be saved.") from error
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(text)
     except FileExistsError as error:
         raise BadUsage(f"{path} exists already.", hint="--force overwrites it.") from error
     except OSError as error:

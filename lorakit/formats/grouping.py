@@ -125,6 +125,11 @@ def _split_problems(module: ModuleKeys, found: Mapping[str, object]) -> list[str
         problems.append(
             f"{module.name} joins {len(names)} layers, and {module.algo.name} cannot be split"
         )
+    magnitude = module.parts.get("dora_scale")
+    if len(names) > 1 and magnitude is not None and magnitude.shape[:1] == (1,):
+        problems.append(
+            f"{module.name} joins {len(names)} layers, whose column norms cannot be split"
+        )
     told = weight_shape(module.algo.name, {part: info.shape for part, info in module.parts.items()})
     if names and told and told[0] is not None and told[0] % len(names):
         problems.append(f"{module.name} joins {len(names)} layers but has {told[0]} rows")

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,33 +30,39 @@ _QUANTIFIER = re.compile(r"[*+?{]")
 _UNSAFE = re.compile(r"\)[*+{]|\(\?[^:]|\\[1-9]|\[[^\]]*(?:\[|--|&&|~~|\|\|)")
 
 
+_COMPONENT = re.compile(r"^(transformer|text_conditioner|text_encoder|diffusion_model)\.(core\.)?")
+Patterns = list[tuple[re.Pattern[str], float]]
+
+
 @dataclass(frozen=True)
 class PeftConfig:
-    """`alpha` and its exceptions, as `LoraConfig` has them; `source` says where they were read.
+    """`alpha`, `rank` and their exceptions, as `LoraConfig` has them; `source` says where they were read.
 
-    `ranks` are the config's r and its exceptions; LoKr's r is in no shape when both factors are whole.
+    The rank matters where shapes do not tell it: LoKr with both factors whole.
     """
 
     alpha: float
     alpha_pattern: Mapping[str, float]
     rslora: bool
     source: str
-    ranks: tuple[int, ...] = ()
+    rank: float = 0.0
+    rank_pattern: Mapping[str, float] = field(default_factory=dict)
 
     def alpha_for(self, path: str) -> float:
         """The alpha of the module at `path` (a dotted name in the file's own layout)."""
-        return next((alpha for found, alpha in self._patterns if found.search(path)), self.alpha)
+        return _first_match(self._alphas, path, self.alpha)
 
     def scale_for(self, path: str, rank: int | None) -> float:
         """alpha / rank, or alpha / sqrt(rank) for rsLoRA (arXiv:2312.03732); 1 without any rank."""
-        divisor = rank or next(iter(self.ranks), 0)
-        if not divisor:
+        divisor = rank or _first_match(self._ranks, path, self.rank)
+        if divisor < 1:
             return 1.0
         return self.alpha_for(path) / (math.sqrt(divisor) if self.rslora else divisor)
 
     def fits(self, ranks: Collection[int]) -> bool:
         """Whether a file with modules of `ranks` can be the one that the config describes."""
-        return not self.ranks or not ranks or not set(ranks).isdisjoint(self.ranks)
+        stated = {self.rank, *self.rank_pattern.values()}
+        return self.rank < 1 or not ranks or not stated.isdisjoint(ranks)
 
     @cached_property
     def unread_patterns(self) -> tuple[str, ...]:
@@ -64,9 +70,28 @@ class PeftConfig:
         return tuple(text for text in self.alpha_pattern if _compile(text) is None)
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], float]]:
-        compiled = ((_compile(text), alpha) for text, alpha in self.alpha_pattern.items())
-        return [(pattern, alpha) for pattern, alpha in compiled if pattern is not None]
+    def _alphas(self) -> Patterns:
+        return _compile_all(self.alpha_pattern)
+
+    @cached_property
+    def _ranks(self) -> Patterns:
+        return _compile_all(self.rank_pattern)
+
+
+def _first_match(patterns: Patterns, path: str, otherwise: float) -> float:
+    """The number of the first pattern that fits `path`, with or without its component in front.
+
+    PEFT matches names inside the model, and diffusers anchors its patterns at their start.
+    """
+    inside = _COMPONENT.sub("", path)
+    return next(
+        (n for found, n in patterns if found.search(path) or found.search(inside)), otherwise
+    )
+
+
+def _compile_all(patterns: Mapping[str, float]) -> Patterns:
+    compiled = ((_compile(text), value) for text, value in patterns.items())
+    return [(pattern, value) for pattern, value in compiled if pattern is not None]
 
 
 def _compile(pattern: str) -> re.Pattern[str] | None:
@@ -111,17 +136,17 @@ def _parse(text: str | None) -> dict[str, Any]:
 def _by_prefix(found: Mapping[str, Any], source: str) -> dict[str, PeftConfig]:
     configs = {}
     for key, value in found.items():
-        prefix, _, field = key.rpartition(".")
+        prefix, _, name = key.rpartition(".")
         # LoKr and LoHa configs call it `alpha`.
-        if field in ("lora_alpha", "alpha") and (alpha := _float(value)) is not None:
+        if name in ("lora_alpha", "alpha") and (alpha := _float(value)) is not None:
             stem = f"{prefix}." if prefix else ""
-            ranks = [found.get(f"{stem}r"), *_numbers(found.get(f"{stem}rank_pattern")).values()]
             configs[prefix] = PeftConfig(
                 alpha=alpha,
                 alpha_pattern=_numbers(found.get(f"{stem}alpha_pattern")),
                 rslora=found.get(f"{stem}use_rslora") is True,
                 source=source,
-                ranks=tuple(int(r) for r in map(_float, ranks) if r and r >= 1),
+                rank=_float(found.get(f"{stem}r")) or 0.0,
+                rank_pattern=_numbers(found.get(f"{stem}rank_pattern")),
             )
     return configs
 

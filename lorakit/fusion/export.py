@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from lorakit import __version__
 from lorakit.bases import ChosenBase, choose_base
-from lorakit.errors import BadUsage, LorakitError, NotFusable
+from lorakit.errors import BadFile, BadUsage, LorakitError, NotFusable
+from lorakit.formats.hashing import hash_file
+from lorakit.formats.header import read_header
 from lorakit.formats.writing import encode_header
 from lorakit.licenses.policy import Verdict, judge, require_allowed
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
@@ -54,15 +57,23 @@ def export_checkpoint(
     and for a strength that holds in some denoising steps only.
     """
     chosen = choose_base(catalog, base)
-    entries = resolve_stack(stack, catalog)
+    entries = [_with_hash(entry) for entry in resolve_stack(stack, catalog)]
     verdict = judge([chosen.ingredient(), *(entry.ingredient() for entry in entries)])
-    outcome = "allowed" if verdict.allowed else "refused"
-    catalog.record_decision("export", outcome, {**verdict.to_dict(), "stack": str(stack)})
+    subject = {**verdict.to_dict(), "stack": str(stack)}
+    if not verdict.allowed:
+        catalog.record_decision("export", "refused", subject)
     require_allowed(verdict, f"Writing {output.name}, {stack} merged into {chosen.name},")
     refuse_scheduled(entry.strength for entry in entries)
     _check_output(output, chosen, entries, overwrite)
+    catalog.record_decision("export", "allowed", subject)
     _write(output, chosen, entries, verdict, on_progress)
     return Exported(output, _notice_path(output), verdict)
+
+
+def _with_hash(entry: ResolvedEntry) -> ResolvedEntry:
+    """The entry with the hash of the file as it is now; the catalog may not have seen the latest."""
+    header = read_header(entry.path)
+    return replace(entry, sha256=hash_file(entry.path, header.data_offset).file_sha256)
 
 
 def _notice_path(output: Path) -> Path:
@@ -77,13 +88,17 @@ def _check_output(
         raise BadUsage(f"The output must end in .safetensors, and {output} does not.")
     if not output.parent.is_dir():
         raise BadUsage(f"There is no folder {output.parent}.")
-    if any(
-        output.resolve() == path.resolve() for path in (chosen.path, *(e.path for e in entries))
-    ):
-        raise BadUsage(f"{output} is one of the ingredients; choose another name.")
-    there = next((path for path in (output, _notice_path(output)) if path.exists()), None)
-    if there is not None and not overwrite:
-        raise BadUsage(f"{there} exists already.", hint="--force overwrites it.")
+    if not str(output).isprintable():
+        raise BadUsage(f"The output {str(output)!r} cannot be a file name that others read.")
+    ingredients = {path.resolve() for path in (chosen.path, *(entry.path for entry in entries))}
+    for path in (output, _notice_path(output)):
+        if path.resolve() in ingredients:
+            raise BadUsage(f"{path} is one of the ingredients; choose another name.")
+        there = path.is_symlink() or path.exists()
+        if there and not overwrite:
+            raise BadUsage(f"{path} exists already.", hint="--force overwrites it.")
+        if there and not path.is_file() and not path.is_symlink():
+            raise BadUsage(f"{path} is no file; choose another name.")
     # A touched 8-bit weight doubles in size; twice the base covers every case.
     needed = chosen.path.stat().st_size * 2
     free = shutil.disk_usage(output.parent).free
@@ -107,6 +122,7 @@ def _write(
     from lorakit.fusion.plan import plan_fusion
 
     tensors = open_base(chosen.path)
+    _require_as_registered(chosen)
     plan = plan_fusion(tensors.modules, [(e.name, e.strength, e.report) for e in entries])
     adapters = [(load_adapter(entry.path), entry.strength) for entry in entries]
     _require_checkpoint_only(plan)
@@ -118,21 +134,36 @@ def _write(
         "lorakit.version": __version__,
         "lorakit.ingredients": json.dumps(verdict.to_dict()["ingredients"]),
     }
-    with NamedTemporaryFile(dir=output.parent, suffix=".part", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            _write_tensors(file.file, tensors, patches, metadata, on_progress)
+    notice = _notice(output, chosen, entries, verdict).encode()
+    with ExitStack() as clean_up:
+        beside = _temporary(output.parent, clean_up)
+        merged = _temporary(output.parent, clean_up)
+        beside.write_bytes(notice)
+        with merged.open("wb") as file:
+            _write_tensors(file, tensors, patches, metadata, on_progress)
             os.fsync(file.fileno())
-            # The notice first: a checkpoint never stands without its obligations.
-            _notice_path(output).write_text(
-                _notice(output, chosen, entries, verdict), encoding="utf-8"
-            )
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    # A temporary file is private; the result has the mode of any other new file.
-    temporary.chmod(_notice_path(output).stat().st_mode & 0o666)
-    temporary.replace(output)
+        # The notice first: a checkpoint never stands without its obligations. Renaming replaces a link
+        # and does not follow it.
+        beside.replace(_notice_path(output))
+        merged.replace(output)
+
+
+def _temporary(folder: Path, clean_up: ExitStack) -> Path:
+    """A new file in `folder` with the mode of any other, gone again unless it was renamed."""
+    path = folder / f".lorakit-{secrets.token_hex(8)}.part"
+    path.touch(exist_ok=False)
+    clean_up.callback(path.unlink, missing_ok=True)
+    return path
+
+
+def _require_as_registered(chosen: ChosenBase) -> None:
+    """Raise `BadFile` unless the base's bytes are those whose terms were judged."""
+    found = hash_file(chosen.path, read_header(chosen.path).data_offset).file_sha256
+    if found != chosen.sha256:
+        raise BadFile(
+            f"The file of the base {chosen.name} is not the one that was registered: {chosen.path}.",
+            hint="Register it again with `lorakit base add`, naming the model it is now.",
+        )
 
 
 def _require_checkpoint_only(plan: FusionPlan) -> None:

@@ -18,7 +18,7 @@ from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats import anima
 from lorakit.formats.checkpoint import Checkpoint
 from lorakit.formats.inspection import AdapterReport
-from lorakit.formats.variants import SIZES, block_map, model_blocks
+from lorakit.formats.variants import SIZES, block_map
 from lorakit.strengths import Strength, as_strength
 
 
@@ -204,7 +204,7 @@ def _made_for(base: BaseModules, report: AdapterReport) -> int:
     """How many blocks the adapter's model has: the base's own, but for a smaller published size."""
     if not report.blocks or base.blocks not in SIZES:
         return base.blocks
-    return model_blocks(report.blocks[-1]) or base.blocks
+    return report.model_blocks or base.blocks
 
 
 def _strengths(
@@ -234,7 +234,7 @@ def _renumbering(base: BaseModules, report: AdapterReport) -> tuple[int, ...]:
     if not report.blocks:
         return ()
     highest = report.blocks[-1]
-    made_for = model_blocks(highest) if base.blocks in SIZES else None
+    made_for = report.model_blocks if base.blocks in SIZES else None
     larger = base.blocks < made_for if made_for else highest >= base.blocks
     if larger:
         raise NotFusable(

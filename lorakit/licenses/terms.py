@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import BadUsage
+
+if TYPE_CHECKING:
+    from lorakit.formats.inspection import AdapterReport
 
 
 class ShareMerges(StrEnum):
@@ -96,6 +100,28 @@ def claimed_terms(claim: str | None, source: str) -> Terms:
         )
     statement = f"The file names the licence {claim!r}." if claim else "The file names no licence."
     return Terms(claim or "no licence named", ShareMerges.UNKNOWN, statement, source, None)
+
+
+def header_terms(report: AdapterReport) -> Terms:
+    """The strictest of what an adapter's header says: its licence, and the known models it names.
+
+    What was merged from other files has unknown terms at best: a licence of its own says nothing of
+    theirs.
+    """
+    info, where = report.info, f"the header of {report.path.name}"
+    found = [claimed_terms(info.license, f"modelspec.license in {where}")]
+    found += _named_models(info.title, info.merged_from)
+    if info.merged_from:
+        found.append(claimed_terms(None, f"modelspec.merged_from in {where}"))
+    least = strictest(terms.share_merges for terms in found)
+    return next(terms for terms in found if terms.share_merges == least)
+
+
+def _named_models(*texts: str | None) -> list[Terms]:
+    """The models of the table whose name stands in one of `texts`, brackets and case aside."""
+    words = " ".join(re.sub(r"[^a-z0-9]+", " ", text.lower()) for text in texts if text).split()
+    models = known_models().items()
+    return [terms for key, terms in models if key != "other" and key.split("-")[0] in words]
 
 
 def _table() -> dict[str, Any]:

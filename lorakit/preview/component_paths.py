@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorakit.errors import MissingComponent
+from lorakit.paths import expanded
 
 DEFAULT_COMPONENTS = "circlestone-labs/Anima-Base-v1.0-Diffusers"
 
@@ -79,7 +80,7 @@ def find_components(source: str | Path | None) -> ComponentPaths:
             hint is the command that gets them.
     """
     source = DEFAULT_COMPONENTS if source is None else source
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if folder.is_dir():
         return _from_folder(folder)
     if isinstance(source, str) and _REPOSITORY.fullmatch(source):

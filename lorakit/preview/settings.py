@@ -36,6 +36,9 @@ class RenderSettings:
     shift: float = 3.0
 
     def __post_init__(self) -> None:
+        for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
+            if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+                raise BadUsage(f"The {name} is not valid text.", hint="Type it in UTF-8.")
         _check_side("width", self.width)
         _check_side("height", self.height)
         if self.steps < 1:

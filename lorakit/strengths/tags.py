@@ -15,6 +15,7 @@ from lorakit.strengths.fields import from_fields
 from lorakit.strengths.strength import Strength
 from lorakit.strengths.text import parse_number, parse_parts
 
+_POSITIONS = ("te", "unet", "dyn")
 _REFUSED = {
     "dyn": "A tag's third number and dyn= set a rank to cut the adapter to, which lorakit does not do",
     "lbwe": "lbwe= names presets of another tool's own, which lorakit does not know",
@@ -27,9 +28,12 @@ def parse_tag(arguments: Iterable[str], parts: Iterable[str] = ()) -> Strength:
     Raises `BadUsage` for one that is unknown, given twice, or `dyn`.
     """
     numbers: dict[str, float] = {}
+    position = 0
     refinements = list(parts)
-    for position, argument in enumerate(arguments):
+    for argument in arguments:
+        # As in A1111, named arguments do not take part in the counting.
         name, value = _argument(argument.strip(), position)
+        position += name in _POSITIONS and "=" not in argument
         if name in _REFUSED:
             raise BadUsage(f"{_REFUSED[name]}.", hint="Leave it out.")
         if name not in ("te", "unet"):
@@ -55,4 +59,4 @@ def _argument(text: str, position: int) -> tuple[str, str]:
         return name.strip(), value
     if text[:1].isalpha() or "," in text:
         return "lbw", text
-    return ("te", "unet", "dyn")[min(position, 2)], text
+    return _POSITIONS[min(position, 2)], text

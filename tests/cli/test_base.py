@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from lorakit.licenses.terms import known_models
 from tests.cli.conftest import Cli
 from tests.factories import USUAL_SHAPES, lora_tensors, write_safetensors
@@ -74,3 +76,28 @@ def test_a_base_that_was_replaced_is_refused(stocked: Cli, models: Path) -> None
 def test_a_base_that_has_gone_is_named(stocked: Cli, models: Path) -> None:
     (models / "base.safetensors").unlink()
     stocked("stack", "ink").failed_with(1, "base.safetensors")
+
+
+def test_the_terms_of_known_content_cannot_be_loosened(cli: Cli, models: Path) -> None:
+    base = models / "base.safetensors"
+    assert cli("base", "add", base, "--name", "one", "--as", "rdbt").code == 0
+    for name in ("one", "two"):
+        cli("base", "add", base, "--name", name, "--as", "anima").failed_with(3, "RDBT", "strictest")
+    assert cli("base", "ls", "-q").out == "one\n"
+    # Added again without a word, it stays what it was.
+    assert cli("base", "add", base, "--name", "one").code == 0
+    assert cli("base", "ls", "--json").document["bases"][0]["model"] == "rdbt"
+
+
+def test_a_base_that_has_moved_is_registered_where_it_is_now(cli: Cli, models: Path) -> None:
+    assert cli("base", "add", models / "base.safetensors", "--name", "mine", "--as", "rdbt").code == 0
+    moved = (models / "base.safetensors").rename(models / "moved.safetensors")
+    cli("stack", "", "--base", "mine").failed_with(1, "lorakit base add")
+    assert cli("base", "add", moved, "--name", "mine").code == 0
+    assert cli("stack", "", "--base", "mine").code == 0
+
+
+@pytest.mark.parametrize("words", [("stack", "~nosuch/ink:1"), ("stack", "ink", "--base", "~nosuch")])
+def test_the_home_of_nobody_is_no_traceback(cli: Cli, models: Path, words: tuple[str, ...]) -> None:
+    assert cli("base", "add", models / "base.safetensors", "--as", "anima").code == 0
+    cli(*words).failed_with(1, "~nosuch" if "--base" not in words else "nosuch")

@@ -22,9 +22,12 @@ def files(tmp_path: Path, catalog: Catalog) -> Path:
     """A base that is registered twice, as Anima and as RDBT, and adapters under several licences."""
     folder = tmp_path / "files"
     folder.mkdir()
-    base = tiny_base_file(folder / "base.safetensors")
-    for name, model in (("own", "anima"), ("rdbt", "rdbt"), ("rdbt-lora", "rdbt-lora")):
-        register(catalog, base, name, model)
+    tiny_base_file(folder / "base.safetensors")
+    register(catalog, folder / "base.safetensors", "own", "anima")
+    # Files of their own: the same content under two models would stand under the stricter terms.
+    for seed, model in enumerate(("rdbt", "rdbt-lora"), start=1):
+        denied = folder.parent / f"{model}.safetensors"
+        register(catalog, tiny_base_file(denied, seed=seed), model, model)
     for seed, (name, license) in enumerate(
         (("free", "CC0-1.0"), ("named", "CC-BY-4.0"), ("closed", "CC-BY-ND-4.0"), ("silent", None))
     ):

@@ -176,8 +176,8 @@ def test_a_write_that_fails_half_way_leaves_no_file(
 
     with pytest.raises((type(failure), LorakitError)):
         export_checkpoint(catalog, "own", STACK, out / "merged.safetensors", on_progress=fail)
-    # There was a file to clear away.
-    assert len(seen[-1]) == 1
+    # The checkpoint and its notice were there to be cleared away.
+    assert len(seen[-1]) == 2
     assert list(out.iterdir()) == []
 
 

@@ -248,3 +248,14 @@ def test_any_mixture_of_parts_is_fused_or_refused_in_one_sentence(
     tensors = {f"{stem}.{part}": torch.ones(shape) for part, shape in parts.items()}
     with suppress(LorakitError):
         assert fused(tmp_path_factory.mktemp("any"), tensors)[WIDE].shape == BASE[WIDE].shape
+
+
+def test_column_norms_of_a_joined_projection_cannot_be_split(tmp_path: Path) -> None:
+    stem = "lora_unet_blocks_0_self_attn_qkv_proj"
+    tensors = {
+        f"{stem}.lora_up.weight": drawn(96, 4),
+        f"{stem}.lora_down.weight": drawn(4, 32),
+        f"{stem}.dora_scale": drawn(1, 32),
+    }
+    with pytest.raises(BadFile, match="column norms"):
+        fused(tmp_path, tensors)

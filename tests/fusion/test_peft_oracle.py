@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 import lorakit
-from tests.models import tiny_base
+from tests.models import lora_file, random_lora, tiny_base
 
 peft = pytest.importorskip("peft")
 
@@ -71,3 +72,35 @@ def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, name: str)
         assert (fused[key] - weight).norm() / delta < 1e-5, key
     untouched = set(merged) - {key.removeprefix("net.") for key in fused.touched}
     assert all(torch.equal(merged[name], base[f"net.{name}"]) for name in untouched)
+
+
+def test_a_rank_of_its_own_divides_the_alpha_of_a_whole_lokr(tmp_path: Path) -> None:
+    base = tiny_base(1)
+    config = peft.LoKrConfig(
+        r=64, alpha=16, rank_pattern={"layer1": 128}, target_modules=TARGETS, init_weights=False
+    )
+    torch.manual_seed(0)
+    model = peft.get_peft_model(_module_of(base), config)
+    model.save_pretrained(tmp_path)
+    fused = lorakit.fuse(base, [(tmp_path / "adapter_model.safetensors", 1.0)])
+    merged = model.merge_and_unload().state_dict()
+    for key in fused.touched:
+        weight = merged[key.removeprefix("net.")]
+        assert (fused[key] - weight).norm() / (weight - base[key]).norm() < 1e-5, key
+
+
+def test_patterns_that_diffusers_anchors_meet_names_behind_their_component(tmp_path: Path) -> None:
+    metadata = {
+        "transformer.r": 4,
+        "transformer.lora_alpha": 4,
+        "transformer.alpha_pattern": {"^transformer_blocks.0.ff.net.0.proj": 1.0},
+    }
+    modules = random_lora(["blocks.0.mlp.layer1", "blocks.1.mlp.layer1"], 2)
+    path = lora_file(
+        tmp_path / "a.safetensors",
+        modules,
+        "diffusers",
+        {"lora_adapter_metadata": json.dumps(metadata)},
+    )
+    scales = {module.name: module.scale for module in lorakit.inspect(path).modules}
+    assert scales == {"blocks.0.mlp.layer1": 0.25, "blocks.1.mlp.layer1": 1.0}

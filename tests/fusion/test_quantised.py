@@ -65,3 +65,15 @@ def test_a_scale_without_its_weight_or_of_integers_is_refused() -> None:
     integers = {**base, key: base[key].to(torch.int8), f"{key}_scale": torch.ones(1)}
     with pytest.raises(NotFusable, match="quantised"):
         lorakit.fuse(integers, [])
+
+
+def test_the_live_engine_says_what_it_starts_from(tmp_path: Path) -> None:
+    base = scaled_base("scale_weight")
+    modules = random_lora(NAMES[:1], 3)
+    adapter = lora_file(tmp_path / "a.safetensors", modules)
+    with lorakit.LiveFusion(base, [adapter]) as live:
+        live.set_strengths([0.8])
+        key = f"net.{NAMES[0]}.weight"
+        # The pristine copy is kept in bfloat16, so a scaled weight is rounded once more than in fuse.
+        ours = lorakit.fuse(base, [(adapter, 0.8)])[key]
+        assert (live.weights[key].float() - ours.float()).norm() / ours.float().norm() < 2**-8

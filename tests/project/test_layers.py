@@ -15,6 +15,7 @@ PACKAGE = Path(lorakit.__file__).parent
 # From the bottom up. A room may import those before it and itself.
 ROOMS = (
     "errors",
+    "paths",
     "formats",
     "adapters",
     "db",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lorakit import Stack
+from lorakit import Stack, Strength
 from lorakit.errors import BadUsage
 
 VECTOR = ",".join(["0"] * 9 + ["1"] * 19)
@@ -61,3 +61,9 @@ def test_a_tag_means_what_its_text_means(tag: str, text: str) -> None:
 def test_what_a_tag_cannot_say_here_is_refused_by_name(tag: str, names: str) -> None:
     with pytest.raises(BadUsage, match=names):
         Stack.parse(tag)
+
+
+def test_named_arguments_do_not_count_as_positions() -> None:
+    for text in ("<lora:ink:lbw=ATTN:0.8>", "<lora:ink:0.8:lbw=ATTN>"):
+        (entry,) = Stack.parse(text)
+        assert entry.strength == Strength.parse("0.8@lbw=ATTN")
