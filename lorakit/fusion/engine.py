@@ -105,21 +105,13 @@ def fuse(
     Raises `BadFile`, `NotFound` or `NotFusable`, naming the file and module, and `BadUsage` for a
     strength that holds in some denoising steps only.
     """
-    if dora not in ("trainer", "comfyui"):
-        raise BadUsage(f"dora is {dora!r}; it must be 'trainer' or 'comfyui'.")
-    tensors = open_base(base)
-    adapters = _load(stack)
-    refuse_scheduled(strength for _, strength in adapters)
-    plan = plan_fusion(
-        tensors.modules, [(a.path.stem, strength, a.report) for a, strength in adapters]
-    )
-    require_targets(plan)
+    tensors, plan, patched = _prepare(base, stack, dora)
     target = torch.device(device)
     touched = {
         key: fuse_weight(
             tensors.exact(key), patches, target, dtype or tensors.kept_dtype(key), dora
         )
-        for key, patches in iter_patches(tensors, plan, adapters)
+        for key, patches in patched.items()
     }
     return FusedWeights(tensors, touched, plan, target, dtype)
 
@@ -135,19 +127,30 @@ def stream_fused(
 
     For a consumer that keeps nothing, memory stays at the largest weight and its float32 strip.
     """
-    tensors = open_base(base)
-    adapters = _load(stack)
-    refuse_scheduled(strength for _, strength in adapters)
-    plan = plan_fusion(tensors.modules, [(a.path.stem, s, a.report) for a, s in adapters])
-    require_targets(plan)
-    patches = dict(iter_patches(tensors, plan, adapters))
+    tensors, _, patched = _prepare(base, stack, dora)
     for key in tensors:
         wanted = dtype or tensors.kept_dtype(key)
-        if key in patches:
-            yield key, fuse_weight(tensors.exact(key), patches[key], _CPU, wanted, dora)
+        if key in patched:
+            yield key, fuse_weight(tensors.exact(key), patched[key], _CPU, wanted, dora)
         else:
             tensor = tensors[key]
             yield key, tensor.to(wanted) if dtype and tensor.is_floating_point() else tensor
+
+
+def _prepare(
+    base: str | Path | Mapping[str, torch.Tensor], stack: Entries, dora: DoraFormula
+) -> tuple[BaseTensors, FusionPlan, dict[str, list[Patch]]]:
+    """Open, load, check and plan: the base, the plan, and the patches of each key that changes."""
+    if dora not in ("trainer", "comfyui"):
+        raise BadUsage(f"dora is {dora!r}; it must be 'trainer' or 'comfyui'.")
+    tensors = open_base(base)
+    adapters = _load(stack)
+    refuse_scheduled(strength for _, strength in adapters)
+    plan = plan_fusion(
+        tensors.modules, [(a.path.stem, strength, a.report) for a, strength in adapters]
+    )
+    require_targets(plan)
+    return tensors, plan, dict(iter_patches(tensors, plan, adapters))
 
 
 def iter_patches(

@@ -26,6 +26,15 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=generator) * 0.1
 
 
+def lora_and(
+    module: str, up: torch.Tensor, down: torch.Tensor, more: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """A LoRA of one module in the first block, with further parts."""
+    stem = f"diffusion_model.blocks.0.{module}"
+    factors = {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up}
+    return factors | {f"{stem}.{part}": tensor for part, tensor in more.items()}
+
+
 def fused(tmp_path: Path, tensors: dict[str, torch.Tensor], **options) -> lorakit.FusedWeights:
     path = tmp_path / "a.safetensors"
     save_file({key: t.contiguous() for key, t in tensors.items()}, path)
@@ -41,12 +50,7 @@ def test_a_bare_magnitude_vector_means_rows_even_on_a_square_weight(
     tmp_path: Path, suffix: str
 ) -> None:
     up, down, magnitude = drawn(32, 4), drawn(4, 32), drawn(32).abs() + 0.5
-    stem = "diffusion_model.blocks.0.self_attn.q_proj"
-    tensors = {
-        f"{stem}.lora_A.weight": down,
-        f"{stem}.lora_B.weight": up,
-        f"{stem}.{suffix}": magnitude,
-    }
+    tensors = lora_and("self_attn.q_proj", up, down, {suffix: magnitude})
     moved = BASE[Q] + up.double() @ down.double()
     wanted = moved * (magnitude.double() / moved.norm(dim=1))[:, None] - BASE[Q]
     check(fused(tmp_path, tensors), Q, wanted)
@@ -54,12 +58,7 @@ def test_a_bare_magnitude_vector_means_rows_even_on_a_square_weight(
 
 def test_comfyuis_formula_divides_rows_by_the_norm_of_the_pristine_weight(tmp_path: Path) -> None:
     up, down, magnitude = drawn(128, 4), drawn(4, 32), drawn(128, 1).abs() + 0.5
-    stem = "diffusion_model.blocks.0.mlp.layer1"
-    tensors = {
-        f"{stem}.lora_A.weight": down,
-        f"{stem}.lora_B.weight": up,
-        f"{stem}.dora_scale": magnitude,
-    }
+    tensors = lora_and("mlp.layer1", up, down, {"dora_scale": magnitude})
     moved = BASE[WIDE] + up.double() @ down.double()
     wanted = moved * magnitude.double() / BASE[WIDE].norm(dim=1, keepdim=True) - BASE[WIDE]
     check(fused(tmp_path, tensors, dora="comfyui"), WIDE, wanted)
@@ -67,12 +66,7 @@ def test_comfyuis_formula_divides_rows_by_the_norm_of_the_pristine_weight(tmp_pa
 
 def test_columns_agree_in_both_formulas(tmp_path: Path) -> None:
     up, down, magnitude = drawn(32, 4), drawn(4, 32), drawn(1, 32).abs() + 0.5
-    stem = "diffusion_model.blocks.0.self_attn.q_proj"
-    tensors = {
-        f"{stem}.lora_A.weight": down,
-        f"{stem}.lora_B.weight": up,
-        f"{stem}.dora_scale": magnitude,
-    }
+    tensors = lora_and("self_attn.q_proj", up, down, {"dora_scale": magnitude})
     moved = BASE[Q] + up.double() @ down.double()
     wanted = moved * magnitude.double() / moved.norm(dim=0, keepdim=True) - BASE[Q]
     for dora in ("trainer", "comfyui"):
@@ -113,12 +107,7 @@ def test_a_bias_for_a_layer_without_one_is_refused_by_name(tmp_path: Path) -> No
 
 def test_several_families_on_one_module_add_up(tmp_path: Path) -> None:
     up, down, diff = drawn(128, 4), drawn(4, 32), drawn(128, 32)
-    stem = "diffusion_model.blocks.0.mlp.layer1"
-    tensors = {
-        f"{stem}.lora_A.weight": down,
-        f"{stem}.lora_B.weight": up,
-        f"{stem}.diff": diff,
-    }
+    tensors = lora_and("mlp.layer1", up, down, {"diff": diff})
     check(fused(tmp_path, tensors), WIDE, up.double() @ down.double() + diff.double())
 
 
