@@ -76,9 +76,7 @@ class FusedWeights(Mapping[str, torch.Tensor]):
         found = self._touched.get(key)
         if found is not None:
             return found
-        tensor = self._base[key]
-        dtype = self._dtype if tensor.is_floating_point() else None
-        return tensor.to(self._device, dtype or tensor.dtype)
+        return untouched(self._base, key, self._dtype).to(self._device)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._base)
@@ -133,8 +131,18 @@ def stream_fused(
         if key in patched:
             yield key, fuse_weight(tensors.exact(key), patched[key], _CPU, wanted, dora)
         else:
-            tensor = tensors[key]
-            yield key, tensor.to(wanted) if dtype and tensor.is_floating_point() else tensor
+            yield key, untouched(tensors, key, dtype)
+
+
+def untouched(base: BaseTensors, key: str, dtype: torch.dtype | None) -> torch.Tensor:
+    """A tensor that no entry changes, in `dtype` where it is a float and one is asked for.
+
+    A scaled 8-bit weight is rounded to `dtype` from its exact value, as touched ones are.
+    """
+    tensor = base[key]
+    if dtype is None or not tensor.is_floating_point():
+        return tensor
+    return base.exact(key).to(dtype)
 
 
 def _prepare(

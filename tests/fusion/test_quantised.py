@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import lorakit
 from lorakit.errors import NotFusable
+from lorakit.fusion.engine import stream_fused
 from tests.models import lora_file, random_lora, tiny_base, usual_names
 
 NAMES = usual_names(3)
@@ -77,3 +78,15 @@ def test_the_live_engine_says_what_it_starts_from(tmp_path: Path) -> None:
         # The pristine copy is kept in bfloat16, so a scaled weight is rounded once more than in fuse.
         ours = lorakit.fuse(base, [(adapter, 0.8)])[key]
         assert (live.weights[key].float() - ours.float()).norm() / ours.float().norm() < 2**-8
+
+
+def test_a_wider_dtype_gets_the_exact_weight_whether_touched_or_not(tmp_path: Path) -> None:
+    base = scaled_base("scale_weight")
+    adapter = lora_file(tmp_path / "a.safetensors", random_lora(NAMES[:1], 3))
+    streamed = dict(stream_fused(base, [(adapter, 0.0)], dtype=torch.float32))
+    fused = lorakit.fuse(base, [(adapter, 0.0)], dtype=torch.float32)
+    for name in NAMES:
+        key = f"net.{name}.weight"
+        wanted = base[key].float() * base[f"net.{name}.scale_weight"]
+        assert torch.equal(fused[key], wanted)
+        assert torch.equal(streamed[key], wanted)
