@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -54,6 +54,20 @@ class BaseTensors(Mapping[str, torch.Tensor]):
         }
         modules = replace(self.modules, shapes={**self.modules.shapes, **shapes})
         return BaseTensors(self._parts[0], self.prefix, modules, known)
+
+    def keeping(self, names: Collection[str]) -> BaseTensors:
+        """This base with copies of those text encoder tensors among `names`.
+
+        A model that holds the originals may then be written to.
+        """
+        own, beside = self._parts
+        kept = {name: t.clone() if name in names else t for name, t in beside.items()}
+        return BaseTensors(own, self.prefix, self.modules, kept)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether some weights are 8-bit floats with a scale beside them."""
+        return isinstance(self._parts[0], ScaledTensors)
 
     def exact(self, key: str) -> torch.Tensor:
         """What deltas are added to: the tensor, or a scaled 8-bit weight in float32."""

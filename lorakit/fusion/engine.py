@@ -104,14 +104,23 @@ def fuse(
     strength that holds in some denoising steps only.
     """
     tensors, plan, patched = _prepare(base, stack, dora)
-    target = torch.device(device)
+    return fuse_patches(tensors, plan, patched, torch.device(device), dtype, dora)
+
+
+def fuse_patches(
+    base: BaseTensors,
+    plan: FusionPlan,
+    patched: Mapping[str, Sequence[Patch]],
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    dora: DoraFormula = "trainer",
+) -> FusedWeights:
+    """Carry out `plan`, whose patches of each key `iter_patches` gave."""
     touched = {
-        key: fuse_weight(
-            tensors.exact(key), patches, target, dtype or tensors.kept_dtype(key), dora
-        )
+        key: fuse_weight(base.exact(key), patches, device, dtype or base.kept_dtype(key), dora)
         for key, patches in patched.items()
     }
-    return FusedWeights(tensors, touched, plan, target, dtype)
+    return FusedWeights(base, touched, plan, device, dtype)
 
 
 def stream_fused(

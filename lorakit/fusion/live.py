@@ -171,7 +171,8 @@ class LiveFusion:
         changed = (wanted != self._now).any(1).tolist()
         plain = (wanted == 0).all(1).tolist()
         self._strengths.copy_(wanted, non_blocking=True)
-        self._now = wanted
+        # Until all is written nothing is known, so that after an error the next call writes it all.
+        self._now = torch.full_like(wanted, torch.nan)
         groups: list[str] = []
         tensors: list[str] = []
         with torch.no_grad(), _full_float32():
@@ -184,6 +185,7 @@ class LiveFusion:
                     self._refuse(resident, changed[span], plain[span])
                     groups.append(resident.group.name)
                     tensors += [n for n, hit in zip(names, changed[span], strict=True) if hit]
+        self._now = wanted
         return Reweighted(tuple(groups), tuple(tensors))
 
     def unfuse(self) -> Reweighted:

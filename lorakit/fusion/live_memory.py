@@ -18,6 +18,10 @@ Mode = Literal["device", "host"]
 RESERVE_BYTES = 4 << 30
 
 
+class DoesNotFit(NotFusable):
+    """The device is too small for live re-weighting; fusing again, a weight at a time, may still do."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """Bytes on the device: `always` in either mode, `pristine` only where that copy lies there."""
@@ -56,14 +60,14 @@ def place_pristine(
     """Choose the mode: `wanted`, else the device when both copies fit into `limit` bytes.
 
     `limit` None: what is free on a CUDA device less `RESERVE_BYTES`, and no limit elsewhere. Raises
-    `NotFusable` when even the live weights and factors, or the mode asked for, do not fit.
+    `DoesNotFit` when even the live weights and factors, or the mode asked for, do not fit.
     """
     if limit is None and device.type == "cuda":
         limit = max(torch.cuda.mem_get_info(device)[0] - RESERVE_BYTES, 0)
     both = needs.always + needs.pristine
     least = both if wanted == "device" else needs.always
     if limit is not None and least > limit:
-        raise NotFusable(
+        raise DoesNotFit(
             f"Live re-weighting needs {_gigabytes(least)} on {device}, and {_gigabytes(limit)} may be used.",
             hint="Use fewer adapters, mode 'host', or fuse on the CPU.",
         )

@@ -2,44 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lorakit.fusion.base import TEXT_ENCODER, open_base
-from lorakit.fusion.engine import fuse
+import torch
+
+from lorakit.adapters.adapter import Adapter
+from lorakit.adapters.loading import load_adapter
+from lorakit.errors import BadUsage
+from lorakit.fusion.base import TEXT_ENCODER, BaseTensors, open_base
 from lorakit.fusion.plan import FusionPlan
+from lorakit.fusion.restacking import Engine, Stacked, StackWeights, hold_stacks, plan_stack
+from lorakit.fusion.steps import plan_at_step, text_key
 from lorakit.preview.components import load_components
+from lorakit.preview.devices import transformer_dtype
 from lorakit.preview.pipeline import Renderer
-from lorakit.preview.scheduling import ScheduledWeights
 from lorakit.strengths import Strength, as_strength
 
+if TYPE_CHECKING:
+    from transformers import Qwen3Model
+
 Stage = Callable[[str], None]
+Entries = Sequence[tuple[str | Path, float | Strength]]
 
 
-@dataclass(frozen=True)
 class Session:
-    """A renderer of one fused stack, with the plan that was carried out and the device it uses."""
+    """A renderer whose stack can be changed in place; nothing is loaded or compiled again.
 
-    renderer: Renderer
-    plan: FusionPlan
-    device: str
+    `plan` is the stack that was carried out last; `text_key` is another word when the weights that read
+    the prompt are others, so that embeddings of a prompt are kept as long as it stays the same;
+    `mode_reason` says in a sentence how the weights are held, and why.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        base: BaseTensors,
+        weights: StackWeights,
+        library: Mapping[str, Adapter],
+        encoder: Qwen3Model,
+        stack: Stacked,
+        plan: FusionPlan,
+        device: str,
+    ) -> None:
+        """Take over what `open_session` has made; `weights` hold `stack` already."""
+        self.renderer = renderer
+        self.device = device
+        self.mode_reason = weights.reason
+        self._base = base
+        self._weights = weights
+        self._library = library
+        self._encoder = encoder
+        self._adopt(stack, plan)
+
+    def restack(self, entries: Entries) -> None:
+        """Make the next pictures those of `entries`, any of the files given at opening, in any order.
+
+        Pictures are those of a session opened with `entries`: to the byte, or, where the live engine
+        holds the weights, to the last rounding of a weight in bfloat16. Only weights that differ are
+        written.
+
+        Raises `BadUsage` for a file that was not given, and as `open_session` does for strengths; the
+        stack then stays as it was. Memory that runs out leaves a mixture, which the next call mends.
+        """
+        stack = pick_adapters(self._library, entries)
+        plan = plan_stack(self._base, stack)
+        self._write(stack, plan, 0)
+        self._adopt(stack, plan)
+
+    def _adopt(self, stack: Stacked, plan: FusionPlan) -> None:
+        self.plan = plan
+        self.text_key = text_key(plan, [adapter for adapter, _ in stack])
+        self.renderer.text_key = self.text_key
+        scheduled = any(strength.is_scheduled for _, strength in stack)
+        self.renderer.before_step = (
+            partial(self._write, stack, plan) if scheduled else lambda step: None
+        )
+
+    def _write(self, stack: Stacked, plan: FusionPlan, step: int) -> None:
+        """Bring the models to the weights of `step`, in place."""
+        held = {**self.renderer.live_tensors(), **encoder_tensors(self._encoder)}
+        with torch.no_grad():
+            for name, tensor in self._weights.change(plan_at_step(plan, step), stack):
+                # A model on the live engine's device holds the engine's own tensors.
+                if name in held and held[name].data_ptr() != tensor.data_ptr():
+                    held[name].copy_(tensor)
 
 
 def open_session(
     base: Path,
-    entries: Sequence[tuple[str | Path, float | Strength]],
+    entries: Entries,
     *,
     components: str | None,
     device: str,
     on_stage: Stage = lambda stage: None,
+    union: Sequence[str | Path] | None = None,
+    engine: Engine | None = None,
+    memory_limit: int | None = None,
 ) -> Session:
     """Fuse `entries` (adapter file, strength) onto `base` and load what a picture needs.
 
     Strengths that depend on the denoising step are re-fused between the steps of each picture.
-    `components` is a diffusers folder, ComfyUI's split files or a Hugging Face repository; None means
-    Anima's own. `device` is one that `choose_device` gave. `on_stage` is told what is being done.
+
+    Args:
+        base: a checkpoint file.
+        entries: the first stack.
+        components: a diffusers folder, ComfyUI's split files or a Hugging Face repository; None means
+            Anima's own.
+        device: one that `choose_device` gave.
+        on_stage: is told what is being done.
+        union: the files that later stacks may use besides those of `entries`, for `Session.restack`.
+            None, for one stack, spares the memory that changing stacks fast would take.
+        engine: how weights are changed. None takes "live" for a union or for strengths by step on CUDA
+            where they fit, else "rewrite".
+        memory_limit: bytes of device memory that the live engine may use; None is what is free, less
+            a reserve.
 
     Raises `MissingComponent` before the base is read, `BadFile` or `NotFusable` for files that do not
     fit.
@@ -47,21 +126,42 @@ def open_session(
     on_stage("loading text encoder and VAE")
     parts = load_components(components, device=device)
     on_stage("fusing the stack")
-    strengths = [(path, as_strength(strength)) for path, strength in entries]
+    paths = [*(path for path, _ in entries), *(union or ())]
+    library = {str(path): load_adapter(path) for path in paths}
+    stack = pick_adapters(library, entries)
+    encoder = encoder_tensors(parts.text_encoder)
     # The text encoder takes part in float32, as the conditioning is computed.
-    encoder = parts.text_encoder.state_dict()
-    joined = open_base(base).with_text_encoder(encoder)
-    if any(strength.is_scheduled for _, strength in strengths):
-        scheduled = ScheduledWeights(joined, strengths, device=device)
-        plan, weights = scheduled.plan, scheduled.at_first_step()
-    else:
-        scheduled, fused = None, fuse(joined, strengths, device=device)
-        plan, weights = fused.plan, fused.by_canonical_name()
-    own = {f"{TEXT_ENCODER}{name}": name for name in encoder}
-    parts.text_encoder.load_state_dict({own[key]: weights.pop(key) for key in own})
+    joined = open_base(base).with_text_encoder(parts.text_encoder.state_dict())
+    plan = plan_stack(joined, stack)
+    changes = union is not None or any(strength.is_scheduled for _, strength in stack)
+    usual: Engine = "live" if changes and device.startswith("cuda") else "rewrite"
+    weights = hold_stacks(
+        joined,
+        tuple(library.values()),
+        device=device,
+        held=transformer_dtype(device),
+        engine=engine or usual,
+        memory_limit=memory_limit,
+    )
+    first = weights.start(plan_at_step(plan, 0), stack)
+    for name, tensor in encoder.items():
+        tensor.copy_(first.pop(name))
     on_stage("building the pipeline")
-    renderer = Renderer.open(weights, parts, device=device)
-    if scheduled is not None:
-        live = renderer.live_tensors()
-        renderer.before_step = partial(scheduled.write, live=live)
-    return Session(renderer, plan, device)
+    renderer = Renderer.open(first, parts, device=device)
+    return Session(renderer, joined, weights, library, parts.text_encoder, stack, plan, device)
+
+
+def pick_adapters(library: Mapping[str, Adapter], entries: Entries) -> Stacked:
+    """The adapters of `entries` out of those that were loaded. Raises `BadUsage` for another file."""
+    for path, _ in entries:
+        if str(path) not in library:
+            raise BadUsage(
+                f"{path} is none of the adapter files that this session was opened for.",
+                hint="Name every file that a later stack uses when the session is opened.",
+            )
+    return [(library[str(path)], as_strength(strength)) for path, strength in entries]
+
+
+def encoder_tensors(encoder: Qwen3Model) -> dict[str, torch.Tensor]:
+    """The text encoder's parameters by canonical names, sharing their memory."""
+    return {f"{TEXT_ENCODER}{name}": tensor for name, tensor in encoder.state_dict().items()}
