@@ -1,13 +1,22 @@
-"""Loading the parts of a preview that are not in the checkpoint, from any of their sources."""
+"""Loading the parts of a preview that are not in the checkpoint, from any of their sources.
+
+`load_components` waits for them. `start_loading` finds them, begins, and gives a handle at once, so that
+the base and the stack can be read meanwhile:
+
+    parts = start_loading(source, device=device)   # MissingComponent is raised here
+    weights = fuse(base, stack, device=device)
+    components = parts.result()                    # BadFile and LorakitError are raised here
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lorakit.errors import BadFile, LorakitError
 from lorakit.preview.component_paths import (
@@ -15,6 +24,7 @@ from lorakit.preview.component_paths import (
     ComponentPaths,
     find_components,
 )
+from lorakit.preview.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler
@@ -26,7 +36,10 @@ __all__ = [
     "Components",
     "find_components",
     "load_components",
+    "start_loading",
 ]
+
+T = TypeVar("T")
 
 DEFAULT_SHIFT = 3.0
 DEFAULT_SEQUENCE_LENGTH = 512
@@ -50,15 +63,40 @@ class Components:
 def load_components(source: str | Path | None, *, device: str) -> Components:
     """Load every part onto `device`; see `find_components` for what `source` may be.
 
+    The text encoder or the VAE stays in main memory where the device has no room for it; the renderer
+    then moves it to and fro.
+
     Raises:
         MissingComponent: parts are missing; all are named at once, with the command to get them.
         BadFile: a part is there and cannot be read, or is not what it should be.
-        LorakitError: the device has too little memory.
+        LorakitError: there is too little memory.
     """
+    return _load(find_components(source), device)
+
+
+def start_loading(source: str | Path | None, *, device: str) -> Future[Components]:
+    """Begin what `load_components` does, in a thread, and return at once.
+
+    The thread builds models, so no other thread may do so until the result is there: what switches off
+    the initial weights of a model being built is global to the process.
+
+    Returns:
+        A future. Its `result()` waits, and raises what `load_components` would but MissingComponent.
+
+    Raises:
+        MissingComponent: parts are missing; all are named at once, with the command to get them.
+    """
+    paths = find_components(source)
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lorakit-components")
+    loading = worker.submit(_load, paths, device)
+    worker.shutdown(wait=False)
+    return loading
+
+
+def _load(paths: ComponentPaths, device: str) -> Components:
     from lorakit.preview.quiet import quiet_libraries
     from lorakit.preview.torchvision_shim import supply_nearest_resize
 
-    paths = find_components(source)
     supply_nearest_resize()
     with quiet_libraries():
         return Components(
@@ -77,11 +115,14 @@ def _text_encoder(path: Path, device: str) -> Qwen3Model:
     from lorakit.preview.devices import conditioning_dtype
     from lorakit.preview.split_files import load_split_text_encoder
 
-    with _reading("text encoder", path):
+    def load(place: str) -> Qwen3Model:
         if path.is_file():
-            return load_split_text_encoder(path, device=device)
+            return load_split_text_encoder(path, device=place)
         model = Qwen3Model.from_pretrained(path, dtype=conditioning_dtype(), local_files_only=True)
-        return model.to(device).requires_grad_(False).eval()
+        return model.to(place).requires_grad_(False).eval()
+
+    with _reading("text encoder", path):
+        return _where_there_is_room(load, device)
 
 
 def _tokenizer(path: Path) -> Qwen2Tokenizer:
@@ -105,13 +146,17 @@ def _vae(path: Path, device: str) -> AutoencoderKLQwenImage:
     from lorakit.preview.split_files import load_split_vae
 
     dtype = vae_dtype(device)
-    with _reading("VAE", path):
+
+    def load(place: str) -> AutoencoderKLQwenImage:
         if path.is_file():
-            return load_split_vae(path, device=device, dtype=dtype)
+            return load_split_vae(path, device=place, dtype=dtype)
         model = AutoencoderKLQwenImage.from_pretrained(
             path, torch_dtype=dtype, local_files_only=True
         )
-        return model.to(device).requires_grad_(False).eval()
+        return model.to(place).requires_grad_(False).eval()
+
+    with _reading("VAE", path):
+        return _where_there_is_room(load, device)
 
 
 def _scheduler(path: Path | None) -> FlowMatchEulerDiscreteScheduler:
@@ -131,21 +176,32 @@ def _sequence_length(path: Path | None) -> int:
         return int(config.get("min_sequence_length", DEFAULT_SEQUENCE_LENGTH))
 
 
+def _where_there_is_room(load: Callable[[str], T], device: str) -> T:
+    """What `load` makes on `device`, or in main memory where the device has no room."""
+    if device == "cpu":
+        return load(device)
+    try:
+        return load(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside the handler, so that the error's frames no longer hold the half of a model.
+    return load("cpu")
+
+
 @contextmanager
 def _reading(part: str, path: Path) -> Iterator[None]:
-    import torch
-
     try:
         yield
     except LorakitError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise LorakitError(
-            f"The device has too little memory for the {part}: {error}",
-            hint="Close what else uses the GPU, or render with --device cpu.",
-        ) from error
     # Whatever the libraries raise at a damaged file, it means the same to the person.
     except Exception as error:
+        if is_out_of_memory(error):
+            raise LorakitError(
+                f"There is too little memory for the {part} in '{path}'.",
+                hint="Close other programs that use much memory.",
+            ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadFile(
             f"The {part} in '{path}' cannot be loaded: {reason}",

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lorakit.errors import LorakitError
 from lorakit.formats.anima import original_tensor_name
+from lorakit.preview.conditioning import PromptEncoder
 from lorakit.preview.devices import transformer_dtype
+from lorakit.preview.memory import MemorySaver, OnNotice
 from lorakit.preview.models import ADAPTER_PREFIX, build_text_conditioner, build_transformer
 from lorakit.preview.quiet import quiet_libraries
+from lorakit.preview.stages import Stages, build_stages
+from lorakit.preview.starting_image import read_starting_image
+from lorakit.preview.steps import BeforeStep, OnStep, make_scheduler
 from lorakit.preview.torchvision_shim import supply_nearest_resize
+from lorakit.preview.unsound import require_finite
 
 if TYPE_CHECKING:
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers import AnimaTextConditioner, CosmosTransformer3DModel
     from diffusers.guiders import ClassifierFreeGuidance
-    from diffusers.modular_pipelines import ModularPipelineBlocks
-    from diffusers.modular_pipelines.anima import AnimaModularPipeline
     from PIL.Image import Image
 
     from lorakit.preview.components import Components
     from lorakit.preview.settings import RenderSettings
 
-OnStep = Callable[[int, int], None]
-BeforeStep = Callable[[int], None]
+__all__ = ["BeforeStep", "OnNotice", "OnStep", "Renderer"]
 
 
 class Renderer:
     """Holds a loaded model; `render` makes one picture of it at a time.
 
-    `before_step` is called with the number of each step, from 0, before that step is computed; the
-    first call comes before the prompt is read. It may change the tensors of `live_tensors` in place.
+    `before_step` is called with the number of each step, from 0, before that step is computed, and with 0
+    before the prompt is read. It may change the tensors of `live_tensors` in place. `text_key` is set
+    to another value by whoever changes the weights that read the prompt: what is remembered of a prompt
+    is used again under the same value only.
     """
 
-    def __init__(self, pipeline: AnimaModularPipeline, scheduler_config: Mapping[str, Any]) -> None:
-        self._pipeline = pipeline
+    def __init__(
+        self,
+        transformer: CosmosTransformer3DModel,
+        text_conditioner: AnimaTextConditioner,
+        stages: Stages,
+        memory: MemorySaver,
+        scheduler_config: Mapping[str, Any],
+    ) -> None:
+        self._transformer = transformer
+        self._text_conditioner = text_conditioner
+        self._stages = stages
+        self._memory = memory
         self._scheduler_config = scheduler_config
+        self._prompts = PromptEncoder(stages.text)
         self.before_step: BeforeStep = lambda step: None
+        self.text_key: Hashable = None
 
     @classmethod
     def open(
-        cls, weights: Mapping[str, torch.Tensor], components: Components, *, device: str
+        cls,
+        weights: Mapping[str, torch.Tensor],
+        components: Components,
+        *,
+        device: str,
+        on_notice: OnNotice = lambda sentence: None,
     ) -> Renderer:
         """Build the pipeline around `weights`.
 
@@ -51,8 +72,10 @@ class Renderer:
             weights: of the transformer and its text adapter, by original Anima names without a
                 checkpoint prefix. Tensors that already have the right dtype and device are used
                 as they are, so changing them in place changes the next picture.
-            components: from `load_components`, on the same device.
+            components: from `load_components`, for the same device.
             device: "cpu", "cuda", "cuda:N" or "mps".
+            on_notice: is told in a sentence what is lowered when memory runs out; also later, unless
+                the attribute of that name is set to something else.
 
         Raises:
             BadFile: a tensor is missing, unknown or of the wrong shape.
@@ -60,31 +83,43 @@ class Renderer:
             LorakitError: the device has too little memory.
         """
         supply_nearest_resize()
-        with quiet_libraries(), _memory():
-            transformer = build_transformer(weights, device=device, dtype=transformer_dtype(device))
-            conditioner = build_text_conditioner(
-                weights, min_sequence_length=components.min_sequence_length, device=device
-            )
-            from diffusers.modular_pipelines.anima import AnimaAutoBlocks
+        memory = MemorySaver(
+            device,
+            text_encoder=components.text_encoder,
+            vae=components.vae,
+            on_notice=on_notice,
+        )
+        length = components.min_sequence_length
 
-            blocks = AnimaAutoBlocks()
-            _hide_progress_bars(blocks)
-            pipeline = blocks.init_pipeline()
-            pipeline.update_components(
-                transformer=transformer,
-                text_conditioner=conditioner,
-                text_encoder=components.text_encoder,
-                tokenizer=components.tokenizer,
-                t5_tokenizer=components.t5_tokenizer,
-                vae=components.vae,
-                scheduler=components.scheduler,
+        def build() -> tuple[CosmosTransformer3DModel, AnimaTextConditioner]:
+            transformer = build_transformer(weights, device=device, dtype=transformer_dtype(device))
+            return transformer, build_text_conditioner(
+                weights, min_sequence_length=length, device=device
             )
-        return cls(pipeline, components.scheduler.config)
+
+        with quiet_libraries():
+            transformer, conditioner = memory.run("build", build)
+            stages = build_stages(transformer, conditioner, components)
+        return cls(transformer, conditioner, stages, memory, components.scheduler.config)
+
+    @property
+    def on_notice(self) -> OnNotice:
+        """Is told in a sentence what the renderer lowers when memory runs out."""
+        return self._memory.on_notice
+
+    @on_notice.setter
+    def on_notice(self, on_notice: OnNotice) -> None:
+        self._memory.on_notice = on_notice
+
+    @property
+    def saving(self) -> tuple[str, ...]:
+        """What was lowered to save memory: of "tiled VAE" and "offload"; the first changes pixels."""
+        return self._memory.saving
 
     def live_tensors(self) -> dict[str, torch.Tensor]:
         """The parameters of the transformer and its text adapter, by canonical names."""
-        transformer = self._pipeline.transformer.state_dict()
-        conditioner = self._pipeline.text_conditioner.state_dict()
+        transformer = self._transformer.state_dict()
+        conditioner = self._text_conditioner.state_dict()
         return {
             **{original_tensor_name(key): tensor for key, tensor in transformer.items()},
             **{ADAPTER_PREFIX + key: tensor for key, tensor in conditioner.items()},
@@ -94,56 +129,92 @@ class Renderer:
         """Make one picture.
 
         The noise is drawn on the CPU, so a seed means the same picture on every device, up to
-        rounding.
+        rounding. Memory that runs out lowers the renderer's settings for good, and the stage it
+        struck is done again: steps may then be counted from the first once more.
 
         Args:
             settings: what to render.
-            on_step: called after each step with the number of steps done and of all steps.
+            on_step: called after each step with the number of steps done and of all steps run.
 
         Returns:
             An RGB image of `settings.width` × `settings.height`.
 
         Raises:
-            LorakitError: the picture came out as NaN or infinity, or memory ran out.
+            UnsoundPicture: numbers came out as NaN or infinity.
+            NotFound, BadFile: the starting image cannot be read.
+            LorakitError: memory ran out.
         """
-        with quiet_libraries(), _memory():
+        with quiet_libraries():
+            source = self._encode_image(settings)
             self.before_step(0)
-            self._pipeline.update_components(
-                guider=_guider(settings.cfg), scheduler=self._scheduler(settings, on_step)
+            guider = _guider(settings.cfg)
+            prompt = self._conditioning(settings.prompt)
+            negative = None
+            if guider.num_conditions > 1:
+                negative = self._conditioning(settings.negative_prompt)
+            denoise = partial(
+                self._denoise,
+                settings,
+                on_step,
+                guider=guider,
+                prompt_embeds=prompt,
+                negative_prompt_embeds=negative,
+                image_latents=source,
             )
-            made = self._pipeline(
-                prompt=settings.prompt,
-                negative_prompt=settings.negative_prompt,
-                height=settings.height,
-                width=settings.width,
-                num_inference_steps=settings.steps,
-                generator=torch.Generator("cpu").manual_seed(settings.seed),
-                output_type="pt",
-                output=["latents", "images"],
+            latents = self._memory.run("denoise", denoise)
+            image = self._memory.run("decode", lambda: self._decode(latents))
+        return _to_image(image)
+
+    def _conditioning(self, prompt: str) -> torch.Tensor:
+        known = self._prompts.remembered(prompt, self.text_key)
+        if known is not None:
+            return known
+        return self._memory.run("text", lambda: self._prompts.encode(prompt, self.text_key))
+
+    def _encode_image(self, settings: RenderSettings) -> torch.Tensor | None:
+        """The starting image as [1, channels, 1, height / 8, width / 8] in the transformer's scale."""
+        if settings.image is None:
+            return None
+        size = settings.width, settings.height
+        image = read_starting_image(settings.image, *size)
+
+        def encode() -> torch.Tensor:
+            made: torch.Tensor = self._stages.image(
+                image=image, width=size[0], height=size[1], output="image_latents"
             )
-        # The decoder clamps infinity away, so the latents have to be looked at as well.
-        _require_finite(made["latents"], made["images"])
-        return _to_image(made["images"][0])
+            require_finite(made, "image")
+            return made
 
-    def _scheduler(
-        self, settings: RenderSettings, on_step: OnStep | None
-    ) -> FlowMatchEulerDiscreteScheduler:
-        from diffusers import FlowMatchEulerDiscreteScheduler
+        return self._memory.run("image", encode)
 
-        # The Anima pipeline passes no size to shift by, so a dynamic shift could only fail.
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(
-            self._scheduler_config, shift=settings.shift, use_dynamic_shifting=False
+    def _denoise(
+        self,
+        settings: RenderSettings,
+        on_step: OnStep | None,
+        *,
+        guider: ClassifierFreeGuidance,
+        **inputs: torch.Tensor | None,
+    ) -> torch.Tensor:
+        self.before_step(settings.first_step)
+        scheduler = make_scheduler(self._scheduler_config, settings, self.before_step, on_step)
+        self._stages.denoise.update_components(guider=guider, scheduler=scheduler)
+        latents: torch.Tensor = self._stages.denoise(
+            **inputs,
+            height=settings.height,
+            width=settings.width,
+            num_inference_steps=settings.steps,
+            strength=settings.denoise,
+            generator=torch.Generator("cpu").manual_seed(settings.seed),
+            output="latents",
         )
-        _watch_steps(scheduler, settings.steps, self.before_step, on_step)
-        return scheduler
+        return latents
 
-
-def _hide_progress_bars(blocks: ModularPipelineBlocks) -> None:
-    # The pipeline's own switch reaches its outermost blocks; the denoising loop lies deeper.
-    for block in blocks.sub_blocks.values():
-        if hasattr(block, "set_progress_bar_config"):
-            block.set_progress_bar_config(disable=True)
-        _hide_progress_bars(block)
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """[3, height, width] from 0 to 1."""
+        images = self._stages.decode(latents=latents, output_type="pt", output="images")
+        require_finite(images, "decoder")
+        image: torch.Tensor = images[0]
+        return image
 
 
 def _guider(cfg: float) -> ClassifierFreeGuidance:
@@ -153,53 +224,9 @@ def _guider(cfg: float) -> ClassifierFreeGuidance:
     return ClassifierFreeGuidance(guidance_scale=cfg)
 
 
-def _watch_steps(
-    scheduler: FlowMatchEulerDiscreteScheduler,
-    total: int,
-    before_step: BeforeStep,
-    on_step: OnStep | None,
-) -> None:
-    # The modular pipeline has no callback. The scheduler steps once a step whatever the guidance.
-    advance = scheduler.step
-    done = 0
-
-    def step(*args: object, **kwargs: object) -> object:
-        nonlocal done
-        result = advance(*args, **kwargs)
-        done += 1
-        if on_step is not None:
-            on_step(done, total)
-        if done < total:
-            before_step(done)
-        return result
-
-    scheduler.step = step
-
-
-def _require_finite(latents: torch.Tensor, images: torch.Tensor) -> None:
-    if bool(torch.isfinite(latents).all()) and bool(torch.isfinite(images).all()):
-        return
-    raise LorakitError(
-        "The picture came out as NaN or infinity, so there is nothing to show.",
-        hint="Look at the strengths in the stack: one is probably far too high, or an adapter "
-        "is damaged. Rendering without the stack tells whether the base is sound.",
-    )
-
-
 def _to_image(image: torch.Tensor) -> Image:
     """`image` is [3, height, width] from 0 to 1."""
     from PIL.Image import fromarray
 
     pixels = (image.float().clamp(0, 1) * 255).round().to(torch.uint8)
     return fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
-
-
-@contextmanager
-def _memory() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise LorakitError(
-            f"The device ran out of memory: {error}",
-            hint="Render a smaller picture, close what else uses the GPU, or use --device cpu.",
-        ) from error

@@ -5,6 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from logging import CRITICAL
+
+# diffusers logs the traceback of an exception that it then raises.
+_NOTHING = CRITICAL + 1
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def quiet_libraries() -> Iterator[None]:
     ]
     try:
         for log, _, _ in before:
-            log.set_verbosity_error()
+            log.set_verbosity(_NOTHING)
             _switch(log.disable_progress_bar)
         yield
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from lorakit.errors import BadUsage
 
@@ -15,12 +17,18 @@ LONGEST_SIDE = 2048
 
 LARGEST_SEED = 2**63 - 1
 
+USUAL_DENOISE = 0.75
+"""A1111's, for a starting image with which no denoising strength was named."""
+
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """One picture: prompt, size in pixels, steps, guidance, seed and the flow shift.
+    """One picture: prompt, size in pixels, steps, guidance, seed, the flow shift and a starting image.
 
-    CFG 1 means no guidance: the negative prompt is then not used and a step costs one pass.
+    CFG 1 means no guidance: the negative prompt is then not used and a step costs one pass. With an
+    `image`, the first steps are left out and the picture starts from the image with the noise of the
+    first step that is run; `denoise` (A1111's denoising strength) is the share of the steps that are
+    run, at least one. At 1 nothing of the image is left.
 
     Raises:
         BadUsage: a value is out of range; the message names it and the hint says what would do.
@@ -34,6 +42,8 @@ class RenderSettings:
     cfg: float = 1.0
     seed: int = 0
     shift: float = 3.0
+    image: Path | None = None
+    denoise: float = 1.0
 
     def __post_init__(self) -> None:
         for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
@@ -60,6 +70,31 @@ class RenderSettings:
             raise BadUsage(
                 f"Seed {self.seed} is out of range.", hint=f"Give a seed from 0 to {LARGEST_SEED}."
             )
+        if not 0.0 < self.denoise <= 1.0:
+            raise BadUsage(
+                f"A denoising strength of {self.denoise} is out of range.",
+                hint="Give a number above 0, which keeps the image, up to 1, which keeps nothing of it.",
+            )
+        if self.image is None and self.denoise < 1.0:
+            raise BadUsage(
+                f"A denoising strength of {self.denoise} needs an image to start from.",
+                hint="Name the image, or leave the denoising strength out.",
+            )
+
+    @property
+    def first_step(self) -> int:
+        """The first of the `steps` that is run, counted from 0, as diffusers rounds it."""
+        return int(max(self.steps - self.steps * self.denoise, 0))
+
+    @property
+    def steps_run(self) -> int:
+        """How many of the `steps` are run: all of them without a starting image."""
+        return self.steps - self.first_step
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON takes them; the image is the path it was named by."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "image": None if self.image is None else str(self.image)}
 
 
 def _check_side(name: str, side: int) -> None:

@@ -24,7 +24,7 @@ def difference(left: Image, right: Image) -> float:
 def passes(renderer: Renderer, settings: RenderSettings) -> int:
     """How often the transformer runs for one picture."""
     seen: list[int] = []
-    transformer = renderer._pipeline.transformer
+    transformer = renderer._transformer
     hook = transformer.register_forward_hook(lambda *_: seen.append(1))
     try:
         renderer.render(settings)
