@@ -109,13 +109,14 @@ class Stack:
 
 @dataclass(frozen=True)
 class ResolvedEntry:
-    """An entry with its file found and its header read."""
+    """An entry with its file found and its header read; its hashes where the catalog knows them."""
 
     name: str
     strength: Strength
     path: Path
     report: AdapterReport
     sha256: str | None
+    tensor_sha256: str | None = None
 
     def ingredient(self) -> Ingredient:
         """The entry as the policy sees it: the strictest of what its own header says of it."""
@@ -141,7 +142,9 @@ def _resolve(entry: Entry, catalog: Catalog | None) -> ResolvedEntry:
     record = catalog.resolve(entry.name)
     path = record.existing_path()
     report = inspect(path, hashes=False)
-    return ResolvedEntry(record.name, entry.strength, path, report, record.file_sha256)
+    return ResolvedEntry(
+        record.name, entry.strength, path, report, record.file_sha256, record.tensor_sha256
+    )
 
 
 def _read_text(text: str) -> Iterator[Entry]:

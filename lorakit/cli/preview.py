@@ -6,17 +6,13 @@ import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage, MissingComponent
-
-if TYPE_CHECKING:
-    from lorakit.bases import ChosenBase
-    from lorakit.stack import ResolvedEntry
 
 EXAMPLE = 'lorakit preview "ink:0.8 wash:0.5" --base rdbt -p "@ink, a lighthouse" -o out.png'
 
@@ -59,6 +55,7 @@ def preview_verb(
     """
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
+    from lorakit.preview.recipes import recipe_for, stacked
     from lorakit.preview.settings import RenderSettings
     from lorakit.stack import Stack, resolve_stack
 
@@ -73,13 +70,14 @@ def preview_verb(
     with open_catalog() as catalog:
         chosen = choose_base(catalog, base)
         entries = resolve_stack(Stack.parse(stack), catalog)
-    made_from = _made_from(chosen, entries)
+    recipe = recipe_for(chosen.models, stacked(entries), sha256=chosen.sha256)
     for entry in entries:
         if not any(map(entry.strength.active, range(steps))):
             out.warn(f"{entry.name} is never applied: {entry.strength} names no step of {steps}.")
     with out.progress("Rendering") as update:
         update(0, 0, "loading PyTorch")
         from lorakit.preview.devices import choose_device
+        from lorakit.preview.made_from import made_from
         from lorakit.preview.session import open_session
 
         session = open_session(
@@ -90,13 +88,9 @@ def preview_verb(
             on_stage=lambda stage: update(0, 0, stage),
         )
         image = session.renderer.render(settings, _on_step(update))
-    save_picture(image, target, settings, made_from, overwrite=force)
-    document = {
-        "path": str(target),
-        **made_from,
-        "settings": vars(settings),
-        "device": session.device,
-    }
+    origin = made_from(chosen, entries, session, recipe=recipe)
+    save_picture(image, target, settings, origin, overwrite=force)
+    document = {"path": str(target), **origin.to_dict(), "settings": settings.to_dict()}
     out.result(
         document,
         human=lambda console: console.print(f"{target}  ({session.device})", soft_wrap=True),
@@ -134,20 +128,3 @@ def free_name() -> Path:
 
 def _on_step(update: Callable[[int, int, str], None]) -> Callable[[int, int], None]:
     return lambda done, total: update(done, total, "denoising")
-
-
-def _made_from(chosen: ChosenBase, entries: tuple[ResolvedEntry, ...]) -> dict[str, object]:
-    return {
-        "base": chosen.name,
-        "base_sha256": chosen.sha256,
-        "entries": [
-            {
-                "name": entry.name,
-                # One number for readers that know no refinements, and the whole as text.
-                "strength": entry.strength.headline,
-                "strength_text": str(entry.strength),
-                "sha256": entry.sha256,
-            }
-            for entry in entries
-        ],
-    }

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from lorakit import __version__
 from lorakit.errors import BadUsage, LorakitError
-from lorakit.preview.settings import RenderSettings
+from lorakit.formats.infotext import Infotext, lora_hashes, lora_tag, write_infotext
+from lorakit.strengths.text import number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lorakit.preview.made_from import MadeFrom
+    from lorakit.preview.settings import RenderSettings
+
 CHUNK = "lorakit"
+SCHEMA = "lorakit/picture/1"
+# Each of these can change a pixel.
+_LIBRARIES = ("torch", "diffusers", "transformers")
 
 
 def save_picture(
-    image: Image,
-    path: Path,
-    settings: RenderSettings,
-    made_from: Mapping[str, Any],
-    *,
-    overwrite: bool,
+    image: Image, path: Path, settings: RenderSettings, made_from: MadeFrom, *, overwrite: bool
 ) -> None:
-    """Write `image` as PNG, whole or not at all.
+    """Write `image` as PNG, whole or not at all, with the record of how it was made.
 
-    `made_from` (base, stack) goes into the `lorakit` text chunk as JSON beside the settings. Raises
-    `BadUsage` when `path` exists and `overwrite` is false, `LorakitError` when it cannot be written.
+    Raises `BadUsage` when `path` exists and `overwrite` is false, `LorakitError` when it cannot be
+    written.
     """
     from PIL.PngImagePlugin import PngInfo
 
     check_target(path, overwrite=overwrite)
     info = PngInfo()
     info.add_itxt("parameters", infotext(settings, made_from))
-    record = {"version": __version__, **made_from, "settings": vars(settings)}
-    info.add_itxt(CHUNK, json.dumps(record, ensure_ascii=False))
+    info.add_itxt(CHUNK, json.dumps(picture_record(settings, made_from), ensure_ascii=False))
     try:
         with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             temporary = Path(file.name)
@@ -62,20 +64,62 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise BadUsage(f"{path} exists already.", hint="--force overwrites it.")
 
 
-def infotext(settings: RenderSettings, made_from: Mapping[str, Any]) -> str:
-    """The text that A1111 and its relatives read: prompt, negative prompt, one line of settings."""
-    tags = " ".join(f"<lora:{e['name']}:{e['strength']:g}>" for e in made_from.get("entries", ()))
-    lines = [" ".join(filter(None, (settings.prompt, tags)))]
-    if settings.negative_prompt:
-        lines.append(f"Negative prompt: {settings.negative_prompt}")
-    lines.append(
-        f"Steps: {settings.steps}, Sampler: Euler, CFG scale: {settings.cfg:g}, Seed: {settings.seed}, "
-        f"Size: {settings.width}x{settings.height}, Model: {_value(str(made_from.get('base', '')))}, "
-        f"Version: lorakit {__version__}"
+def picture_record(settings: RenderSettings, made_from: MadeFrom) -> dict[str, Any]:
+    """What `lorakit preview --from` reads to make the picture again.
+
+    Pictures get about, so it names files without their folders.
+    """
+    return {
+        "schema": SCHEMA,
+        **made_from.to_dict(),
+        "settings": {**settings.to_dict(), "image": _start_image(settings.image)},
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that can change a pixel, by package; what is absent is left out."""
+    found = {"lorakit": __version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def infotext(settings: RenderSettings, made_from: MadeFrom) -> str:
+    """The text that A1111 and its relatives read.
+
+    Adapters stand as tags with one number each, and under `Lora hashes` with A1111's short hash: the
+    first 12 digits of the SHA-256 of the tensors.
+    """
+    entries = made_from.entries
+    values = {
+        "Steps": str(settings.steps),
+        "Sampler": "Euler",
+        "Schedule type": "Simple",
+        "CFG scale": number(settings.cfg),
+        "Seed": str(settings.seed),
+        "Size": f"{settings.width}x{settings.height}",
+        "Model hash": (made_from.base_sha256 or "")[:10],
+        "Model": made_from.base,
+        "Denoising strength": "" if settings.image is None else number(settings.denoise),
+        "Shift": number(settings.shift),
+        "Lora hashes": lora_hashes((entry.name, entry.tensor_sha256[:12]) for entry in entries),
+        "Version": f"lorakit {__version__}",
+    }
+    tags = [lora_tag(entry.name, number(entry.strength.headline)) for entry in entries]
+    info = Infotext(
+        settings.prompt,
+        settings.negative_prompt,
+        {key: value for key, value in values.items() if value},
     )
-    return "\n".join(lines)
+    return write_infotext(info, tags)
 
 
-def _value(text: str) -> str:
-    """A1111 quotes a value that holds its own separators."""
-    return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
+def _start_image(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
