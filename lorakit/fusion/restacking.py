@@ -102,7 +102,11 @@ class RewrittenWeights:
         if not patches:
             return self._base[key]
         kept = self._base.kept_dtype(key)
-        return fuse_weight(self._base.exact(key), patches, self._device, kept)
+        try:
+            return fuse_weight(self._base.exact(key), patches, self._device, kept)
+        except torch.OutOfMemoryError:
+            # Beside a loaded model there may be no room; the sum is then made where there is.
+            return fuse_weight(self._base.exact(key), patches, torch.device("cpu"), kept)
 
 
 def _mark(patches: Sequence[Patch]) -> Mark:

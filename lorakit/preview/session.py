@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,16 @@ from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import TEXT_ENCODER, BaseTensors, open_base
 from lorakit.fusion.plan import FusionPlan
-from lorakit.fusion.restacking import Engine, Stacked, StackWeights, hold_stacks, plan_stack
+from lorakit.fusion.restacking import (
+    Engine,
+    LiveStack,
+    Stacked,
+    StackWeights,
+    hold_stacks,
+    plan_stack,
+)
 from lorakit.fusion.steps import plan_at_step, text_key
+from lorakit.fusion.unfused import UnfusedSteps, bytes_to_rewrite, free_bytes, without_steps
 from lorakit.preview.components import load_components
 from lorakit.preview.devices import transformer_dtype
 from lorakit.preview.pipeline import Renderer
@@ -43,19 +50,19 @@ class Session:
         weights: StackWeights,
         library: Mapping[str, Adapter],
         encoder: Qwen3Model,
-        stack: Stacked,
-        plan: FusionPlan,
+        *,
         device: str,
+        memory_limit: int | None,
     ) -> None:
-        """Take over what `open_session` has made; `weights` hold `stack` already."""
+        """Take over what `open_session` has made; `restack` says which stack is in it."""
         self.renderer = renderer
         self.device = device
-        self.mode_reason = weights.reason
+        self._memory_limit = memory_limit
+        self._beside: UnfusedSteps | None = None
         self._base = base
         self._weights = weights
         self._library = library
         self._encoder = encoder
-        self._adopt(stack, plan)
 
     def restack(self, entries: Entries) -> None:
         """Make the next pictures those of `entries`, any of the files given at opening, in any order.
@@ -65,27 +72,53 @@ class Session:
         written.
 
         Raises `BadUsage` for a file that was not given, and as `open_session` does for strengths; the
-        stack then stays as it was. Memory that runs out leaves a mixture, which the next call mends.
+        stack then stays as it was. An error while writing leaves a mixture, which the next call mends.
         """
         stack = pick_adapters(self._library, entries)
         plan = plan_stack(self._base, stack)
-        self._write(stack, plan, 0)
-        self._adopt(stack, plan)
+        reason = self._too_small(plan)
+        beside = UnfusedSteps(self.renderer.transformer, plan, stack) if reason else None
+        try:
+            self._write(stack, without_steps(plan) if beside else plan_at_step(plan, 0))
+        except BaseException:
+            if beside is not None:
+                beside.remove()
+            raise
+        self._adopt(stack, plan, beside)
+        self.mode_reason = f"{self._weights.reason} {reason}".strip()
 
-    def _adopt(self, stack: Stacked, plan: FusionPlan) -> None:
+    def _adopt(self, stack: Stacked, plan: FusionPlan, beside: UnfusedSteps | None) -> None:
+        if self._beside is not None:
+            self._beside.remove()
+        self._beside = beside
         self.plan = plan
         self.text_key = text_key(plan, [adapter for adapter, _ in stack])
         self.renderer.text_key = self.text_key
-        scheduled = any(strength.is_scheduled for _, strength in stack)
-        self.renderer.before_step = (
-            partial(self._write, stack, plan) if scheduled else lambda step: None
+        if beside is not None:
+            self.renderer.before_step = beside.at
+        elif any(strength.is_scheduled for _, strength in stack):
+            self.renderer.before_step = lambda step: self._write(stack, plan_at_step(plan, step))
+        else:
+            self.renderer.before_step = lambda step: None
+
+    def _too_small(self, plan: FusionPlan) -> str:
+        """Why strengths by step cannot be fused between the steps; empty where they can."""
+        limit = self._memory_limit
+        if limit is None:
+            limit = free_bytes(torch.device(self.device))
+        needed = bytes_to_rewrite(self._base, plan)
+        if isinstance(self._weights, LiveStack) or limit is None or needed <= limit:
+            return ""
+        return (
+            f"Strengths by step run beside the weights: fusing one again takes {needed / 1e6:.0f} MB of "
+            f"{self.device}, and {limit / 1e6:.0f} MB may be used."
         )
 
-    def _write(self, stack: Stacked, plan: FusionPlan, step: int) -> None:
-        """Bring the models to the weights of `step`, in place."""
+    def _write(self, stack: Stacked, plan: FusionPlan) -> None:
+        """Bring the models to the weights of `plan`, in place."""
         held = {**self.renderer.live_tensors(), **encoder_tensors(self._encoder)}
         with torch.no_grad():
-            for name, tensor in self._weights.change(plan_at_step(plan, step), stack):
+            for name, tensor in self._weights.change(plan, stack):
                 # A model on the live engine's device holds the engine's own tensors.
                 if name in held and held[name].data_ptr() != tensor.data_ptr():
                     held[name].copy_(tensor)
@@ -117,8 +150,8 @@ def open_session(
             None, for one stack, spares the memory that changing stacks fast would take.
         engine: how weights are changed. None takes "live" for a union or for strengths by step on CUDA
             where they fit, else "rewrite".
-        memory_limit: bytes of device memory that the live engine may use; None is what is free, less
-            a reserve.
+        memory_limit: bytes of device memory that changing weights may take; None is what is free. The
+            live engine leaves a reserve of it.
 
     Raises `MissingComponent` before the base is read, `BadFile` or `NotFusable` for files that do not
     fit.
@@ -148,7 +181,17 @@ def open_session(
         tensor.copy_(first.pop(name))
     on_stage("building the pipeline")
     renderer = Renderer.open(first, parts, device=device)
-    return Session(renderer, joined, weights, library, parts.text_encoder, stack, plan, device)
+    session = Session(
+        renderer,
+        joined,
+        weights,
+        library,
+        parts.text_encoder,
+        device=device,
+        memory_limit=memory_limit,
+    )
+    session.restack(entries)
+    return session
 
 
 def pick_adapters(library: Mapping[str, Adapter], entries: Entries) -> Stacked:

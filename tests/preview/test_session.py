@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.saving import save_lora
-from lorakit.errors import BadUsage
+from lorakit.errors import BadUsage, NotFusable
+from lorakit.formats.anima import to_diffusers
 from lorakit.fusion.base import open_base
 from lorakit.preview.session import Entries, Session, encoder_tensors, open_session
 from lorakit.preview.settings import RenderSettings
@@ -207,3 +208,55 @@ def test_bases_of_other_dtypes_restack_too(demo, files, tmp_path, dtype) -> None
         assert same(held(session), held(opened(demo, entries)))
     after = load_file(path)
     assert all(torch.equal(after[k].float(), weights[k].float()) for k in weights)
+
+
+@pytest.fixture(scope="module")
+def float32_demo(demo, tmp_path_factory) -> SimpleNamespace:
+    path = tmp_path_factory.mktemp("base") / "base.safetensors"
+    save_file({key: t.float() for key, t in load_file(demo.checkpoint).items()}, path)
+    return SimpleNamespace(checkpoint=path, components=demo.components)
+
+
+def test_a_card_too_small_to_fuse_again_runs_steps_beside_the_weights(float32_demo, files) -> None:
+    entries: Entries = [
+        (files.plain, Strength.of(0.8, blocks={"0": 0.5}, steps="1")),
+        (files.dora, 0.4),
+        (files.text, Strength.of(-0.6, steps="0")),
+    ]
+    fused = opened(float32_demo, entries)
+    beside = opened(float32_demo, entries, memory_limit=1000)
+    assert "0 MB may be used" in beside.mode_reason
+    assert "beside" not in fused.mode_reason
+    pristine = held(opened(float32_demo, [(files.dora, 0.4)]))
+    name = f"{MLP.format(0)}.weight"
+    for step in (0, 1, 2, 1, 0):
+        for session in (fused, beside):
+            session.renderer.before_step(step)
+        assert torch.equal(held(beside)[name], pristine[name])
+        x = torch.randn(
+            2, 5, held(fused)[name].shape[1], generator=torch.Generator().manual_seed(step)
+        )
+        ours, theirs, plain = (
+            s.renderer.transformer.get_submodule(to_diffusers(MLP.format(0)))(x)
+            for s in (beside, fused, opened(float32_demo, []))
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        assert torch.equal(theirs, plain) == (step == 2)
+    picture, wanted = (np.asarray(s.renderer.render(SMALL)).astype(int) for s in (beside, fused))
+    assert abs(picture - wanted).max() <= 1
+    # With the next stack the hooks are gone.
+    beside.restack([(files.plain, 0.3)])
+    assert same(held(beside), held(opened(float32_demo, [(files.plain, 0.3)])))
+    assert not any(m._forward_hooks for m in beside.renderer.transformer.modules())
+
+
+def test_a_change_that_needs_the_weight_cannot_run_beside_it(demo, files) -> None:
+    session = opened(demo, [(files.plain, 0.3)], union=[files.dora], memory_limit=1000)
+    before = {name: tensor.clone() for name, tensor in held(session).items()}
+    with pytest.raises(NotFusable, match=r"dora\.safetensors cannot go by step") as caught:
+        session.restack(
+            [(files.plain, Strength.of(1, steps="1")), (files.dora, Strength.of(1, steps="1"))]
+        )
+    assert caught.value.hint
+    assert same(before, held(session))
+    assert not any(m._forward_hooks for m in session.renderer.transformer.modules())
