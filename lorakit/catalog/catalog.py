@@ -107,6 +107,13 @@ class Catalog:
                 return queries.adapter_by_id(self._store, at_path)
         return queries.adapter_by_id(self._store, pick(name, adapters).id)
 
+    def claiming(self, prefix: str) -> list[AdapterRecord]:
+        """The adapters whose own header states a hash that begins with `prefix` (lower-case hex).
+
+        Such a hash may be that of another file, from which this one was made.
+        """
+        return queries.adapters_claiming(self._store, prefix)
+
     def report(self, record: AdapterRecord) -> dict[str, Any]:
         """What inspection found when the adapter was added, as `AdapterReport.to_dict` gives it.
 

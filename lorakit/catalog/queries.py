@@ -75,6 +75,15 @@ def adapter_by_id(store: Store, adapter_id: int) -> AdapterRecord:
     return _adapters(rows)[0]
 
 
+def adapters_claiming(store: Store, prefix: str) -> list[AdapterRecord]:
+    """The adapters whose stored report holds a text that begins with `prefix`, which is hex.
+
+    Of what a report holds, only hashes look so; those of the file itself are found sooner by others.
+    """
+    where = "WHERE a.id IN (SELECT adapter_id FROM report WHERE document LIKE :pattern)"
+    return _adapters(store.read(_select_adapters(where), {"pattern": f'%"{prefix}%'}))
+
+
 def all_bases(store: Store) -> list[BaseRecord]:
     """Every base, sorted by name."""
     return [_base(row) for row in store.read(f"SELECT {', '.join(_BASE)} FROM base ORDER BY name")]

@@ -14,6 +14,9 @@ _HASH = re.compile(r"(?:0x|sha256:)?([0-9a-fA-F]{8,64})")
 _MODEL_SUFFIX = re.compile(r"\.(?:safetensors|sft|ckpt|pt|pth|bin|gguf)$", re.IGNORECASE)
 # SHA-256 of nothing, which several programs write for a file they could not read.
 _EMPTY_SHA256 = "e3b0c442"
+# What lorakit's own sampler is called elsewhere, and schedules that are nearly its own.
+_OUR_SAMPLERS = {"", "euler"}
+_OUR_SCHEDULES = {"", "automatic", "simple", "normal"}
 _WHOLE = re.compile(r"\s*-?[0-9]{1,30}\s*")
 _MOST_BITS = 96
 
@@ -110,3 +113,11 @@ def text(value: Any) -> str:  # noqa: ANN401 (anything that a file may hold)
     if not isinstance(value, str):
         return ""
     return value.encode("utf-8", "replace").decode()
+
+
+def unused_sampler(sampler: str, schedule: str) -> tuple[str, ...]:
+    """The sentence on a sampler or schedule that is not lorakit's; none where it is."""
+    if sampler.lower() in _OUR_SAMPLERS and schedule.lower() in _OUR_SCHEDULES:
+        return ()
+    named = " with the schedule ".join(filter(None, (sampler, schedule)))
+    return (f"The sampler {named} is not carried over: lorakit renders with Euler.",)

@@ -1,0 +1,194 @@
+"""What ComfyUI's graphs say of how a picture was made, by following links from the sampler.
+
+Nodes that are not known are passed through, by an input of the name that is sought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lorakit.formats.comfy_graph import (
+    Graph,
+    Node,
+    inputs_of,
+    kind_of,
+    read_graph,
+    resolved,
+    target_of,
+    upstream,
+)
+from lorakit.formats.generation import (
+    Generation,
+    UsedAdapter,
+    model_name,
+    real,
+    text,
+    unused_sampler,
+    whole,
+)
+from lorakit.formats.infotext import split_tags
+
+_BASES = ("ckpt_name", "unet_name", "model_name", "gguf_name")
+
+
+def comfy_generation(prompt: str | None, workflow: str | None) -> Generation | None:
+    """What the graphs in a picture say; None where they are no graphs, or nothing in them samples."""
+    graph = read_graph(prompt, workflow)
+    sampler = _first_sampler(graph)
+    return None if sampler is None else _generation(graph, sampler)
+
+
+def _generation(graph: Graph, sampler: str) -> Generation:
+    settings = _Settings.of(graph, sampler)
+    chain = list(upstream(graph, settings.link("model"), "model"))
+    left_out = [*unused_sampler(settings.text("sampler_name"), settings.text("scheduler"))]
+    if sum(1 for node in graph if _is_sampler(graph[node])) > 1:
+        left_out.append("Only its first sampler is carried over.")
+    prompts = {kind: _prompt(graph, settings.link(kind), kind) for kind in ("positive", "negative")}
+    if prompts["positive"] is None:
+        left_out.append(
+            "Its prompt is put together by nodes that are not understood; give one with -p."
+        )
+    latent = list(upstream(graph, settings.link("latent_image"), "samples"))
+    if any("pixels" in inputs_of(node) for node in latent):
+        left_out.append("It began from an image that it does not name; give one with --image.")
+    left_out += [
+        f"The node {kind_of(node)} may load adapters, and is not understood."
+        for node in chain
+        if "lora" in kind_of(node).lower() and not _known_loader(node)
+    ]
+    size = next((node for node in latent if {"width", "height"} <= inputs_of(node).keys()), {})
+    return Generation(
+        program="ComfyUI",
+        prompt=split_tags(prompts["positive"] or "")[0],
+        negative_prompt=split_tags(prompts["negative"] or "")[0],
+        steps=whole(settings.value("steps")),
+        cfg=real(settings.value("cfg")),
+        seed=whole(settings.value("seed", "noise_seed")),
+        width=whole(resolved(graph, inputs_of(size).get("width"))),
+        height=whole(resolved(graph, inputs_of(size).get("height"))),
+        shift=next((s for n in chain if (s := real(inputs_of(n).get("shift"))) is not None), None),
+        denoise=_partial(real(settings.value("denoise"))),
+        base_name=next((name for node in chain if (name := _base(node))), ""),
+        adapters=tuple(reversed(_adapters(chain))),
+        left_out=tuple(left_out),
+    )
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """A sampler's inputs, wherever its kind keeps them: on itself, or on guider, noise and sigmas."""
+
+    graph: Graph
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, graph: Graph, sampler: str) -> _Settings:
+        own = inputs_of(graph[sampler])
+        helpers = (target_of(own.get(name)) for name in ("guider", "noise", "sigmas", "sampler"))
+        return cls(graph, (graph[sampler], *(graph[node] for node in helpers if node in graph)))
+
+    def value(self, *names: str) -> Any:  # noqa: ANN401 (parsed JSON)
+        """The first of these inputs that is there, with links followed to their value."""
+        inputs = (inputs_of(node) for node in self.nodes)
+        found = (own[name] for own in inputs for name in names if name in own)
+        return resolved(self.graph, next(found, None))
+
+    def text(self, name: str) -> str:
+        return text(self.value(name))
+
+    def link(self, name: str) -> str:
+        """The node that the input leads to. A guider without guidance calls the prompt conditioning."""
+        names = (name, "conditioning") if name == "positive" else (name,)
+        found = (target_of(inputs_of(node).get(key)) for key in names for node in self.nodes)
+        return next(filter(None, found), "")
+
+
+def _first_sampler(graph: Graph) -> str | None:
+    """The sampler that starts from no other's result; of several the one that was made first."""
+    samplers = [node for node in graph if _is_sampler(graph[node])]
+    for node in samplers:
+        latent = target_of(inputs_of(graph[node]).get("latent_image"))
+        before = upstream(graph, latent, "samples")
+        if not any(map(_is_sampler, before)):
+            return node
+    return samplers[0] if samplers else None
+
+
+def _is_sampler(node: Node) -> bool:
+    return "latent_image" in inputs_of(node) and (
+        "Sampler" in kind_of(node) or "steps" in inputs_of(node)
+    )
+
+
+def _prompt(graph: Graph, start: str, kind: str) -> str | None:
+    """The text that a conditioning comes from; None where it cannot be told."""
+    seen: set[str] = set()
+    while start in graph and start not in seen:
+        seen.add(start)
+        inputs = inputs_of(graph[start])
+        if "text" in inputs:
+            found = resolved(graph, inputs["text"])
+            return text(found) if isinstance(found, str) else None
+        if "ZeroOut" in kind_of(graph[start]):
+            return ""
+        names = (kind, "conditioning", "conditioning_1", "conditioning_to")
+        start = next((to for name in names if (to := target_of(inputs.get(name)))), "")
+    return None
+
+
+def _adapters(chain: Sequence[Node]) -> list[UsedAdapter]:
+    """The adapters that the nodes load, the last of a node first."""
+    return [adapter for node in chain for adapter in reversed(list(_loaded(node)))]
+
+
+def _loaded(node: Node) -> Iterator[UsedAdapter]:
+    """The adapters of a LoraLoader, of LoRA Manager's loader, and of rgthree's Power Lora Loader."""
+    inputs = inputs_of(node)
+    if text(inputs.get("lora_name")) and inputs["lora_name"] != "None":
+        clip = inputs.get("strength_clip", inputs.get("strength_model"))
+        model = inputs.get("strength_model", inputs.get("strength"))
+        yield _adapter(inputs["lora_name"], model, clip if clip is not None else model)
+    for entry in _listed(inputs.get("loras")):
+        if entry.get("active", True) and text(entry.get("name")):
+            model = entry.get("strength")
+            yield _adapter(entry["name"], model, entry.get("clipStrength", model))
+    for entry in inputs.values():
+        if isinstance(entry, dict) and text(entry.get("lora")) and entry.get("on", True):
+            model, clip = entry.get("strength"), entry.get("strengthTwo")
+            yield _adapter(entry["lora"], model, model if clip is None else clip)
+
+
+def _known_loader(node: Node) -> bool:
+    inputs = inputs_of(node)
+    of_rgthree = any(isinstance(entry, dict) and "lora" in entry for entry in inputs.values())
+    return of_rgthree or "lora_name" in inputs or "loras" in inputs
+
+
+def _adapter(name: object, model: object, clip: object) -> UsedAdapter:
+    unet, te = real(model), real(clip)
+    if unet is None:
+        return UsedAdapter(model_name(name))
+    same = te is None or te == unet
+    arguments = (f"{unet!r}",) if same else (f"te={te!r}", f"unet={unet!r}")
+    return UsedAdapter(model_name(name), arguments=arguments)
+
+
+def _listed(value: object) -> list[Mapping[str, Any]]:
+    """LoRA Manager's list of adapters, which may be wrapped in `{"__value__": [[...]]}`."""
+    if isinstance(value, dict):
+        value = value.get("__value__")
+    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _base(node: Node) -> str:
+    inputs = inputs_of(node)
+    return next((name for key in _BASES if (name := model_name(inputs.get(key)))), "")
+
+
+def _partial(denoise: float | None) -> float | None:
+    return denoise if denoise is not None and 0.0 < denoise < 1.0 else None
