@@ -44,7 +44,9 @@ def build_stages(
     text = SequentialPipelineBlocks.from_blocks_dict(
         {"text_encoder": parts["text_encoder"], "text_conditioning": conditioning[0]}
     )
-    vae = {"vae": components.vae}
+    image = _pipeline(parts["vae_encoder"], vae=components.vae)
+    # No part of that stage, but it asks its pipeline how many channels the transformer takes.
+    image.transformer = transformer
     return Stages(
         text=_pipeline(
             text,
@@ -54,9 +56,9 @@ def build_stages(
             text_conditioner=text_conditioner,
             transformer=transformer,
         ),
-        image=_pipeline(parts["vae_encoder"], **vae),
+        image=image,
         denoise=_pipeline(denoise, transformer=transformer, scheduler=components.scheduler),
-        decode=_pipeline(parts["decode"], **vae),
+        decode=_pipeline(parts["decode"], vae=components.vae),
     )
 
 
