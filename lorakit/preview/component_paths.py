@@ -178,7 +178,9 @@ def _missing(
 ) -> MissingComponent:
     names = ", ".join(part.shown for part in parts)
     if target is None:
-        looked = f"the Hugging Face repository {wanted} and its cache"
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        looked = f"the Hugging Face repository {wanted} and its cache in '{HF_HUB_CACHE}'"
     else:
         places = [f"{part.name}/" for part in parts]
         places += [f"{part.split_folder}/*.safetensors" for part in parts if part.split_folder]
@@ -188,8 +190,12 @@ def _missing(
         patterns += ["scheduler/*", "text_conditioner/config.json"]
     include = " ".join(f'--include "{pattern}"' for pattern in patterns)
     into = f' --local-dir "{target}"' if target is not None else ""
+    lacking = target is None and not trouble
+    source = DEFAULT_COMPONENTS if lacking else wanted
     return MissingComponent(
         f"The preview lacks these parts: {names}. Looked in {looked}."
         + (f" Fetching them failed: {trouble}" if trouble else ""),
-        hint=f"Get them with: hf download {wanted} {include}{into}",
+        hint=f"Get them with: hf download {source} {include}{into}"
+        # A repository that was reached and has not got them will not have them the next time either.
+        + (f" and render with --components {source}" if lacking else ""),
     )

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorakit.errors import BadFile, MissingComponent
-from lorakit.preview.components import find_components, load_components
+from lorakit.preview import components as components_module
+from lorakit.preview.components import find_components, load_components, start_loading
 from lorakit.preview.split_files import vae_names_to_diffusers
 
 OFFLINE = """
@@ -136,6 +138,7 @@ def test_offline_without_a_cache_says_what_to_fetch(source, tmp_path):
     assert "text encoder" in said
     assert "T5 tokenizer" in said
     assert f"hf download {source or 'circlestone-labs/Anima-Base-v1.0-Diffusers'}" in said
+    assert str(tmp_path / "hub") in said
 
 
 def test_a_repository_in_the_cache_serves_offline(demo, tmp_path):
@@ -229,3 +232,31 @@ def test_a_split_file_of_another_model_is_an_error_of_that_file(split, name):
     save_file({"something.weight": torch.zeros(2, 2)}, split / f"{name}.safetensors")
     with pytest.raises(BadFile):
         load_components(split, device="cpu")
+
+
+def test_loading_goes_on_while_other_work_is_done(demo, components, monkeypatch):
+    release = threading.Event()
+    load = components_module._text_encoder
+
+    def waiting(path: Path, device: str) -> object:
+        release.wait(30)
+        return load(path, device)
+
+    monkeypatch.setattr(components_module, "_text_encoder", waiting)
+    loading = start_loading(demo.components, device="cpu")
+    assert not loading.done()
+    release.set()
+    assert loading.result().min_sequence_length == components.min_sequence_length
+
+
+def test_parts_that_are_missing_are_told_before_anything_is_loaded(tmp_path):
+    with pytest.raises(MissingComponent, match="text encoder"):
+        start_loading(tmp_path, device="cpu")
+
+
+def test_a_damaged_part_is_told_when_the_result_is_asked_for(demo, tmp_path):
+    folder = shutil.copytree(demo.components, tmp_path / "damaged")
+    (folder / "vae" / "config.json").write_bytes(b"not what it was")
+    loading = start_loading(folder, device="cpu")
+    with pytest.raises(BadFile, match="VAE"):
+        loading.result()
