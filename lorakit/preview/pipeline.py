@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lorakit.formats.anima import original_tensor_name
+from lorakit.preview.compiling import compile_blocks, compiling_problem, uncompile_blocks
 from lorakit.preview.conditioning import PromptEncoder
 from lorakit.preview.devices import transformer_dtype
 from lorakit.preview.memory import MemorySaver, OnNotice
@@ -45,17 +46,19 @@ class Renderer:
         transformer: CosmosTransformer3DModel,
         text_conditioner: AnimaTextConditioner,
         stages: Stages,
+        prompts: PromptEncoder,
         memory: MemorySaver,
         scheduler_config: Mapping[str, Any],
     ) -> None:
         self._transformer = transformer
         self._text_conditioner = text_conditioner
         self._stages = stages
+        self._prompts = prompts
         self._memory = memory
         self._scheduler_config = scheduler_config
-        self._prompts = PromptEncoder(stages.text)
         self.before_step: BeforeStep = lambda step: None
         self.text_key: Hashable = None
+        self._compiled = False
 
     @classmethod
     def open(
@@ -100,7 +103,9 @@ class Renderer:
         with quiet_libraries():
             transformer, conditioner = memory.run("build", build)
             stages = build_stages(transformer, conditioner, components)
-        return cls(transformer, conditioner, stages, memory, components.scheduler.config)
+            prompts = PromptEncoder(stages.text)
+        config = components.scheduler.config
+        return cls(transformer, conditioner, stages, prompts, memory, config)
 
     @property
     def on_notice(self) -> OnNotice:
@@ -115,6 +120,34 @@ class Renderer:
     def saving(self) -> tuple[str, ...]:
         """What was lowered to save memory: of "tiled VAE" and "offload"; the first changes pixels."""
         return self._memory.saving
+
+    def unsound_part(self) -> str | None:
+        """The first model whose weights, as they are now, hold NaN or infinity; None without one."""
+        parts = {
+            "text encoder": self._stages.text.text_encoder,
+            "text adapter": self._text_conditioner,
+            "transformer": self._transformer,
+            "VAE": self._stages.decode.vae,
+        }
+        for name, part in parts.items():
+            if not all(bool(torch.isfinite(tensor).all()) for tensor in part.parameters()):
+                return name
+        return None
+
+    def compile(self, *, backend: str = "inductor") -> None:
+        """Have the transformer compiled by `torch.compile` when the next picture is rendered.
+
+        It pays for many pictures: the first of each size takes up to minutes longer. Changing weights in
+        place compiles nothing again. Pixels differ a little from those of a renderer that is not
+        compiled. Where the machine cannot compile, `on_notice` is told and pictures come without.
+        """
+        compile_blocks(self._transformer, backend=backend)
+        self._compiled = True
+
+    @property
+    def transformer(self) -> CosmosTransformer3DModel:
+        """The denoising model, which may be given hooks."""
+        return self._transformer
 
     def live_tensors(self) -> dict[str, torch.Tensor]:
         """The parameters of the transformer and its text adapter, by canonical names."""
@@ -161,9 +194,21 @@ class Renderer:
                 negative_prompt_embeds=negative,
                 image_latents=source,
             )
-            latents = self._memory.run("denoise", denoise)
+            latents = self._compile_or_not(lambda: self._memory.run("denoise", denoise))
             image = self._memory.run("decode", lambda: self._decode(latents))
         return _to_image(image)
+
+    def _compile_or_not(self, denoise: Callable[[], torch.Tensor]) -> torch.Tensor:
+        try:
+            return denoise()
+        except RuntimeError as error:
+            problem = compiling_problem(error) if self._compiled else None
+            if problem is None:
+                raise
+        uncompile_blocks(self._transformer)
+        self._compiled = False
+        self.on_notice(f"The transformer cannot be compiled here, so it runs without: {problem}")
+        return denoise()
 
     def _conditioning(self, prompt: str) -> torch.Tensor:
         known = self._prompts.remembered(prompt, self.text_key)

@@ -6,9 +6,10 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from lorakit.errors import LorakitError
 from lorakit.preview.pipeline import Renderer
+from lorakit.preview.quiet import quiet_libraries
 from lorakit.preview.settings import RenderSettings
+from lorakit.preview.unsound import UnsoundPicture
 
 SMALL = RenderSettings("ink portrait", width=64, height=96, steps=3)
 
@@ -38,6 +39,88 @@ def test_cfg_1_costs_one_pass_a_step_and_cfg_4_two(renderer):
     assert passes(renderer, replace(SMALL, cfg=4.0)) == 6
     # The guidance of one picture must not linger in the next.
     assert passes(renderer, SMALL) == 3
+
+
+@pytest.fixture
+def readings(components):
+    """One entry for each time the text encoder runs."""
+    seen: list[int] = []
+    hook = components.text_encoder.register_forward_hook(lambda *_: seen.append(1))
+    yield seen
+    hook.remove()
+
+
+def test_a_prompt_is_read_once_for_many_pictures(weights, components, readings):
+    renderer = Renderer.open(weights, components, device="cpu")
+    for seed in range(3):
+        renderer.render(replace(SMALL, seed=seed, cfg=1.0 + seed))
+    # The prompt, and under guidance the negative prompt, which no other picture has changed.
+    assert len(readings) == 2
+    renderer.render(replace(SMALL, prompt="the sea", negative_prompt="unused at CFG 1"))
+    assert len(readings) == 3
+
+
+def test_a_prompt_is_read_again_when_the_weights_that_read_it_change(weights, components, readings):
+    renderer = Renderer.open(weights, components, device="cpu")
+    before = renderer.render(SMALL)
+    live = renderer.live_tensors()["llm_adapter.out_proj.weight"]
+    live.mul_(-2.0)
+    renderer.text_key = "other"
+    assert difference(before, renderer.render(SMALL)) > 0
+    live.mul_(-0.5)
+    renderer.text_key = None
+    assert difference(before, renderer.render(SMALL)) == 0
+    assert len(readings) == 2
+
+
+def test_prompts_are_not_remembered_without_end(weights, components, readings):
+    renderer = Renderer.open(weights, components, device="cpu")
+    for number in range(40):
+        renderer._conditioning(f"prompt {number}")
+    assert len(renderer._prompts._known) < 40
+    renderer._conditioning("prompt 39")
+    assert len(readings) == 40
+    renderer._conditioning("prompt 0")
+    assert len(readings) == 41
+
+
+@pytest.mark.parametrize("image", [None, "start.png"])
+def test_the_stages_make_diffusers_own_picture(renderer, components, tmp_path, image):
+    """The pipeline in one piece, as diffusers ships it, is the oracle."""
+    from diffusers.guiders import ClassifierFreeGuidance
+    from diffusers.modular_pipelines.anima import AnimaAutoBlocks
+
+    start = renderer.render(replace(SMALL, seed=9))
+    settings = replace(
+        SMALL, cfg=4.0, negative_prompt="red", shift=components.scheduler.config.shift
+    )
+    given = {}
+    if image is not None:
+        start.save(tmp_path / image)
+        settings = replace(settings, image=tmp_path / image, denoise=0.7)
+        given = {"image": start, "strength": 0.7}
+    with quiet_libraries():
+        pipeline = AnimaAutoBlocks().init_pipeline()
+        pipeline.update_components(
+            transformer=renderer._transformer,
+            text_conditioner=renderer._text_conditioner,
+            guider=ClassifierFreeGuidance(guidance_scale=4.0),
+            **{
+                name: getattr(components, name)
+                for name in ("text_encoder", "tokenizer", "t5_tokenizer", "vae", "scheduler")
+            },
+        )
+        (expected,) = pipeline(
+            prompt=SMALL.prompt,
+            negative_prompt="red",
+            width=64,
+            height=96,
+            num_inference_steps=3,
+            generator=torch.Generator().manual_seed(0),
+            output="images",
+            **given,
+        )
+    assert difference(renderer.render(settings), expected) == 0
 
 
 def test_the_picture_has_the_size_asked_for(renderer):
@@ -97,9 +180,34 @@ def test_the_callers_random_state_is_left_alone(renderer):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_picture_of_nan_is_refused(weights, components, value):
-    key = "blocks.7.mlp.layer2.weight"
+def test_a_picture_of_nan_is_refused_in_the_step_where_it_begins(weights, components, value, capfd):
+    key = "blocks.1.mlp.layer2.weight"
     broken = {**weights, key: torch.full_like(weights[key], value)}
-    with pytest.raises(LorakitError, match="NaN") as caught:
-        Renderer.open(broken, components, device="cpu").render(SMALL)
+    renderer = Renderer.open(broken, components, device="cpu")
+    seen: list[int] = []
+    with pytest.raises(UnsoundPicture, match="NaN") as caught:
+        renderer.render(SMALL, on_step=lambda done, total: seen.append(done))
     assert caught.value.hint
+    assert (caught.value.place, caught.value.step, seen) == ("step", 0, [])
+    assert renderer.unsound_part() == "transformer"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_reads_the_prompt_is_told_apart(weights, components):
+    key = "llm_adapter.out_proj.weight"
+    broken = {**weights, key: torch.full_like(weights[key], float("nan"))}
+    renderer = Renderer.open(broken, components, device="cpu")
+    with pytest.raises(UnsoundPicture, match="prompt"):
+        renderer.render(SMALL)
+    assert renderer.unsound_part() == "text adapter"
+
+
+def test_an_interrupted_picture_leaves_the_renderer_as_it_was(renderer):
+    before = renderer.render(SMALL)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        renderer.render(replace(SMALL, seed=5, cfg=3.0), on_step=interrupt)
+    assert difference(before, renderer.render(SMALL)) == 0
