@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 
-from bench import demo, fuse_cpu, startup
+from bench import demo, fuse_cpu, preview, startup
 from bench.machine import free_memory, installed
 from bench.tables import Section
 
@@ -32,6 +32,7 @@ def _benchmarks(folder: Path | None, diffusers: bool) -> list[Benchmark]:
     return [
         ("Start-up", lambda: None, startup.measure),
         ("Demo", _demo_obstacle, demo.measure),
+        ("Previews on a CPU", preview.obstacle, preview.measure),
         (
             "Fusing on a CPU",
             partial(_fuse_obstacle, folder or Path(gettempdir()), diffusers),
