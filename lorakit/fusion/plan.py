@@ -104,9 +104,13 @@ class FusionPlan:
 
     @cached_property
     def untouched(self) -> tuple[str, ...]:
-        """The weight matrices of the base that no entry touches, in the order of the base."""
+        """The weight matrices of the base that no entry touches, in the order of the base.
+
+        Those of a text encoder that stands beside the base are not the base's.
+        """
         matrices = (name for name, shape in self.base.shapes.items() if len(shape) == 2)
-        return tuple(name for name in matrices if name not in self.total_ranks)
+        own = (name for name in matrices if anima.component_of(name) != "text_encoder")
+        return tuple(name for name in own if name not in self.total_ranks)
 
     @property
     def extra_bytes(self) -> int:

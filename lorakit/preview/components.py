@@ -1,18 +1,18 @@
 """Loading the parts of a preview that are not in the checkpoint, from any of their sources.
 
-`load_components` waits for them. `start_loading` finds them, begins, and gives a handle at once, so that
-the base and the stack can be read meanwhile:
+`load_components` waits for them. `loading_components` begins and gives a handle at once, so that the base
+and the stack can be read meanwhile:
 
-    parts = start_loading(source, device=device)   # MissingComponent is raised here
-    weights = fuse(base, stack, device=device)
-    components = parts.result()                    # BadFile and LorakitError are raised here
+    with loading_components(source, device=device) as loading:  # raises MissingComponent
+        weights = fuse(base, stack, device=device)
+        components = loading.result()                           # raises BadFile or LorakitError
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ __all__ = [
     "Components",
     "find_components",
     "load_components",
-    "start_loading",
+    "loading_components",
 ]
 
 T = TypeVar("T")
@@ -74,13 +74,15 @@ def load_components(source: str | Path | None, *, device: str) -> Components:
     return _load(find_components(source), device)
 
 
-def start_loading(source: str | Path | None, *, device: str) -> Future[Components]:
-    """Begin what `load_components` does, in a thread, and return at once.
+@contextmanager
+def loading_components(source: str | Path | None, *, device: str) -> Iterator[Future[Components]]:
+    """Begin what `load_components` does, in a thread, for the length of a block.
 
-    The thread builds models, so no other thread may do so until the result is there: what switches off
-    the initial weights of a model being built is global to the process.
+    The thread builds models, so nothing else may do so until the result is there: what switches off
+    the initial weights of a model being built is global to the process. An error in the block therefore
+    waits for the thread; Ctrl-C does not.
 
-    Returns:
+    Yields:
         A future. Its `result()` waits, and raises what `load_components` would but MissingComponent.
 
     Raises:
@@ -90,7 +92,11 @@ def start_loading(source: str | Path | None, *, device: str) -> Future[Component
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lorakit-components")
     loading = worker.submit(_load, paths, device)
     worker.shutdown(wait=False)
-    return loading
+    try:
+        yield loading
+    except Exception:
+        wait([loading])
+        raise
 
 
 def _load(paths: ComponentPaths, device: str) -> Components:

@@ -11,6 +11,7 @@ import torch
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
+from lorakit.formats import anima
 from lorakit.fusion.base import TEXT_ENCODER, BaseTensors, open_base
 from lorakit.fusion.plan import FusionPlan
 from lorakit.fusion.restacking import (
@@ -23,7 +24,7 @@ from lorakit.fusion.restacking import (
 )
 from lorakit.fusion.steps import plan_at_step, text_key
 from lorakit.fusion.unfused import UnfusedSteps, bytes_to_rewrite, free_bytes, without_steps
-from lorakit.preview.components import load_components
+from lorakit.preview.components import loading_components
 from lorakit.preview.devices import transformer_dtype
 from lorakit.preview.pipeline import Renderer
 from lorakit.strengths import Strength, as_strength
@@ -153,37 +154,40 @@ def open_session(
         memory_limit: bytes of device memory that changing weights may take; None is what is free. The
             live engine leaves a reserve of it.
 
-    Raises `MissingComponent` before the base is read, `BadFile` or `NotFusable` for files that do not
-    fit.
+    The other parts are loaded beside the base and the stack. Raises `MissingComponent` before the base
+    is read, `BadFile` or `NotFusable` for files that do not fit.
     """
-    on_stage("loading text encoder and VAE")
-    parts = load_components(components, device=device)
-    on_stage("fusing the stack")
-    paths = [*(path for path, _ in entries), *(union or ())]
-    library = {str(path): load_adapter(path) for path in paths}
-    stack = pick_adapters(library, entries)
-    encoder = encoder_tensors(parts.text_encoder)
-    # The text encoder takes part in float32, as the conditioning is computed.
-    joined = open_base(base).with_text_encoder(parts.text_encoder.state_dict())
-    plan = plan_stack(joined, stack)
-    changes = union is not None or any(strength.is_scheduled for _, strength in stack)
-    usual: Engine = "live" if changes and device.startswith("cuda") else "rewrite"
-    weights = hold_stacks(
-        joined,
-        tuple(library.values()),
-        device=device,
-        held=transformer_dtype(device),
-        engine=engine or usual,
-        memory_limit=memory_limit,
-    )
-    first = weights.start(plan_at_step(plan, 0), stack)
-    for name, tensor in encoder.items():
-        tensor.copy_(first.pop(name))
+    with loading_components(components, device=device) as loading:
+        on_stage("fusing the stack")
+        paths = [*(path for path, _ in entries), *(union or ())]
+        library = {str(path): load_adapter(path) for path in paths}
+        stack = pick_adapters(library, entries)
+        opened = open_base(base)
+        if any(map(_patches_text_encoder, library.values())):
+            # It takes part in float32, as the conditioning is computed.
+            opened = opened.with_text_encoder(loading.result().text_encoder.state_dict())
+        plan = plan_stack(opened, stack)
+        changes = union is not None or any(strength.is_scheduled for _, strength in stack)
+        usual: Engine = "live" if changes and device.startswith("cuda") else "rewrite"
+        weights = hold_stacks(
+            opened,
+            tuple(library.values()),
+            device=device,
+            held=transformer_dtype(device),
+            engine=engine or usual,
+            memory_limit=memory_limit,
+        )
+        first = weights.start(plan_at_step(plan, 0), stack)
+        on_stage("loading text encoder and VAE")
+        parts = loading.result()
+    for name, tensor in encoder_tensors(parts.text_encoder).items():
+        if name in first:
+            tensor.copy_(first.pop(name))
     on_stage("building the pipeline")
     renderer = Renderer.open(first, parts, device=device)
     session = Session(
         renderer,
-        joined,
+        opened,
         weights,
         library,
         parts.text_encoder,
@@ -192,6 +196,10 @@ def open_session(
     )
     session.restack(entries)
     return session
+
+
+def _patches_text_encoder(adapter: Adapter) -> bool:
+    return any(anima.component_of(name) == "text_encoder" for name in adapter.modules)
 
 
 def pick_adapters(library: Mapping[str, Adapter], entries: Entries) -> Stacked:

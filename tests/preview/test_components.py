@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from lorakit.errors import BadFile, MissingComponent
 from lorakit.preview import components as components_module
-from lorakit.preview.components import find_components, load_components, start_loading
+from lorakit.preview.components import (
+    find_components,
+    load_components,
+    loading_components,
+)
+from lorakit.preview.session import open_session
 from lorakit.preview.split_files import vae_names_to_diffusers
 
 OFFLINE = """
@@ -243,20 +249,39 @@ def test_loading_goes_on_while_other_work_is_done(demo, components, monkeypatch)
         return load(path, device)
 
     monkeypatch.setattr(components_module, "_text_encoder", waiting)
-    loading = start_loading(demo.components, device="cpu")
-    assert not loading.done()
-    release.set()
-    assert loading.result().min_sequence_length == components.min_sequence_length
+    with loading_components(demo.components, device="cpu") as loading:
+        assert not loading.done()
+        release.set()
+        assert loading.result().min_sequence_length == components.min_sequence_length
 
 
 def test_parts_that_are_missing_are_told_before_anything_is_loaded(tmp_path):
-    with pytest.raises(MissingComponent, match="text encoder"):
-        start_loading(tmp_path, device="cpu")
+    with (
+        pytest.raises(MissingComponent, match="text encoder"),
+        loading_components(tmp_path, device="cpu"),
+    ):
+        pytest.fail("the block was entered")
 
 
 def test_a_damaged_part_is_told_when_the_result_is_asked_for(demo, tmp_path):
     folder = shutil.copytree(demo.components, tmp_path / "damaged")
     (folder / "vae" / "config.json").write_bytes(b"not what it was")
-    loading = start_loading(folder, device="cpu")
-    with pytest.raises(BadFile, match="VAE"):
-        loading.result()
+    with loading_components(folder, device="cpu") as loading:
+        wait([loading])
+        with pytest.raises(BadFile, match="VAE"):
+            loading.result()
+
+
+def test_an_error_of_the_stack_is_the_one_that_is_told_and_leaves_no_thread(demo, tmp_path):
+    """A thread left behind would build models beside whatever comes next."""
+    folder = shutil.copytree(demo.components, tmp_path / "damaged")
+    (folder / "vae" / "config.json").write_bytes(b"not what it was")
+    before = threading.active_count()
+    with pytest.raises(BadFile, match="nowhere"):
+        open_session(
+            demo.checkpoint,
+            [(tmp_path / "nowhere.safetensors", 1.0)],
+            components=str(folder),
+            device="cpu",
+        )
+    assert threading.active_count() == before
