@@ -42,7 +42,7 @@ def demo_verb(
     ] = Path("lorakit-demo"),
 ) -> None:
     """Run the whole path on a small model: add, stack, preview, refuse."""
-    from lorakit.cli.preview import require_extra
+    from lorakit.cli.preview_plan import require_extra
 
     require_extra()
     folder = expanded(folder).absolute()

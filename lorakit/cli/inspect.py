@@ -9,9 +9,9 @@ import typer
 
 from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
-from lorakit.paths import expanded
 from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, inspect
+from lorakit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,7 @@ def inspect_verb(
             update(number, len(files), path.name)
             reports.append(inspect(path, hashes=hashes))
     out.result(
-        {"adapters": [report.to_dict() for report in reports]},
+        {"adapters": [{**report.to_dict(), "cover": find_cover(report)} for report in reports]},
         human=lambda console: show_all(console, reports),
         ids=[str(report.path) for report in reports],
     )
@@ -61,6 +61,14 @@ def find_files(names: list[str]) -> list[Path]:
             expanded(name) if looks_like_path(name) else adapter_path(catalog, name)
             for name in names
         ]
+
+
+def find_cover(report: AdapterReport) -> str | None:
+    """The adapter's cover; None without one, and where the file was not hashed."""
+    from lorakit.catalog.covers import existing_cover
+
+    cover = existing_cover(report.hashes.tensor_sha256) if report.hashes else None
+    return None if cover is None else str(cover)
 
 
 def show_all(console: Console, reports: list[AdapterReport]) -> None:
@@ -104,6 +112,7 @@ def show(console: Console, report: AdapterReport) -> None:
             ("merged from", info.merged_from),
             ("file sha256", report.hashes.file_sha256 if report.hashes else None),
             ("tensor sha256", report.hashes.tensor_sha256 if report.hashes else None),
+            ("cover", find_cover(report)),
         ],
     )
     if report.blocks:

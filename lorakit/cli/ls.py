@@ -34,10 +34,23 @@ def ls_verb(
     with open_catalog() as catalog:
         records = catalog.adapters(pattern)
     out.result(
-        {"adapters": records},
+        {"adapters": _with_covers(records) if json else []},
         human=lambda console: show(console, records, pattern),
         ids=[record.name for record in records],
     )
+
+
+def _with_covers(records: list[AdapterRecord]) -> list[dict[str, object]]:
+    from lorakit.catalog.covers import all_covers
+
+    covers = all_covers()
+    return [
+        {
+            **{name: getattr(record, name) for name in record.__slots__},
+            "cover": covers.get(record.tensor_sha256),
+        }
+        for record in records
+    ]
 
 
 def show(console: Console, records: list[AdapterRecord], pattern: str | None) -> None:

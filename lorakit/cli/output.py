@@ -79,6 +79,10 @@ class Output:
         """Something to know, on stderr in every mode."""
         warn(message)
 
+    def advise(self, message: str) -> None:
+        """Something a person may want to do otherwise, on stderr in every mode."""
+        warn(message, "Advice")
+
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
         """A bar on stderr, in human mode on a terminal only; gone when done.
@@ -101,9 +105,9 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def warn(message: str) -> None:
-    """A line on stderr that begins with `Warning:`."""
-    print(_wrapped(f"Warning: {visible(message)}"), file=sys.stderr)  # noqa: T201
+def warn(message: str, label: str = "Warning") -> None:
+    """A line on stderr that begins with the label."""
+    print(_wrapped(f"{label}: {visible(message)}"), file=sys.stderr)  # noqa: T201
 
 
 # Control characters, which could steer the terminal, marks that turn the direction of writing, and

@@ -1,130 +1,187 @@
-"""`lorakit preview`: a picture of a stack on a base."""
+"""`lorakit preview`: pictures of a stack on a base."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli import render_options as given
 from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
 from lorakit.cli.output import Output
-from lorakit.errors import BadUsage, MissingComponent
+from lorakit.cli.preview_plan import Plan, Wanted, plan_pictures, require_extra, targets
+from lorakit.cli.preview_run import check_files, finish, run_plan, say_advice, shows
+from lorakit.errors import BadUsage
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXAMPLE = 'lorakit preview "ink:0.8 wash:0.5" --base rdbt -p "@ink, a lighthouse" -o out.png'
 
 
 def preview_verb(
     stack: StackText = "",
-    prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What to render; name a style.")
-    ] = "",
+    prompt: given.Prompts = None,
+    prompts: given.PromptFile = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="The .png to write. Left out, the next preview-NNNN.png."
+            "--output",
+            "-o",
+            help="The .png to write; several become NAME-0001.png, ... Left out, the next "
+            "preview-NNNN.png.",
         ),
     ] = None,
     base: BaseName = None,
-    negative: Annotated[str, typer.Option(help="Negative prompt; does nothing at CFG 1.")] = "",
-    size: Annotated[
-        str, typer.Option(help="WIDTHxHEIGHT in pixels, multiples of 16.")
-    ] = "1024x1024",
-    steps: Annotated[int, typer.Option(help="16-24 for RDBT, 8-12 with a turbo adapter.")] = 20,
-    cfg: Annotated[float, typer.Option(help="1 costs one pass a step; RDBT takes 1-4.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same noise everywhere.")] = 0,
-    device: Annotated[
-        str, typer.Option(help="auto (CUDA, then MPS, then CPU), cuda, mps or cpu.")
-    ] = "auto",
-    components: Annotated[
-        str | None,
+    picture: Annotated[
+        Path | None,
         typer.Option(
-            metavar="DIR-or-REPO", help="Instead of the components the base was added with."
+            "--from", metavar="PICTURE", help="Make this picture again; options change it."
         ),
     ] = None,
+    negative: given.Negative = None,
+    size: given.Sizes = None,
+    steps: given.Steps = None,
+    cfg: given.Cfg = None,
+    shift: given.Shift = None,
+    seed: given.Seeds = None,
+    recipe: given.RecipeName = None,
+    image: given.Image = None,
+    denoise: given.Denoise = None,
+    add_triggers: given.AddTriggers = False,
+    strict: given.Strict = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be rendered, and stop.")
+    ] = False,
+    cover: Annotated[
+        bool, typer.Option("--cover", help="Render the cover of one adapter, for the catalog.")
+    ] = False,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside",
+            help="With --cover: also as NAME.preview.png beside the file, if none is there.",
+        ),
+    ] = False,
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--show/--no-show",
+            help="Show pictures in the terminal. Left out, where it can.",
+            show_default=False,
+        ),
+    ] = None,
+    device: given.Device = "auto",
+    components: given.Components = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fuse a stack onto a base in memory and render one picture.
+    """Fuse a stack onto a base in memory and render pictures.
 
-    Merged weights are never written.
+    Settings that are left out are those the base is meant for. Merged weights are never written.
+    Several prompts, sizes and seeds give a picture for each combination.
+
+    \b
+    lorakit preview ink -p "a sea" -p "a town" --seed 1-4
+    lorakit preview --from out.png --steps 24
+    lorakit preview ink --cover
     """
-    from lorakit.bases import choose_base
-    from lorakit.cli.catalogs import open_catalog
-    from lorakit.preview.recipes import recipe_for, stacked
-    from lorakit.preview.settings import RenderSettings
-    from lorakit.stack import Stack, resolve_stack
-
     out = Output.of("preview", json, quiet)
-    width, height = parse_size(size)
-    settings = RenderSettings(prompt, negative, width, height, steps, cfg, seed)
-    require_extra()
-    from lorakit.preview.picture import check_target, save_picture
-
-    target = output if output is not None else free_name()
-    check_target(target, overwrite=force)
-    with open_catalog() as catalog:
-        chosen = choose_base(catalog, base)
-        entries = resolve_stack(Stack.parse(stack), catalog)
-    recipe = recipe_for(chosen.models, stacked(entries), sha256=chosen.sha256)
-    for entry in entries:
-        if not any(map(entry.strength.active, range(steps))):
-            out.warn(f"{entry.name} is never applied: {entry.strength} names no step of {steps}.")
-    with out.progress("Rendering") as update:
-        update(0, 0, "loading PyTorch")
-        from lorakit.preview.devices import choose_device
-        from lorakit.preview.made_from import made_from
-        from lorakit.preview.session import open_session
-
-        session = open_session(
-            chosen.path,
-            [(entry.path, entry.strength) for entry in entries],
-            components=components or chosen.components,
-            device=choose_device(device),
-            on_stage=lambda stage: update(0, 0, stage),
-        )
-        image = session.renderer.render(settings, _on_step(update))
-    origin = made_from(chosen, entries, session, recipe=recipe)
-    save_picture(image, target, settings, origin, overwrite=force)
-    document = {"path": str(target), **origin.to_dict(), "settings": settings.to_dict()}
-    out.result(
-        document,
-        human=lambda console: console.print(f"{target}  ({session.device})", soft_wrap=True),
-        ids=[str(target)],
+    wanted = Wanted(
+        stack=stack,
+        base=base,
+        prompts=given.read_prompts(prompt, prompts),
+        negative=negative,
+        sizes=[given.parse_size(text) for text in size or ()],
+        seeds=given.parse_seeds(seed) if seed is not None else (),
+        steps=steps,
+        cfg=cfg,
+        shift=shift,
+        recipe=recipe,
+        image=image,
+        denoise=denoise,
+        picture=picture,
+        add_triggers=add_triggers,
     )
+    given.require_count(*(max(1, len(v)) for v in (wanted.prompts, wanted.sizes, wanted.seeds)))
+    wanted.check()
+    if beside and not cover:
+        raise BadUsage("--beside goes with --cover only.")
+    if cover:
+        from lorakit.cli.preview_cover import render_cover
 
-
-def require_extra() -> None:
-    """Raise `MissingComponent` when the packages of the preview extra are not installed."""
-    from importlib.util import find_spec
-
-    absent = [
-        name for name in ("diffusers", "transformers", "accelerate", "PIL") if not find_spec(name)
-    ]
-    if absent:
-        raise MissingComponent(
-            f"Previews need {', '.join(absent)}, which this installation lacks.",
-            hint='`pip install "lorakit[preview]"` installs them.',
+        if output is not None:
+            raise BadUsage("A cover goes into the catalog's folder.", hint="Leave --output out.")
+        render_cover(
+            out,
+            wanted,
+            device=device,
+            components=components,
+            force=force,
+            strict=strict,
+            beside=beside,
+            show=shows(out, show),
         )
+        return
+    if output is not None:
+        # Before anything is looked up.
+        from lorakit.preview.picture import check_target
+
+        check_target(output, overwrite=True)
+    if not dry_run:
+        require_extra()
+    plan = make_plan(wanted)
+    files = targets(output, len(plan.pictures))
+    check_files(files, force)
+    say_advice(out, plan, strict)
+    if dry_run:
+        document = {**plan.to_dict(), "files": [str(path) for path in files]}
+        out.result(
+            document, human=lambda console: _show_plan(console, plan, files), ids=map(str, files)
+        )
+        return
+    document = run_plan(
+        out, plan, files, device=device, components=components, force=force, show=shows(out, show)
+    )
+    finish(out, document)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`832x1216` as (width, height). Raises `BadUsage`."""
-    match = re.fullmatch(r"(\d{1,5})\s*[x×]\s*(\d{1,5})", text.strip().lower())
-    if match is None:
-        raise BadUsage(f"{text!r} is not a size.", hint="Write WIDTHxHEIGHT, such as 832x1216.")
-    return int(match[1]), int(match[2])
+def make_plan(wanted: Wanted) -> Plan:
+    """The plan, from the person's catalog."""
+    from lorakit.cli.catalogs import open_catalog
+
+    with open_catalog() as catalog:
+        return plan_pictures(catalog, wanted)
 
 
-def free_name() -> Path:
-    """The first preview-NNNN.png that is not there yet."""
-    names = (Path(f"preview-{number:04}.png") for number in count(1))
-    return next(path for path in names if not path.exists())
+def _show_plan(console: Console, plan: Plan, files: list[Path]) -> None:
+    from lorakit.cli.render import facts, heading, rows
 
-
-def _on_step(update: Callable[[int, int, str], None]) -> Callable[[int, int], None]:
-    return lambda done, total: update(done, total, "denoising")
+    heading(console, f"{len(files)} to render on {plan.base.name}", plan.recipe.title)
+    stack = " ".join(f"{entry.name}:{entry.strength}" for entry in plan.entries)
+    one = plan.pictures[0]
+    start = f"{one.image} (denoise {one.denoise:g})" if one.image else None
+    facts(
+        console,
+        [
+            ("stack", stack or "empty: the base as it is"),
+            ("steps", str(one.steps)),
+            ("CFG", f"{one.cfg:g}"),
+            ("shift", f"{one.shift:g}"),
+            ("negative", one.negative_prompt),
+            ("start image", start),
+            ("prefix", plan.recipe.prefix and f"{plan.recipe.prefix}(recommended, never added)"),
+            ("note", plan.recipe.note),
+        ],
+    )
+    rows(
+        console,
+        ("file", "size", "seed", "prompt"),
+        [
+            (str(path), f"{p.width}x{p.height}", str(p.seed), p.prompt)
+            for path, p in zip(files, plan.pictures, strict=True)
+        ],
+        right=("seed",),
+    )

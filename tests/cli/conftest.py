@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lorakit.cli.main import run
+from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import DemoModel, write_demo_model
 from tests.catalog.factories import write_adapter
 from tests.cli.running import LEFT_OUT, Ran
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
@@ -73,4 +76,33 @@ def stocked(cli: Cli, models: Path) -> Cli:
         cli("base", "add", models / "base.safetensors", "--name", "own", "--as", "anima").code == 0
     )
     assert cli("add", models / "ink.safetensors", models / "wash.safetensors").code == 0
+    return cli
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoModel:
+    """The demo's model, with its adapters in the folder `loras` beside it."""
+    model = write_demo_model(tmp_path_factory.mktemp("demo"))
+    loras = model.checkpoint.parent / "loras"
+    loras.mkdir()
+    write_demo_adapters(model.checkpoint, loras)
+    return model
+
+
+@pytest.fixture(scope="session")
+def demo_home(demo: DemoModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of the demo's model, as RDBT, and of its adapters."""
+    path = tmp_path_factory.mktemp("demo-home")
+    words = ("--name", "demo", "--as", "rdbt", "--components", str(demo.components), "-q")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORAKIT_HOME", str(path))
+        assert run(["base", "add", str(demo.checkpoint), *words]) == 0
+        assert run(["add", str(demo.checkpoint.parent / "loras"), "-q"]) == 0
+    return path
+
+
+@pytest.fixture
+def ready(cli: Cli, home: Path, demo_home: Path) -> Cli:
+    """The command line with the demo's model and adapters in its catalog."""
+    shutil.copytree(demo_home, home)
     return cli

@@ -1,3 +1,5 @@
+"""`lorakit preview`: one picture, and what is refused before any work."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -6,54 +8,79 @@ from pathlib import Path
 
 import pytest
 
-from lorakit.cli.preview import parse_size
+from lorakit.cli.render_options import parse_seeds, parse_size
 from lorakit.errors import BadUsage
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import DemoModel, write_demo_model
+from lorakit.preview.demo_model import DemoModel
 from tests.cli.conftest import Cli
 
 QUICK = ("--size", "64x64", "--steps", "2", "--seed", "7", "--device", "cpu", "-p", "@ink, a sea")
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoModel:
-    model = write_demo_model(tmp_path_factory.mktemp("demo"))
-    loras = model.checkpoint.parent / "loras"
-    loras.mkdir()
-    write_demo_adapters(model.checkpoint, loras)
-    return model
+def record_of(path: Path) -> dict[str, object]:
+    from PIL import Image
 
-
-@pytest.fixture
-def ready(cli: Cli, demo: DemoModel) -> Cli:
-    """The command line with the demo's model and adapters in its catalog."""
-    words = ("--name", "demo", "--as", "rdbt", "--components", demo.components)
-    assert cli("base", "add", demo.checkpoint, *words).code == 0
-    assert cli("add", demo.checkpoint.parent / "loras").code == 0
-    return cli
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        found = json.loads(image.info["lorakit"])
+    assert isinstance(found, dict)
+    return found
 
 
 def test_a_picture_is_rendered_and_carries_what_made_it(ready: Cli, tmp_path: Path) -> None:
-    from PIL import Image
-
     target = tmp_path / "[red] out.png"
-    ran = ready("preview", "ink:0.8 wash:0.5", *QUICK, "-o", target)
-    assert (ran.code, ran.err) == (0, "")
+    ran = ready("preview", "ink:0.8 wash:0.5@blocks=0-2:0", *QUICK, "-o", target)
+    assert ran.code == 0
     assert ran.out == f"{target}  (cpu)\n"
-    with Image.open(target) as image:
-        assert (image.format, image.size) == ("PNG", (64, 64))
-        record = json.loads(image.info["lorakit"])
-    assert [entry["name"] for entry in record["entries"]] == ["ink", "wash"]
+    record = record_of(target)
+    assert record["schema"] == "lorakit/picture/1"
+    assert record["stack"] == "ink:0.8 wash:0.5@blocks=0-2:0"
+    assert (record["device"], record["dtype"], record["recipe"]) == ("cpu", "float32", "rdbt")
     plain = ready("preview", *QUICK, "-o", tmp_path / "plain.png", "-q")
     assert plain.out == f"{tmp_path / 'plain.png'}\n"
     assert (tmp_path / "plain.png").read_bytes() != target.read_bytes()
+
+
+def test_files_that_are_in_no_catalog_are_hashed_for_the_record(
+    cli: Cli, demo: DemoModel, tmp_path: Path
+) -> None:
+    import hashlib
+
+    ink = demo.checkpoint.parent / "loras" / "ink.safetensors"
+    words = ("--base", demo.checkpoint, "--components", demo.components, "-o", tmp_path / "a.png")
+    assert cli("preview", f'"{ink}":0.5', *QUICK, *words).code == 0
+    record = record_of(tmp_path / "a.png")
+    sha256 = hashlib.sha256(ink.read_bytes()).hexdigest()
+    base = hashlib.sha256(demo.checkpoint.read_bytes()).hexdigest()
+    assert isinstance(record["entries"], list)
+    assert record["entries"][0]["sha256"] == sha256
+    assert record["base"] == {"name": "demo-base", "sha256": base}
+    # Pictures are shared, and folders are nobody's business.
+    assert str(tmp_path.parent) not in json.dumps(record)
+
+
+def test_an_rdbt_base_without_options_gets_the_recipe_of_its_card(ready: Cli) -> None:
+    (picture,) = ready("preview", "--dry-run", "--json").document["pictures"]
+    wanted = {"cfg": 1.0, "steps": 20, "width": 1024, "height": 1024, "shift": 3.0}
+    assert wanted.items() <= picture.items()
+
+
+def test_a_base_brings_its_own_recipe_and_options_come_first(stocked: Cli) -> None:
+    words = ("preview", "ink", "--dry-run", "--json")
+    (anima,) = stocked(*words).document["pictures"]
+    assert (anima["cfg"], anima["steps"]) == (4.0, 30)
+    (changed,) = stocked(*words, "--recipe", "rdbt", "--steps", "17").document["pictures"]
+    assert (changed["cfg"], changed["steps"]) == (1.0, 17)
+    stocked(*words, "--recipe", "nothing").failed_with(2, "nothing", "animayume")
 
 
 def test_json_says_what_was_rendered(ready: Cli, tmp_path: Path) -> None:
     ran = ready("preview", "ink:0.5", *QUICK, "-o", tmp_path / "a.png", "--json")
     assert ran.document["schema"] == "lorakit/preview/1"
     assert ran.document["device"] == "cpu"
-    assert ran.document["settings"]["seed"] == 7
+    assert ran.document["pictures"][0]["path"] == str(tmp_path / "a.png")
+    assert ran.document["pictures"][0]["settings"]["seed"] == 7
+    assert [advice["code"] for advice in ran.document["advice"]] == ["few-steps"]
+    assert ran.err == ""
 
 
 def test_without_an_output_the_next_free_name_is_taken(
@@ -74,6 +101,19 @@ def test_a_picture_is_not_overwritten_unasked(ready: Cli, tmp_path: Path) -> Non
     assert target.read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_picture_can_start_from_another(ready: Cli, tmp_path: Path) -> None:
+    start, plain, kept = (tmp_path / f"{name}.png" for name in ("start", "plain", "kept"))
+    assert ready("preview", *QUICK, "-o", start).code == 0
+    assert ready("preview", *QUICK, "--seed", "9", "-o", plain).code == 0
+    words = ("--seed", "9", "--image", start, "--denoise", "0.5", "-o", kept)
+    assert ready("preview", *QUICK, *words).code == 0
+    assert kept.read_bytes() != plain.read_bytes()
+    settings = record_of(kept)["settings"]
+    assert isinstance(settings, dict)
+    assert settings["image"]["name"] == "start.png"
+    ready("preview", *QUICK, "--denoise", "0.5").failed_with(2, "--image")
+
+
 def test_a_missing_extra_says_how_to_install_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -90,12 +130,16 @@ def test_a_missing_extra_says_how_to_install_it(
     ("words", "said"),
     [
         (("--size", "big"), "is not a size"),
-        (("--size", "100x100"), "multiple of 16"),
+        (("--size", "64x64", "--size", "100x100"), "multiple of 16"),
         (("--steps", "0"), "steps"),
         (("--cfg", "nan"), "CFG"),
-        (("--seed", "-1"), "Seed"),
+        (("--seed", "-1"), "seeds"),
+        (("--seed", "1-5000"), "5000 pictures"),
+        (("--seed", "1-500", "-p", "a", "-p", "b", "-p", "c"), "1500 pictures"),
+        (("--shift", "0"), "shift"),
         (("-o", "out.jpg"), ".png"),
         (("-o", "nowhere/out.png"), "nowhere"),
+        (("--beside",), "--cover"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -107,7 +151,7 @@ def test_settings_that_make_no_sense_are_refused_before_any_work(
 
 
 def test_an_unknown_device_is_refused(ready: Cli, tmp_path: Path) -> None:
-    words = ("--device", "toaster", "-o", tmp_path / "a.png")
+    words = ("--device", "toaster", "-p", "@ink", "-o", tmp_path / "a.png")
     ready("preview", *words).failed_with(2, "toaster")
     assert list(tmp_path.glob("*.png*")) == []
 
@@ -115,8 +159,8 @@ def test_an_unknown_device_is_refused(ready: Cli, tmp_path: Path) -> None:
 def test_missing_components_are_named(ready: Cli, demo: DemoModel, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    words = ("--components", empty, "-o", tmp_path / "a.png")
-    ready("preview", *QUICK, *words).failed_with(1, str(empty))
+    words = ("-p", "@ink", "--components", empty, "-o", tmp_path / "a.png")
+    ready("preview", *words).failed_with(1, str(empty))
     assert not (tmp_path / "a.png").exists()
 
 
@@ -127,8 +171,8 @@ def test_a_repository_that_is_not_here_offline_is_one_sentence(
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    words = ("--components", "somebody/of-no-such-name", "-o", tmp_path / "a.png")
-    ready("preview", *QUICK, *words).failed_with(1, "somebody/of-no-such-name")
+    words = ("-p", "@ink", "--components", "somebody/of-no-such-name", "-o", tmp_path / "a.png")
+    ready("preview", *words).failed_with(1, "somebody/of-no-such-name")
 
 
 def test_sizes_are_read_in_the_usual_spellings() -> None:
@@ -141,3 +185,13 @@ def test_sizes_are_read_in_the_usual_spellings() -> None:
     for text in ("832", "832x", "-1x5", "832x1216x3", "1e3x1e3"):
         with pytest.raises(BadUsage):
             parse_size(text)
+
+
+def test_seeds_are_numbers_ranges_and_chance() -> None:
+    assert parse_seeds("1, 2,5-8,2") == [1, 2, 5, 6, 7, 8]
+    chosen = {parse_seeds("random")[0] for _ in range(8)}
+    assert len(chosen) > 1
+    assert all(0 <= seed < 2**32 for seed in chosen)
+    for text in ("", "a", "1-", "8-5", "1;2", "-3"):
+        with pytest.raises(BadUsage):
+            parse_seeds(text)

@@ -46,7 +46,7 @@ LIBRARIES = {
         "transformers",
     },
     "report": {"jinja2"},
-    "cli": {"PIL", "rich", "typer"},
+    "cli": {"PIL", "rich", "textual_image", "typer"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE) + [
     PACKAGE / f"{room}.py" for room in ROOMS if (PACKAGE / f"{room}.py").exists()

@@ -1,0 +1,109 @@
+"""`lorakit preview NAME --cover`: the picture that stands for an adapter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorakit.cli.output import Output
+from lorakit.cli.preview_plan import Plan, Wanted, plan_pictures, require_extra
+from lorakit.cli.preview_run import check_files, finish, run_plan, say_advice
+from lorakit.errors import BadUsage, LorakitError
+
+if TYPE_CHECKING:
+    from lorakit.catalog import Catalog
+    from lorakit.preview.cover import Recommended
+
+
+def render_cover(
+    out: Output,
+    wanted: Wanted,
+    *,
+    device: str,
+    components: str | None,
+    force: bool,
+    strict: bool,
+    beside: bool,
+    show: bool,
+) -> None:
+    """Render the cover of the one adapter in `wanted.stack` into the catalog's folder.
+
+    With `beside` also as NAME.preview.png, which is never overwritten. Raises `BadUsage` for more than
+    one adapter or picture, and for a file that is there already.
+    """
+    from lorakit.catalog.covers import cover_path
+    from lorakit.cli.catalogs import open_catalog
+
+    require_extra()
+    with open_catalog() as catalog:
+        plan, recommended = _plan(catalog, wanted)
+    (entry,) = plan.entries
+    target = cover_path(entry.tensor_sha256 or "")
+    copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
+    if target.exists() and not force:
+        raise BadUsage(f"{entry.name} has a cover already.", hint="--force renders another one.")
+    if copy is not None and copy.exists():
+        raise BadUsage(
+            f"{copy} exists already and is never overwritten.", hint="Leave --beside out."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_files([target], force)
+    say_advice(out, plan, strict)
+    out.say(f"{entry.name} at strength {recommended.strength:g}: {recommended.source}.")
+    document = run_plan(
+        out, plan, [target], device=device, components=components, force=force, show=show
+    )
+    if copy is not None:
+        _copy(target, copy)
+        out.say(f"Also written as {copy}.")
+    made = {
+        "adapter": entry.name,
+        "path": str(target),
+        "beside": None if copy is None else str(copy),
+        "strength": recommended.strength,
+        "strength_source": recommended.source,
+    }
+    finish(out, {**document, "cover": made})
+
+
+def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
+    """The plan for the one adapter, at its recommended strength unless another was given."""
+    from lorakit.preview.advice import with_triggers
+    from lorakit.preview.cover import SUBJECT, Recommended, recommended_strength
+    from lorakit.preview.recipes import stacked
+    from lorakit.stack import Entry, Stack, resolve_stack
+    from lorakit.strengths import Strength
+
+    stack = Stack.parse(wanted.stack)
+    if len(stack) != 1:
+        raise BadUsage(
+            "A cover shows one adapter.", hint="For example: lorakit preview ink --cover"
+        )
+    (asked,) = stack
+    # Covers are the catalog's, so a file has to be in it.
+    name = f"sha256:{catalog.resolve(asked.name).file_sha256}"
+    (entry,) = resolve_stack([Entry(name, asked.strength)], catalog)
+    recommended = Recommended(asked.strength.headline, "as given")
+    strength: Strength | float = asked.strength
+    if asked.strength == Strength(1.0):
+        recommended = recommended_strength(entry.report)
+        strength = recommended.strength
+    prompts = wanted.prompts or [with_triggers(SUBJECT, stacked([entry]))]
+    plan = plan_pictures(
+        catalog, replace(wanted, stack=str(Entry(name, strength)), prompts=prompts)
+    )
+    if len(plan.pictures) != 1:
+        raise BadUsage("A cover is one picture.", hint="Give one prompt, one size and one seed.")
+    return plan, recommended
+
+
+def _copy(cover: Path, copy: Path) -> None:
+    """Write the cover's bytes to a file that must not be there yet."""
+    try:
+        with copy.open("xb") as file:
+            file.write(cover.read_bytes())
+    except FileExistsError as error:
+        raise BadUsage(f"{copy} exists already and is never overwritten.") from error
+    except OSError as error:
+        raise LorakitError(f"{copy} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,39 @@
+"""Showing a picture in the terminal, through the package textual-image where it is installed.
+
+It asks the terminal what it can: Kitty's graphics protocol, Sixel (which iTerm2 has too), or else coloured
+half blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Enough to judge by, and several still fit on a page.
+_ROWS = 20
+
+
+def why_not_shown() -> str | None:
+    """Why no picture can be shown here; None where one can."""
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return "the output is no terminal"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
+        return "the terminal is set to show no colours"
+    if not find_spec("textual_image"):
+        return "the package textual-image is not installed"
+    return None
+
+
+def show_picture(image: Image) -> None:
+    """Show `image` on standard output, where `why_not_shown` has nothing against it."""
+    from rich.console import Console
+
+    # The import asks the terminal what it can, once.
+    from textual_image.renderable import Image as Renderable
+
+    Console().print(Renderable(image, width="auto", height=_ROWS))
