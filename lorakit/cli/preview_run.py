@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.cli.output import Mode, Output, console, write_line
 from lorakit.cli.preview_plan import require_no_advice
+from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,10 +93,7 @@ def run_plan(
             _save(image, path, settings, origin, force)
             finished.append(path)
             _announce(out, path, session.device)
-            if show:
-                from lorakit.cli.terminal import show_picture
-
-                show_picture(image)
+            show = show and _show(out, image)
     except KeyboardInterrupt:
         if len(files) > 1:
             out.say(f"Stopped: {len(finished)} of {len(files)} pictures are finished.")
@@ -167,6 +165,18 @@ def _save(
     from lorakit.preview.picture import save_picture
 
     save_picture(image, path, settings, origin, overwrite=force)
+
+
+def _show(out: Output, image: Image) -> bool:
+    """Show the picture; False, after a warning, in a terminal where that fails."""
+    from lorakit.cli.terminal import show_picture
+
+    try:
+        show_picture(image)
+    except LorakitError as error:
+        out.warn(error.message)
+        return False
+    return True
 
 
 def _announce(out: Output, path: Path, device: str) -> None:

@@ -11,6 +11,8 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from lorakit.errors import LorakitError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -30,10 +32,25 @@ def why_not_shown() -> str | None:
 
 
 def show_picture(image: Image) -> None:
-    """Show `image` on standard output, where `why_not_shown` has nothing against it."""
+    """Show `image` on standard output, where `why_not_shown` has nothing against it.
+
+    Raises `LorakitError` for a terminal in which it fails.
+    """
+    import logging
+
     from rich.console import Console
 
-    # The import asks the terminal what it can, once.
-    from textual_image.renderable import Image as Renderable
+    # It logs each question that a terminal does not answer.
+    logging.getLogger("textual_image").setLevel(logging.ERROR)
+    console = Console()
+    # A cell is about twice as high as it is wide; the height follows from the cells as they are.
+    columns = min(round(2 * _ROWS * image.width / image.height), console.width)
+    try:
+        # The import asks the terminal what it can, once.
+        from textual_image.renderable import Image as Renderable
 
-    Console().print(Renderable(image, width="auto", height=_ROWS))
+        console.print(Renderable(image, width=max(columns, 1), height="auto"))
+    # Terminals answer in many ways, and a picture that is saved must not fail for being shown.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise LorakitError(f"The terminal cannot show the picture: {reason}.") from error

@@ -19,10 +19,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-
 
 SHOW = (
     "from PIL import Image\n"
+    "from lorakit.errors import LorakitError\n"
     "from lorakit.cli.terminal import show_picture, why_not_shown\n"
     "reason = why_not_shown()\n"
     "print('reason:', reason)\n"
-    "reason or show_picture(Image.new('RGB', (64, 64), (200, 30, 10)))\n"
+    "try:\n"
+    "    reason or show_picture(Image.new('RGB', (64, 64), (200, 30, 10)))\n"
+    "except LorakitError as error:\n"
+    "    print('failed:', error.message)\n"
 )
 # What a terminal answers: to `CSI c` what it can, Sixel being 4, and to Kitty's question OK.
 Answer = Callable[[bytes], bytes]
@@ -43,15 +47,17 @@ def as_neither(asked: bytes) -> bytes:
     return b"\x1b[?62;22c" if asked.endswith(b"\x1b[c") else b""
 
 
-def shown(home: Path, answer: Answer, env: dict[str, str]) -> bytes:
-    """What a terminal of 80 columns and 10 × 20 pixels a cell, that answers so, is sent."""
+def shown(
+    home: Path, answer: Answer, env: dict[str, str], size: tuple[int, ...] = (40, 80, 800, 800)
+) -> bytes:
+    """What a terminal that answers so is sent; `size` is in rows, columns, and pixels both ways."""
     import fcntl
     import pty
     import struct
     import termios
 
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 800, 800))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size))
     command = [sys.executable, "-c", SHOW]
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(home, env)
@@ -104,6 +110,23 @@ def test_any_other_terminal_is_sent_half_blocks(tmp_path: Path) -> None:
     assert "▀".encode() in found
     assert b"38;2;200;30;10" in found
     assert b"\x1bP" not in found
+
+
+def test_a_terminal_that_answers_nothing_is_sent_half_blocks_and_no_complaint(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("textual_image")
+    found = shown(tmp_path, lambda asked: b"", TRUE_COLOUR, (40, 80, 0, 0))
+    assert "▀".encode() in found
+    for word in (b"Traceback", b"Timeout", b"failed"):
+        assert word not in found
+
+
+def test_a_terminal_of_no_size_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("textual_image")
+    found = shown(tmp_path, as_sixel, TRUE_COLOUR, (0, 0, 0, 0))
+    assert b"failed: The terminal cannot show the picture" in found
+    assert b"Traceback" not in found
 
 
 @pytest.mark.parametrize(
