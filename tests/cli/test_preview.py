@@ -12,6 +12,7 @@ from lorakit.cli.render_options import parse_seeds, parse_size
 from lorakit.errors import BadUsage
 from lorakit.preview.demo_model import DemoModel
 from tests.cli.conftest import Cli
+from tests.project.test_startup import HEAVY, modules
 
 QUICK = ("--size", "64x64", "--steps", "2", "--seed", "7", "--device", "cpu", "-p", "@ink, a sea")
 
@@ -73,6 +74,10 @@ def test_a_base_brings_its_own_recipe_and_options_come_first(stocked: Cli) -> No
     stocked(*words, "--recipe", "nothing").failed_with(2, "nothing", "animayume")
 
 
+def test_a_dry_run_imports_nothing_heavy(demo_home: Path) -> None:
+    assert modules(demo_home, "preview", "ink", "-p", "@ink", "--dry-run") & HEAVY == set()
+
+
 def test_json_says_what_was_rendered(ready: Cli, tmp_path: Path) -> None:
     ran = ready("preview", "ink:0.5", *QUICK, "-o", tmp_path / "a.png", "--json")
     assert ran.document["schema"] == "lorakit/preview/1"
@@ -112,6 +117,23 @@ def test_a_picture_can_start_from_another(ready: Cli, tmp_path: Path) -> None:
     assert isinstance(settings, dict)
     assert settings["image"]["name"] == "start.png"
     ready("preview", *QUICK, "--denoise", "0.5").failed_with(2, "--image")
+
+
+def test_a_damaged_adapter_is_named_and_leaves_no_picture(
+    ready: Cli, demo: DemoModel, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(demo.checkpoint.parent / "loras" / "ink.safetensors")
+    key = next(key for key in tensors if key.endswith("lora_up.weight"))
+    save_file({**tensors, key: tensors[key] * float("nan")}, tmp_path / "bad.safetensors")
+    words = ("preview", f"wash:0.5 {tmp_path / 'bad.safetensors'}:0.7", *QUICK)
+    ran = ready(*words, "-o", tmp_path / "a.png")
+    assert (ran.code, ran.out) == (1, "")
+    assert "Traceback" not in ran.err
+    for word in ("Error: ", "NaN", "bad is damaged", key):
+        assert word in ran.err
+    assert list(tmp_path.glob("*.png*")) == []
 
 
 def test_a_missing_extra_says_how_to_install_it(
