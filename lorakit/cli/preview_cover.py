@@ -39,7 +39,9 @@ def render_cover(
     with open_catalog() as catalog:
         plan, recommended = _plan(catalog, wanted)
     (entry,) = plan.entries
-    target = cover_path(entry.tensor_sha256 or "")
+    # What comes from the catalog has its hashes.
+    assert entry.tensor_sha256 is not None
+    target = cover_path(entry.tensor_sha256)
     copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
     if target.exists() and not force:
         raise BadUsage(f"{entry.name} has a cover already.", hint="--force renders another one.")

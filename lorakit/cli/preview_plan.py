@@ -98,6 +98,7 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     `BadUsage` for settings.
     """
     from lorakit.bases import choose_base
+    from lorakit.preview.advice import advise_all, with_triggers
     from lorakit.preview.recipes import recipe_named, stacked
     from lorakit.stack import resolve_stack
 
@@ -110,11 +111,7 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     adapters = stacked(entries)
     pictures = _pictures(wanted, made, settings, recipe)
     if wanted.add_triggers:
-        from lorakit.preview.advice import with_triggers
-
         pictures = [replace(p, prompt=with_triggers(p.prompt, adapters)) for p in pictures]
-    from lorakit.preview.advice import advise_all
-
     said = (*(made.left_out if made else ()), *(found.remarks if found else ()), *remarks)
     return Plan(
         base,

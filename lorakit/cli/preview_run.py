@@ -39,12 +39,10 @@ def say_advice(out: Output, plan: Plan, strict: bool) -> None:
     if out.mode is not Mode.JSON:
         for advice in plan.advice:
             out.advise(str(advice))
-    steps = {settings.steps for settings in plan.pictures}
+    steps = plan.pictures[0].steps
     for entry in plan.entries:
-        if not any(entry.strength.active(step) for step in range(max(steps))):
-            out.warn(
-                f"{entry.name} is never applied: {entry.strength} names no step of {max(steps)}."
-            )
+        if not any(map(entry.strength.active, range(steps))):
+            out.warn(f"{entry.name} is never applied: {entry.strength} names no step of {steps}.")
 
 
 def shows(out: Output, wanted: bool | None) -> bool:

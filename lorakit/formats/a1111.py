@@ -80,9 +80,11 @@ def a1111_generation(text: str) -> Generation:
     )
 
 
-def with_strengths_of(generation: Generation, other: Generation) -> Generation:
-    """`generation` with the strengths that only `other`, read from the same file, states."""
-    known = {_folded(adapter.name): adapter.arguments for adapter in other.adapters}
+def completed_by(generation: Generation, graph: Generation) -> Generation:
+    """`generation` with the adapters and strengths that only `graph`, of the same picture, states."""
+    if not generation.adapters:
+        return replace(generation, adapters=graph.adapters)
+    known = {_folded(adapter.name): adapter.arguments for adapter in graph.adapters}
     return replace(
         generation,
         adapters=tuple(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lorakit.errors import BadFile, NotFound
-from lorakit.formats.a1111 import a1111_generation, with_strengths_of
+from lorakit.formats.a1111 import a1111_generation, completed_by
 from lorakit.formats.comfyui import comfy_generation
 from lorakit.formats.generation import (
     Generation,
@@ -56,9 +56,9 @@ def _foreign(texts: dict[str, str]) -> Generation | None:
     if found is not None:
         return found
     if read_infotext(parameters).settings:
-        # LoRA Manager states strengths in the graph beside its text.
+        # ComfyUI's savers leave to the graph what their text does not say.
         stated = a1111_generation(parameters)
-        return stated if graph is None else with_strengths_of(stated, graph)
+        return stated if graph is None else completed_by(stated, graph)
     return graph
 
 

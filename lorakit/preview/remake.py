@@ -175,17 +175,18 @@ def _one_of(found: Sequence[T], name: str, name_of: Callable[[T], str]) -> T:
 
 
 def _strength(used: UsedAdapter, remarks: list[str]) -> Strength:
-    if used.strength is not None:
-        return Strength.parse(used.strength)
-    if not used.arguments:
+    if used.strength is None and not used.arguments:
         remarks.append(f"The strength of {used.name} is not stated; 1 is assumed.")
         return Strength(1.0)
     try:
+        if used.strength is not None:
+            return Strength.parse(used.strength)
         return parse_tag(used.arguments)
     except BadUsage as error:
+        stated = used.strength or ":".join(used.arguments)
         raise BadUsage(
-            f"The strength of {used.name} in the picture, {':'.join(used.arguments)!r}, is not one that "
-            f"lorakit knows: {error.message}",
+            f"The strength of {used.name} in the picture, {stated!r}, is not one that lorakit knows: "
+            f"{error.message}",
             hint="Give the stack yourself: lorakit preview STACK --from PICTURE",
         ) from error
 

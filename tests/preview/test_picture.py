@@ -151,6 +151,30 @@ def _interrupt(*args: object, **kwargs: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("hashes", [{"LORA:ink": "0123456789"}, {}], ids=["hashes", "no hashes"])
+def test_what_a_text_leaves_out_is_taken_from_the_graph_beside_it(
+    tmp_path: Path, hashes: dict[str, str]
+) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    loader = {"lora_name": "ink.safetensors", "strength_model": 0.7}
+    graph = {
+        "1": {"class_type": "LoraLoaderModelOnly", "inputs": loader},
+        "2": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "latent_image": ["3", 0]}},
+    }
+    info = PngInfo()
+    info.add_text("prompt", json.dumps(graph))
+    info.add_text(
+        "parameters",
+        f"a sea\nSteps: 9, Seed: 3, Size: 8x8, Hashes: {json.dumps(hashes)}, Version: ComfyUI",
+    )
+    Image.new("RGB", (4, 4)).save(tmp_path / "both.png", pnginfo=info)
+    made = read_generation(tmp_path / "both.png")
+    assert (made.prompt, made.steps) == ("a sea", 9)
+    ((name, arguments),) = [(a.name, a.arguments) for a in made.adapters]
+    assert (name, arguments) == ("ink", ("0.7",))
+
+
 def test_a_picture_of_nothing_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "plain.png")
     with pytest.raises(BadFile, match=r"plain\.png"):
