@@ -46,6 +46,9 @@ VERBS: tuple[Verb, ...] = (
     Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
     Verb("Stack", "preview", "Fuse a stack onto a base in memory and render pictures."),
+    Verb(
+        "Stack", "grid", "Render a grid of pictures over strengths, adapters, seeds, prompts and more."
+    ),
     Verb("Share", "export", "Write a merged checkpoint, if the terms of everything in it allow it."),
     Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),
 )
