@@ -112,7 +112,7 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     pictures = _pictures(wanted, made, settings, recipe)
     if wanted.add_triggers:
         pictures = [replace(p, prompt=with_triggers(p.prompt, adapters)) for p in pictures]
-    said = (*(made.left_out if made else ()), *(found.remarks if found else ()), *remarks)
+    said = (*_foreign(made), *(found.remarks if found else ()), *remarks)
     return Plan(
         base,
         entries,
@@ -165,6 +165,14 @@ def _picture(catalog: Catalog, wanted: Wanted) -> tuple[Generation | None, Found
     made = read_generation(expanded(wanted.picture))
     found = find_ingredients(catalog, made, stack=not wanted.stack, base=wanted.base is None)
     return made, found
+
+
+def _foreign(made: Generation | None) -> tuple[str, ...]:
+    """What to say of a picture that another program made, or nothing."""
+    if made is None or made.program == "lorakit":
+        return ()
+    likeness = f"It was made with {made.program}: expect a picture like it, not the same pixels."
+    return (likeness, *made.left_out)
 
 
 def _stack(wanted: Wanted, found: Found | None) -> Stack:

@@ -128,8 +128,9 @@ def test_adapters_of_other_programs_are_found_by_any_usual_hash(
     )
     ran = planned(ready, picture_with(tmp_path / "a.png", parameters=text))
     assert ran.document["stack"] == "wash:0.6"
-    assert len(ran.document["remarks"]) == 1
-    assert "base demo was found by its name" in ran.document["remarks"][0]
+    likeness, base = ran.document["remarks"]
+    assert "made with A1111" in likeness
+    assert "base demo was found by its name" in base
 
 
 def test_an_adapter_is_found_by_a_hash_that_only_its_header_states(
