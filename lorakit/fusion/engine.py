@@ -1,39 +1,27 @@
 """Fuse a weighted stack of adapters into a base, in memory.
 
-Every delta is taken against the pristine weight, all are summed in float32 (float64 for a float64
-base) and the sum is rounded to the stored dtype once. The factors of a module's entries are joined
-along the rank, so that a module costs one matrix product however many adapters touch it:
-W' = W + [s1 B1 | s2 B2 | ...] [A1; A2; ...].
+`patches.py` has the arithmetic of one weight, `parallel.py` shares the weights among the cores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from lorakit.adapters.adapter import Adapter, AdapterModule, DoraFormula
+from lorakit.adapters.adapter import Adapter, DoraFormula
 from lorakit.adapters.loading import load_adapter
-from lorakit.errors import BadUsage, NotFusable
+from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
+from lorakit.fusion.parallel import fuse_in_turn
+from lorakit.fusion.patches import Patch, fuse_weight, iter_patches
 from lorakit.fusion.plan import FusionPlan, plan_fusion, require_targets
-from lorakit.fusion.products import add_product
 from lorakit.stack import Stack, resolve_stack
 from lorakit.strengths import Strength, as_strength, refuse_scheduled
 
-_CPU = torch.device("cpu")
 Entries = Stack | Sequence[tuple[str | Path | Adapter, float | Strength]]
-
-
-@dataclass(frozen=True)
-class Patch:
-    """One entry's part in a tensor of the base: its patch, its strength, and how errors call it."""
-
-    module: AdapterModule
-    strength: float
-    name: str
 
 
 class FusedWeights(Mapping[str, torch.Tensor]):
@@ -116,10 +104,13 @@ def fuse_patches(
     dora: DoraFormula = "trainer",
 ) -> FusedWeights:
     """Carry out `plan`, whose patches of each key `iter_patches` gave."""
-    touched = {
-        key: fuse_weight(base.exact(key), patches, device, dtype or base.kept_dtype(key), dora)
-        for key, patches in patched.items()
-    }
+    if device.type == "cpu":
+        touched = dict(fuse_in_turn(base, patched, dtype, dora))
+    else:
+        touched = {
+            key: fuse_weight(base.exact(key), patches, device, dtype or base.kept_dtype(key), dora)
+            for key, patches in patched.items()
+        }
     return FusedWeights(base, touched, plan, device, dtype)
 
 
@@ -129,18 +120,16 @@ def stream_fused(
     *,
     dtype: torch.dtype | None = None,
     dora: DoraFormula = "trainer",
-) -> Iterator[tuple[str, torch.Tensor]]:
+) -> Generator[tuple[str, torch.Tensor], None, None]:
     """As `fuse` on the CPU, one (key, tensor) at a time in the base's order; none is held.
 
-    For a consumer that keeps nothing, memory stays at the largest weight and its float32 strip.
+    For a consumer that keeps nothing, memory stays at a few of the largest weights.
     """
     tensors, _, patched = _prepare(base, stack, dora)
-    for key in tensors:
-        wanted = dtype or tensors.kept_dtype(key)
-        if key in patched:
-            yield key, fuse_weight(tensors.exact(key), patched[key], _CPU, wanted, dora)
-        else:
-            yield key, untouched(tensors, key, dtype)
+    ready = fuse_in_turn(tensors, {k: patched[k] for k in tensors if k in patched}, dtype, dora)
+    with closing(ready):
+        for key in tensors:
+            yield next(ready) if key in patched else (key, untouched(tensors, key, dtype))
 
 
 def untouched(base: BaseTensors, key: str, dtype: torch.dtype | None) -> torch.Tensor:
@@ -168,84 +157,6 @@ def _prepare(
     )
     require_targets(plan)
     return tensors, plan, dict(iter_patches(tensors, plan, adapters))
-
-
-def iter_patches(
-    base: BaseTensors, plan: FusionPlan, adapters: Sequence[tuple[Adapter, Strength]]
-) -> Iterator[tuple[str, list[Patch]]]:
-    """For each key of the base that changes, the patches on it, in the order of the base's keys."""
-    by_tensor: dict[str, list[Patch]] = {}
-    for entry, (adapter, _) in zip(plan.entries, adapters, strict=True):
-        for source, module in entry.targets.items():
-            # Strength 0 leaves every byte as it was, so it is left out before any arithmetic.
-            if not (strength := entry.strength_for(source)):
-                continue
-            for leaf, patches in (("weight", adapter.modules), ("bias", adapter.biases)):
-                if source in patches:
-                    patch = Patch(patches[source], strength, f"{source} of {adapter.path.name}")
-                    by_tensor.setdefault(f"{module}.{leaf}", []).append(patch)
-    absent = next((name for name in by_tensor if name not in base.names), None)
-    if absent is not None:
-        raise NotFusable(
-            f"{by_tensor[absent][0].name} changes {absent}, which {plan.base.label} does not have.",
-            hint="The adapter was trained on another model.",
-        )
-    for name, key in base.names.items():
-        if name in by_tensor:
-            yield key, by_tensor[name]
-
-
-def fuse_weight(
-    weight: torch.Tensor,
-    patches: Sequence[Patch],
-    device: torch.device,
-    dtype: torch.dtype,
-    dora: DoraFormula = "trainer",
-) -> torch.Tensor:
-    """`weight` plus the weighted deltas of `patches`, rounded once to `dtype` on `device`.
-
-    Raises `NotFusable` for a patch that does not fit the weight.
-    """
-    work = work_dtype(weight)
-    ups, downs, rest = [], [], []
-    for patch in patches:
-        factors = patch.module.low_rank()
-        if factors is None:
-            rest.append(patch)
-            continue
-        ups.append(factors.up.to(device, work) * (patch.strength * factors.scale))
-        downs.append(factors.down.to(device, work))
-    if ups and not rest:
-        return add_product(weight.to(device), torch.cat(ups, 1), torch.cat(downs, 0), dtype)
-    pristine = weight.to(device, work)
-    total = torch.addmm(pristine, torch.cat(ups, 1), torch.cat(downs, 0)) if ups else pristine
-    for patch in rest:
-        total = total + patch.strength * entry_delta(patch, pristine, dora)
-    return total.to(dtype)
-
-
-def entry_delta(
-    patch: Patch, pristine: torch.Tensor, dora: DoraFormula = "trainer"
-) -> torch.Tensor:
-    """The change of `pristine` at strength 1, in its shape. Raises `NotFusable` when it does not fit."""
-    try:
-        delta = patch.module.delta(pristine, dora)
-        if delta.numel() == pristine.numel():
-            return delta.reshape(pristine.shape)
-        found = f"its change has shape {list(delta.shape)}"
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, IndexError, ValueError) as error:
-        found = str(error).splitlines()[0]
-    raise NotFusable(
-        f"{patch.name} does not fit a weight of {list(pristine.shape)}: {found}.",
-        hint="The adapter was trained on another model, or its file is damaged.",
-    )
-
-
-def work_dtype(weight: torch.Tensor) -> torch.dtype:
-    """float32, or float64 for a float64 weight: what deltas of `weight` are summed in."""
-    return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
 def _load(stack: Entries) -> list[tuple[Adapter, Strength]]:

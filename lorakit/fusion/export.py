@@ -25,7 +25,7 @@ from lorakit.strengths import refuse_scheduled
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.fusion.base import BaseTensors
-    from lorakit.fusion.engine import Patch
+    from lorakit.fusion.patches import Patch
     from lorakit.fusion.plan import FusionPlan
 
 Progress = Callable[[int, int, str], None]
@@ -118,7 +118,7 @@ def _write(
     """Stream the fused tensors into a temporary file beside `output`, then rename it."""
     from lorakit.adapters.loading import load_adapter
     from lorakit.fusion.base import open_base
-    from lorakit.fusion.engine import iter_patches
+    from lorakit.fusion.patches import iter_patches
     from lorakit.fusion.plan import plan_fusion
 
     tensors = open_base(chosen.path)
@@ -186,7 +186,7 @@ def _write_tensors(
     import torch
 
     from lorakit.adapters.tensor_file import DTYPE_CODES, file_order, raw_bytes
-    from lorakit.fusion.engine import fuse_weight
+    from lorakit.fusion.patches import fuse_weight
 
     dtypes = {
         key: tensors.kept_dtype(key) if key in patches else tensors[key].dtype for key in tensors

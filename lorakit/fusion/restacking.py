@@ -6,16 +6,19 @@ nothing; `LiveStack` holds pristine weights and factors on the device, and is th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Literal, Protocol
 
 import torch
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.fusion.base import BaseTensors
-from lorakit.fusion.engine import Patch, fuse_patches, fuse_weight, iter_patches
+from lorakit.fusion.engine import fuse_patches
 from lorakit.fusion.live import LiveFusion
 from lorakit.fusion.live_memory import DoesNotFit
+from lorakit.fusion.parallel import fuse_in_turn
+from lorakit.fusion.patches import Patch, fuse_weight, iter_patches
 from lorakit.fusion.plan import FusionPlan, plan_fusion, require_targets
 from lorakit.strengths import Strength
 
@@ -85,22 +88,31 @@ class RewrittenWeights:
 
     def change(self, plan: FusionPlan, stack: Stacked) -> Iterator[tuple[str, torch.Tensor]]:
         """See `StackWeights`."""
-        names = self._base.names
+        names = {key: name for name, key in self._base.names.items()}
         patched = dict(iter_patches(self._base, plan, stack))
-        for name in (name for name in names if name in self._changing):
-            key = names[name]
-            patches = patched.get(key, [])
-            mark = _mark(patches)
-            if mark == self._done.get(key, ()):
-                continue
-            tensor = self._fused(key, patches)
-            self._done[key] = None
-            yield name, tensor
-            self._done[key] = mark
+        wanted = {key: _mark(patches) for key, patches in patched.items()}
+        changed = [
+            key
+            for key, name in names.items()
+            if name in self._changing and wanted.get(key, ()) != self._done.get(key, ())
+        ]
+        with closing(self._fused({key: patched.get(key, []) for key in changed})) as ready:
+            for key, tensor in ready:
+                self._done[key] = None
+                yield names[key], tensor
+                self._done[key] = wanted.get(key, ())
 
-    def _fused(self, key: str, patches: Sequence[Patch]) -> torch.Tensor:
-        if not patches:
-            return self._base[key]
+    def _fused(
+        self, patched: Mapping[str, Sequence[Patch]]
+    ) -> Generator[tuple[str, torch.Tensor], None, None]:
+        touched = {key: patches for key, patches in patched.items() if patches}
+        yield from ((key, self._base[key]) for key in patched if key not in touched)
+        if self._device.type == "cpu":
+            yield from fuse_in_turn(self._base, touched, None)
+        else:
+            yield from ((key, self._on_device(key, touched[key])) for key in touched)
+
+    def _on_device(self, key: str, patches: Sequence[Patch]) -> torch.Tensor:
         kept = self._base.kept_dtype(key)
         try:
             return fuse_weight(self._base.exact(key), patches, self._device, kept)

@@ -13,7 +13,7 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
-from lorakit.fusion.engine import Patch, entry_delta, iter_patches, work_dtype
+from lorakit.fusion.patches import Patch, entry_delta, iter_patches, work_dtype
 from lorakit.fusion.plan import plan_fusion
 from lorakit.strengths import Strength
 
