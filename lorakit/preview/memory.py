@@ -48,7 +48,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 class MemorySaver:
     """Runs the stages of a picture, and becomes more sparing each time memory runs out.
 
-    First the VAE works in tiles. Then, on a GPU, the text encoder and the VAE wait in main memory while
+    First the VAE works in tiles. Then, on CUDA, the text encoder and the VAE wait in main memory while
     they are not at work. Neither is ever taken back. A stage that has failed is done again from its
     start. Where a part lies in main memory from the beginning, it is moved to and fro from the beginning.
     """
@@ -103,7 +103,8 @@ class MemorySaver:
                 "slower and changes pixels a little."
             )
             return True
-        if self._device == "cpu" or self.moves_parts:
+        # Elsewhere the device's memory is the machine's own, and moving frees nothing.
+        if not self._device.startswith("cuda") or self.moves_parts:
             return False
         for part in self._parts():
             part.to("cpu")

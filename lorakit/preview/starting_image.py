@@ -56,8 +56,4 @@ def _rgb(image: Image) -> Image:
 
 def _eight_bits(image: Image) -> Image:
     """The upper 8 of 16 bits, as greys."""
-    import numpy as np
-    from PIL import Image as images
-
-    values = np.asarray(image).astype(np.int64).clip(0, 0xFFFF) >> 8
-    return images.fromarray(values.astype(np.uint8))
+    return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")

@@ -98,6 +98,12 @@ def test_any_mode_is_read(tmp_path, mode):
     assert pixels(image).min() > 250
 
 
+def test_sixteen_bits_keep_their_greys(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((96, 64), 0x8040, np.uint16)).save(path)
+    assert np.unique(pixels(read_starting_image(path, *SIZE))).tolist() == [0x80]
+
+
 def test_what_is_transparent_lies_on_white(tmp_path):
     half = Image.new("RGBA", (64, 96), (255, 0, 0, 255))
     half.paste((0, 0, 0, 0), (0, 0, 64, 48))
