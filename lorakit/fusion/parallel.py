@@ -20,6 +20,8 @@ from lorakit.fusion.patches import Patch, fuse_weight
 # Memory's speed, which a few cores take up, is the limit; and each has a weight in the works.
 MOST_CORES = 8
 
+# Just under the most that glibc goes up to.
+_KEPT_BYTES = 31 << 20
 _CPU = torch.device("cpu")
 
 
@@ -60,6 +62,9 @@ def fuse_in_turn(
 @contextmanager
 def _one_core_each(cores: int) -> Iterator[ThreadPoolExecutor]:
     """Threads in which PyTorch does not share its work among further threads."""
+    # The C library keeps what is freed for the next request only up to the largest block that was
+    # ever freed; otherwise every weight's factors would come in fresh pages.
+    torch.empty(_KEPT_BYTES, dtype=torch.uint8)
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, "fuse", initializer=torch.set_num_threads, initargs=(1,))
     try:

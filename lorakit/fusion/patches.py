@@ -9,15 +9,15 @@ W' = W + [s1 B1 | s2 B2 | ...] [A1; A2; ...].
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from lorakit.adapters.adapter import Adapter, AdapterModule, DoraFormula
+from lorakit.adapters.adapter import Adapter, AdapterModule, DoraFormula, LowRank
 from lorakit.errors import NotFusable
 from lorakit.fusion.base import BaseTensors
 from lorakit.fusion.plan import FusionPlan
-from lorakit.fusion.products import add_product
+from lorakit.fusion.products import add_products, join_factors, work_dtype
 from lorakit.strengths import Strength
 
 
@@ -66,40 +66,28 @@ def fuse_weight(
 
     Raises `NotFusable` for a patch that does not fit the weight.
     """
-    work = work_dtype(weight)
-    rest = [patch for patch in patches if patch.module.low_rank() is None]
-    up, down = join_factors(patches, device, work)
+    thin, rest = _sorted_out(patches)
     if not rest:
-        return add_product(weight.to(device), up, down, dtype)
-    pristine = weight.to(device, work)
-    total = torch.addmm(pristine, up, down.to(work)) if len(down) else pristine
+        return add_products(weight.to(device), thin, dtype)
+    pristine = weight.to(device, work_dtype(weight))
+    total = pristine
+    if thin:
+        total = torch.addmm(pristine, *join_factors(thin, pristine))
     for patch in rest:
         total = total + patch.strength * entry_delta(patch, pristine, dora)
     return total.to(dtype)
 
 
-def join_factors(
-    patches: Sequence[Patch], device: torch.device, work: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The low-rank patches as one product: up (out, rank) in `work`, times strength and scale, and down
-    (rank, in), in the dtype that all have or else in `work`. Without any the rank is 0.
-    """
-    found = [(p.strength, pair) for p in patches if (pair := p.module.low_rank()) is not None]
-    if not found:
-        return torch.empty(0, 0), torch.empty(0, 0)
-    ranks = torch.tensor([pair.down.shape[0] for _, pair in found])
-    scales = torch.tensor([strength * pair.scale for strength, pair in found], dtype=work)
-    up = _joined([pair.up for _, pair in found], 1, device, work).to(work)
-    down = _joined([pair.down for _, pair in found], 0, device, work)
-    return up * scales.repeat_interleave(ranks).to(device), down
-
-
-def _joined(
-    parts: Sequence[torch.Tensor], axis: int, device: torch.device, work: torch.dtype
-) -> torch.Tensor:
-    """`parts` side by side in their one dtype, which is the least to move, or else in `work`."""
-    alike = len({part.dtype for part in parts}) == 1
-    return torch.cat([part.to(device, part.dtype if alike else work) for part in parts], axis)
+def _sorted_out(patches: Sequence[Patch]) -> tuple[list[LowRank], list[Patch]]:
+    """The low-rank patches with their strength in the scale, and the others."""
+    thin, rest = [], []
+    for patch in patches:
+        factors = patch.module.low_rank()
+        if factors is None:
+            rest.append(patch)
+        else:
+            thin.append(replace(factors, scale=patch.strength * factors.scale))
+    return thin, rest
 
 
 def entry_delta(
@@ -119,8 +107,3 @@ def entry_delta(
         f"{patch.name} does not fit a weight of {list(pristine.shape)}: {found}.",
         hint="The adapter was trained on another model, or its file is damaged.",
     )
-
-
-def work_dtype(weight: torch.Tensor) -> torch.dtype:
-    """float32, or float64 for a float64 weight: what deltas of `weight` are summed in."""
-    return torch.float64 if weight.dtype == torch.float64 else torch.float32

@@ -13,8 +13,9 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
-from lorakit.fusion.patches import Patch, entry_delta, iter_patches, work_dtype
+from lorakit.fusion.patches import Patch, entry_delta, iter_patches
 from lorakit.fusion.plan import plan_fusion
+from lorakit.fusion.products import work_dtype
 from lorakit.strengths import Strength
 
 # Rows of each weight that are measured, spread evenly; their mean is the weight's to about a per cent.
