@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lorakit.catalog import queries, reports
+from lorakit.catalog import queries, reports, votes
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -19,7 +19,14 @@ from lorakit.catalog.naming import (
     pick_base,
 )
 from lorakit.catalog.paths import absolute, is_there, is_unicode
-from lorakit.catalog.records import AdapterRecord, AddResult, BaseRecord, DecisionRecord, Progress
+from lorakit.catalog.records import (
+    AdapterRecord,
+    AddResult,
+    BaseRecord,
+    ComparisonRecord,
+    DecisionRecord,
+    Progress,
+)
 from lorakit.db.opening import parse_target
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage, NotFound
@@ -181,6 +188,45 @@ class Catalog:
     def decisions(self) -> list[DecisionRecord]:
         """The licence decisions, the oldest first."""
         return queries.all_decisions(self._store)
+
+    def record_comparison(
+        self,
+        name: str,
+        *,
+        folder: str,
+        sides: Sequence[Mapping[str, Any]],
+        pairs: Sequence[tuple[str, int]],
+        blind: bool,
+        order_seed: int,
+    ) -> None:
+        """Keep a comparison, as `ComparisonRecord` says; a known one moves to `folder`."""
+        votes.store_comparison(
+            self._store,
+            name,
+            folder=folder,
+            sides=sides,
+            pairs=pairs,
+            blind=blind,
+            order_seed=order_seed,
+        )
+
+    def comparisons(self) -> list[ComparisonRecord]:
+        """The comparisons with their votes, the oldest first."""
+        return votes.all_comparisons(self._store)
+
+    def comparison(self, name: str) -> ComparisonRecord:
+        """The comparison by its name, the beginning of it, or its folder.
+
+        Raises `NotFound` and `Ambiguous`.
+        """
+        return votes.find_comparison(self._store, name)
+
+    def vote(self, name: str, choices: Mapping[int, votes.Choice]) -> None:
+        """Keep votes on pairs of the comparison `name`; a later vote on a pair replaces the earlier.
+
+        Raises `NotFound` for a comparison that is not known.
+        """
+        votes.store_votes(self._store, name, choices)
 
     def _at_path(self, text: str) -> int | None:
         """The adapter at a known location; raises `NotFound` for a file that is not in the catalog."""

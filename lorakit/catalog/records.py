@@ -109,6 +109,26 @@ class DecisionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparisonRecord:
+    """Two ways to render on the same prompts and seeds, and the votes so far.
+
+    `sides` are the two, as `name`, `base`, `base_sha256`, `stack` and the hashes of its adapters;
+    `pairs` the prompt and seed of each pair; `votes` "first", "second" or "same" by number of the pair,
+    from 1. `order_seed` tells which side was shown as A.
+    """
+
+    id: int
+    name: str
+    folder: str
+    sides: tuple[Mapping[str, Any], ...]
+    pairs: tuple[tuple[str, int], ...]
+    blind: bool
+    order_seed: int
+    made_at: datetime
+    votes: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class AddedFile:
     """A file and the adapter it holds; `previous` is where a moved file was before."""
 

@@ -49,6 +49,11 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "Stack", "grid", "Render a grid of pictures over strengths, adapters, seeds, prompts and more."
     ),
+    Verb(
+        "Stack",
+        "ab",
+        "Compare two bases or stacks on the same prompts and seeds, blind if asked, by votes.",
+    ),
     Verb("Share", "export", "Write a merged checkpoint, if the terms of everything in it allow it."),
     Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),
 )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -197,3 +198,39 @@ class Audit(Table):
     action: Mapped[str]
     verdict: Mapped[str]
     subject: Mapped[dict[str, Any]] = mapped_column(JsonText)
+
+
+class Comparison(Table):
+    """Two ways to render, side by side on the same prompts and seeds.
+
+    `sides` are the two as they were (base, stack, hashes), `pairs` the prompt and seed of each pair.
+    With `order_seed` it can be told which side was shown as A in which pair.
+    """
+
+    __tablename__ = "comparison"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    folder: Mapped[str]
+    sides: Mapped[list[dict[str, Any]]] = mapped_column(JsonText)
+    pairs: Mapped[list[list[Any]]] = mapped_column(JsonText)
+    blind: Mapped[int]
+    order_seed: Mapped[int] = mapped_column(_BIG)
+    made_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class Vote(Table):
+    """Which side of a pair was found better; pairs are counted from 1, and voted on once."""
+
+    __tablename__ = "vote"
+    __table_args__ = (
+        CheckConstraint("choice IN ('first', 'second', 'same')", name="choice"),
+        UniqueConstraint("comparison_id", "pair"),
+        {"sqlite_strict": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    comparison_id: Mapped[int] = mapped_column(ForeignKey("comparison.id", ondelete="CASCADE"))
+    pair: Mapped[int]
+    choice: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=_now)

@@ -26,11 +26,13 @@ QUICK = ("--size", "64x64", "--steps", "2", "--device", "cpu", "-p", "@ink, a se
 RENDERING = (
     ("preview", "ink:0.8@steps=0-0 wash:0.5", *QUICK, "-o", "out.png"),
     ("grid", "ink:0.8", "--x", "strength:ink=0.5,1", "--y", "seed=1,2", *QUICK, "-o", "grid"),
+    ("ab", "run", "ink:0.8", "wash", *QUICK, "--blind", "-o", "ab"),
 )
 EXPECTED = re.compile(
     # Python's own temporary files appear with their folder too.
-    r"out\.png|\.|grid/pictures|(?:grid/pictures/)?tmp\w+\.part|grid/pictures/column\d\.png|grid/pictures/row\d-column\d(\.part)?\.png"
-    r"|grid/(?:grid\.json|sheet\.png|index\.html)(?:\.part)?|home/catalog\.db(?:-wal|-shm|\S*lock)?"
+    r"out\.png|\.|(?:(?:grid|ab)/pictures/?)?(?:tmp\w+\.part)?|(?:grid|ab)/pictures/[\w-]+(?:\.part)?\.png"
+    r"|grid/(?:grid\.json|sheet\.png|index\.html)(?:\.part)?|ab/(?:ab\.json|index\.html)(?:\.part)?"
+    r"|home/catalog\.db(?:-wal|-shm|\S*lock)?"
 )
 
 # Runs command lines with the hook in place, and reports on stderr what was opened for writing.
@@ -96,7 +98,7 @@ def test_rendering_writes_no_merged_weights(
     assert {name for name in opened if not EXPECTED.fullmatch(name)} == set()
     assert {name for name in there if not EXPECTED.fullmatch(name)} == set()
     # The hook was at work: it saw the manifest and the page.
-    assert {"grid/grid.json.part", "grid/index.html.part"} <= opened
+    assert {"grid/grid.json.part", "grid/index.html.part", "ab/ab.json.part"} <= opened
     assert max(there.values()) <= LARGEST < demo.checkpoint.stat().st_size
 
 

@@ -45,7 +45,15 @@ def test_every_table_is_strict_and_every_constraint_has_a_name(tmp_path: Path) -
     engine = migrated(tmp_path / "c.db")
     tables = {name: sql for name, sql in schema(engine).items() if sql.startswith("CREATE TABLE")}
     engine.dispose()
-    assert set(tables) == {"adapter", "report", "location", "base", "audit"}
+    assert set(tables) == {
+        "adapter",
+        "report",
+        "location",
+        "base",
+        "audit",
+        "comparison",
+        "vote",
+    }
     for sql in tables.values():
         assert sql.endswith("STRICT")
         for kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY", "CHECK"):
@@ -68,6 +76,8 @@ def test_rows_are_found_by_index(tmp_path: Path) -> None:
             "adapter WHERE name >= 'x' AND name < 'y'",
             "location WHERE path >= 'x' AND path < 'y'",
             "location WHERE adapter_id = 1",
+            "comparison WHERE name >= 'x' AND name < 'y'",
+            "vote WHERE comparison_id = 1",
         ):
             (plan,) = connection.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {where}").fetchall()
             assert plan[3].startswith("SEARCH"), where

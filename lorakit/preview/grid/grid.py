@@ -12,7 +12,7 @@ from lorakit.preview.grid.axes import Axis
 from lorakit.preview.grid.cells import Asked, Cell, Layout, expand_names, lay_out
 from lorakit.preview.grid.folder import Made, WorkFolder, open_folder, peek_folder, read_manifest
 from lorakit.preview.grid.jobs import Finder, How, Job, complete
-from lorakit.preview.grid.rendering import Opener, Rendered, Watch, fill_folder
+from lorakit.preview.grid.rendering import NOBODY, Opener, Rendered, Watch, fill_folder
 from lorakit.preview.picture import save_picture
 from lorakit.preview.recipes import UNKNOWN_BASE, recipe_named
 from lorakit.stack import Stack
@@ -165,7 +165,7 @@ def render_grid(
     folder: WorkFolder,
     *,
     compiled: bool = False,
-    watch: Watch = Watch(),  # noqa: B008 (frozen)
+    watch: Watch = NOBODY,
     on_picture: Callable[[str, Rendered], None] = lambda file, rendered: None,
     opener: Opener | None = None,
 ) -> dict[str, str]:

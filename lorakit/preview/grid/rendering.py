@@ -35,6 +35,9 @@ class Watch:
     notice: Callable[[str], None] = lambda sentence: None
 
 
+NOBODY = Watch()
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A picture with what it was made from; or, where its numbers left all range, why there is none."""
@@ -51,7 +54,7 @@ def render_jobs(
     *,
     device: str,
     compiled: bool = False,
-    watch: Watch = Watch(),
+    watch: Watch = NOBODY,
     opener: Opener | None = None,
 ) -> Iterator[Rendered]:
     """Render every distinct job, and give each picture as it is finished.
@@ -115,12 +118,14 @@ def fill_folder(
     *,
     device: str,
     compiled: bool = False,
-    watch: Watch = Watch(),
+    timed: bool = True,
+    watch: Watch = NOBODY,
     on_picture: Callable[[str, Rendered], None] = lambda file, rendered: None,
     opener: Opener | None = None,
 ) -> dict[str, str]:
     """Render those of `jobs` (by file name) that `folder` lacks; `write` saves a picture at a path.
 
+    With `timed` the manifest says how long each picture took.
     `on_picture` is called when a picture is in the folder, or has come to nothing. The result says of
     each file that could not be made why. Raises as `render_jobs`; what was made by then is kept.
     """
@@ -134,6 +139,7 @@ def fill_folder(
         if rendered.problem is not None:
             problems[file] = rendered.problem
         else:
-            folder.save(file, rendered.job.key, rendered.seconds, partial(write, rendered))
+            seconds = rendered.seconds if timed else 0.0
+            folder.save(file, rendered.job.key, seconds, partial(write, rendered))
         on_picture(file, rendered)
     return problems
