@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +34,13 @@ Report = dict[str, Any]
 class Bench:
     """What one run measures, and the clock it uses."""
 
-    def __init__(self, device: torch.device, tiny: bool) -> None:
+    def __init__(
+        self, device: torch.device, tiny: bool, *, seconds: float, out: Path | None
+    ) -> None:
+        """After `seconds` nothing new is begun; the figures go to a file in `out`."""
         self.device = device
+        self.seconds, self.out = seconds, out
+        self.started = time.perf_counter()
         self.blocks, self.divisor, self.rank = (2, 32, 4) if tiny else (28, 1, 32)
         self.adapters, self.repeats = (3, 4) if tiny else (8, 50)
         self.shapes = {k: (o // self.divisor, i // self.divisor) for k, (o, i) in KINDS.items()}
@@ -41,7 +50,7 @@ class Bench:
         self.weight_bytes = 2 * weights
         # Read every weight, write every weight, read every factor once; all of 2 bytes.
         self.floor_bytes = 2 * self.weight_bytes + 2 * sides * self.rank * self.adapters
-        self.report: Report = {"failures": []}
+        self.report: Report = {"failures": {}, "left_out": []}
 
     def sync(self) -> None:
         """Wait for the device."""
@@ -68,26 +77,30 @@ class Bench:
             wall_ms.append((time.perf_counter() - start) * 1e3)
         return {"device": _spread(device_ms or wall_ms), "wall": _spread(wall_ms)}
 
-    def note(self, name: str, work: Callable[[], Report]) -> Report | None:
+    def note(self, name: str, work: Callable[[], Report]) -> None:
         """Run one measurement; a failure is written down and does not end the run."""
+        spent = time.perf_counter() - self.started
+        if spent > self.seconds:
+            self.report["left_out"].append(name)
+            return
+        print(f"{spent:6.1f} s  {name}", file=sys.stderr, flush=True)
         try:
             self.report[name] = work()
+        # Whatever breaks one measurement, the others may still be had.
         except Exception as error:
-            self.report["failures"].append(f"{name}: {type(error).__name__}: {error}")
-            print(f"- **{name} failed**: {type(error).__name__}: {error}", flush=True)
-            return None
-        times = self.report[name].get("device")
-        if times:
-            moved = self.report[name].get("bytes")
-            gbs = round(moved / times["median"] / 1e6) if moved else ""
-            print(
-                f"| {name} | {times['median']:.3f} | {times['min']:.3f} | {times['p90']:.3f} | "
-                f"{self.report[name]['wall']['median']:.3f} | {gbs} | "
-                f"{self.report[name].get('error', {}).get('worst', '')} | "
-                f"{self.report[name].get('peak_gb', '')} |",
-                flush=True,
-            )
-        return self.report[name]  # type: ignore[no-any-return]
+            self.report["failures"][name] = "".join(traceback.format_exception(error))
+            first = (str(error).splitlines() or [""])[0]
+            print(f"FAILED  {name}: {type(error).__name__}: {first}", file=sys.stderr, flush=True)
+        if self.device.type == "cuda":
+            with suppress(RuntimeError):
+                torch.cuda.empty_cache()
+        self.save()
+
+    def save(self) -> None:
+        """Write the figures so far, so that a run that is cut off leaves them."""
+        if self.out is not None:
+            text = json.dumps(self.report, indent=1, default=str)
+            (self.out / "gpu_fuse.json").write_text(text, encoding="utf-8")
 
 
 def _events() -> tuple[torch.cuda.Event, torch.cuda.Event]:
@@ -155,6 +168,18 @@ def first_fuse(bench: Bench, base: Base, paths: Sequence[Path], options: Report)
             seconds.append(time.perf_counter() - start)
             methods, reason = sorted(live.methods), live.mode_reason
     return {"seconds": seconds, "methods": methods, "mode_reason": reason}
+
+
+def plain_fuse(bench: Bench, base: Base, stack: Sequence[Adapter]) -> Report:
+    """`lorakit.fuse`, as for a single picture: adapters in memory, nothing kept on the device."""
+    import lorakit
+
+    entries = [(adapter, 0.8) for adapter in stack]
+    return bench.time(
+        lambda: lorakit.fuse(base, entries, device=bench.device),
+        repeats=max(bench.repeats // 10, 2),
+        warm=1,
+    )
 
 
 def reweight(

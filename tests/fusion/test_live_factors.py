@@ -54,9 +54,11 @@ def test_the_benchmark_runs_on_a_small_model(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "gpu_fuse.json").read_text())
-    assert report["failures"] == []
+    assert report["failures"] == {}
     assert report["re-weight"]["error"]["worst"] <= 1.02
     assert report["re-weight"]["error"]["restored"]
+    assert "| re-weight |" in done.stdout
+    assert (tmp_path / "gpu_fuse.md").read_text() == done.stdout
 
 
 def test_the_benchmark_claims_nothing_without_a_gpu() -> None:
