@@ -45,8 +45,8 @@ def grid_verb(
         ),
     ] = False,
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What to render; name a style.")
-    ] = "",
+        list[str] | None, typer.Option("--prompt", "-p", help="What to render; name a style.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -113,7 +113,7 @@ def grid_verb(
         asked = Asked(
             stack=Stack.parse(stack),
             base=base,
-            prompt=prompt,
+            prompt=_only(prompt or [""]),
             negative=negative or "",
             size=None if size is None else given.parse_size(size),
             steps=steps,
@@ -138,6 +138,16 @@ def grid_verb(
         dry_run_grid(out, request, target, strict=strict)
         return
     run_grid(out, request, target, strict=strict, compiled=compiled)
+
+
+def _only(prompts: list[str]) -> str:
+    """Raise `BadUsage` for several: they are an axis."""
+    if len(prompts) > 1:
+        raise BadUsage(
+            "Several prompts are an axis.",
+            hint='Write --y "prompt=a sea | a town", or prompt=@FILE.',
+        )
+    return prompts[0]
 
 
 def _free_folder() -> Path:

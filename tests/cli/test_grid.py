@@ -118,6 +118,7 @@ def test_another_grid_is_refused_before_any_work(ready: Cli, tmp_path: Path) -> 
         (("ink", "--x", "denoise=0.5"), "image"),
         (("ink", "--x", "seed=1", "--resume", "x"), "--resume"),
         (("ink", "--x", "seed=1", "--recipe", "x"), "recipe"),
+        (("ink", "--x", "seed=1", "-p", "a", "-p", "b"), "an axis"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,12 +42,15 @@ class Spy:
     read: list[str] = field(default_factory=list)
     rendered: list[RenderSettings] = field(default_factory=list)
     stop_before: int | None = None
+    alive: list[weakref.ref[Session]] = field(default_factory=list)
 
     def __call__(self, base: Path, entries: Any, **options: Any) -> Session:
+        assert [session for session in self.alive if session() is not None] == []
         self.opened.append(base.name)
         self._fuse(entries)
         session = open_session(base, entries, **options)
         self._watch(session)
+        self.alive.append(weakref.ref(session))
         return session
 
     def _fuse(self, entries: Any) -> None:
@@ -133,7 +137,7 @@ def pixels(path: Path) -> bytes:
         return image.tobytes()
 
 
-def test_a_base_is_opened_a_stack_fused_and_a_prompt_read_once(
+def test_one_base_at_a_time_is_opened_a_stack_fused_and_a_prompt_read_once(
     make: Make, shelf: Path, tmp_path: Path
 ) -> None:
     # The worst order to work in: everything that costs changes from one cell to the next.

@@ -159,6 +159,16 @@ def test_an_entry_is_named_by_the_stem_of_its_file() -> None:
     assert stacks(layout) == ["folder/ink.safetensors:0.1"]
 
 
+def test_files_are_labelled_by_their_stems() -> None:
+    layout = grid("", 'adapter=lora/ink.safetensors,"my lora/wash.safetensors":0.5,neon')
+    assert labels(layout) == ["no adapter", "ink", "wash 0.5", "neon"]
+    of_one = grid("lora/ink.safetensors:0.8", "strength:ink=1", "base=models/rdbt.safetensors")
+    assert labels(of_one) == ["no adapter", "ink 1"]
+    assert [place.label for place in of_one.rows] == ["rdbt"]
+    beside = grid("lora/ink.safetensors:0.8", "seed=1")
+    assert labels(beside)[1] == "seed 1\nink:0.8"
+
+
 def test_words_are_replaced_in_the_prompt_of_each_cell() -> None:
     layout = grid("", "replace=sea,town", "prompt=a sea | the sea, night")
     assert [cell.asked.prompt for cell in layout.cells] == [

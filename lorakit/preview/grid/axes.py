@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from lorakit.errors import BadFile, BadUsage
+from lorakit.errors import BadFile, BadUsage, LorakitError
 from lorakit.paths import expanded, is_file
 from lorakit.preview.grid.values import (
     name_text,
@@ -21,6 +21,7 @@ from lorakit.preview.grid.values import (
     split_values,
     unquoted,
 )
+from lorakit.stack import Entry, Stack
 from lorakit.strengths import Strength
 
 Kind = Literal[
@@ -96,20 +97,28 @@ class Axis:
         if not self.target:
             return title
         link = "in place of" if self.kind == "adapter" else "of"
-        return f"{title} {link} {self.target}"
+        return f"{title} {link} {short_name(self.target)}"
 
     def label(self, value: str) -> str:
         """What stands over a column or beside a row of this value."""
         if self.kind == "strength":
-            return f"{self.target} {value}" if self.target else f"strength × {value}"
+            return f"{short_name(self.target)} {value}" if self.target else f"strength × {value}"
         if self.kind == "steps":
             return "1 step" if value == "1" else f"{value} steps"
         if self.kind in ("seed", "cfg", "shift", "denoise"):
             return f"{_TITLES.get(self.kind, self.kind)} {value}"
         if self.kind == "size":
             return value.replace("x", " × ")
-        # An adapter's name keeps its quotes, which part it from a strength.
-        return unquoted(value) if self.kind == "adapter" else value or "(no prompt)"
+        if self.kind == "adapter":
+            entry, has_strength = parse_adapter(value)
+            return (
+                f"{short_name(entry.name)} {entry.strength}"
+                if has_strength
+                else short_name(entry.name)
+            )
+        if self.kind == "base":
+            return short_name(value)
+        return value or "(no prompt)"
 
 
 def _values(kind: Kind, text: str, target: str | None) -> list[str]:
@@ -174,3 +183,23 @@ def read_prompts(path: Path) -> list[str]:
     if not found:
         raise BadFile(f"{path} holds no prompt.", hint="Write one prompt a line.")
     return found
+
+
+def parse_adapter(value: str) -> tuple[Entry, bool]:
+    """A name, or a name with a strength; and whether it had one. Raises `BadUsage`."""
+    inner = unquoted(value)
+    for text in (value, inner):
+        try:
+            entries = Stack.parse(text).entries
+        except LorakitError:
+            continue
+        if len(entries) == 1:
+            return entries[0], entries[0].name not in (value.strip(), inner)
+    return Entry(inner), False
+
+
+def short_name(name: str) -> str:
+    """A name as it is, a file by its stem."""
+    path = Path(name)
+    is_path = len(path.parts) > 1 or path.suffix.lower() in (".safetensors", ".sft")
+    return path.stem if is_path else name

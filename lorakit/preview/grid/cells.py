@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 
 from lorakit.errors import BadUsage, LorakitError, NotFound
-from lorakit.preview.grid.axes import STACK_KINDS, Axis, parse_size
-from lorakit.preview.grid.values import name_text, unquoted
+from lorakit.preview.grid.axes import STACK_KINDS, Axis, parse_adapter, parse_size, short_name
+from lorakit.preview.grid.values import name_text
 from lorakit.stack import Entry, Stack, Strength
 
 MOST_CELLS = 10_000
@@ -113,6 +113,11 @@ def expand_names(axis: Axis, names: Callable[[str], Iterable[str]]) -> Axis:
     return replace(axis, values=tuple(values))
 
 
+def short_stack(stack: Stack) -> Stack:
+    """`stack` with files named by their stems, to be shown."""
+    return Stack(tuple(Entry(short_name(entry.name), entry.strength) for entry in stack))
+
+
 def _check(axes: Sequence[Axis]) -> None:
     if not 1 <= len(axes) <= 3:
         raise BadUsage(
@@ -140,7 +145,7 @@ def _add_plain(asked: Asked, axes: Sequence[Axis], places: list[list[Place]]) ->
             for place in places[0]
             for beside in (
                 replace(place, label=f"{place.label}\n{PLAIN_LABEL}", plain=True),
-                replace(place, label=f"{place.label}\n{asked.applied}"),
+                replace(place, label=f"{place.label}\n{short_stack(asked.applied)}"),
             )
         ]
 
@@ -225,19 +230,6 @@ def _exchanged(stack: Stack, target: str | None, value: str) -> Stack:
     at = 0 if target is None else _position(stack, target)
     strength = entry.strength if has_strength else stack.entries[at].strength
     return _with_entry(stack, at, Entry(entry.name, strength))
-
-
-def parse_adapter(value: str) -> tuple[Entry, bool]:
-    """A name, or a name with a strength; and whether it had one. Raises `BadUsage`."""
-    inner = unquoted(value)
-    for text in (value, inner):
-        try:
-            entries = Stack.parse(text).entries
-        except LorakitError:
-            continue
-        if len(entries) == 1:
-            return entries[0], entries[0].name not in (value.strip(), inner)
-    return Entry(inner), False
 
 
 def _with_entry(stack: Stack, at: int, entry: Entry) -> Stack:

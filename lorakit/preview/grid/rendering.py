@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def render_jobs(
         opener = open_session
     for _, of_base in groupby(in_order(jobs), key=lambda job: job.base.path):
         yield from _render_base(list(of_base), device, compiled, watch, opener)
+        # A session refers to itself, so its memory is free for the next base only now.
+        gc.collect()
 
 
 def _render_base(

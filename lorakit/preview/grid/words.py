@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from lorakit.preview.grid.cells import short_stack
 from lorakit.preview.grid.grid import GridPlan
 from lorakit.preview.grid.jobs import Job
 from lorakit.preview.grid.sheet import SheetText
@@ -13,7 +14,7 @@ from lorakit.strengths.text import number
 
 def title(plan: GridPlan) -> str:
     """The stack and the base, where there is one."""
-    stack = str(plan.request.asked.stack)
+    stack = str(short_stack(plan.request.asked.stack))
     bases = list(dict.fromkeys(job.base.name for job in plan.jobs))
     on = bases[0] if len(bases) == 1 else f"{len(bases)} bases"
     return f"{stack} on {on}" if stack else on
