@@ -11,7 +11,7 @@ from PIL import Image
 
 from lorakit.errors import BadUsage
 from lorakit.preview.grid.embedding import embed
-from lorakit.preview.grid.lettering import font_for, wrapped
+from lorakit.preview.grid.lettering import font_for, lacking, wrapped
 from lorakit.preview.grid.sheet import LONGEST_SIDE, MOST_PIXELS, SheetText, draw_sheet
 
 WHITE = (255, 255, 255)
@@ -33,6 +33,13 @@ def test_no_line_is_wider_than_it_may_be(text: str, width: int, most: int) -> No
     for line in lines:
         # A single character that is wider by itself cannot be broken.
         assert font.getlength(line) <= width or len(line) <= 1
+
+
+def test_a_font_is_found_that_has_the_signs() -> None:
+    assert lacking(font_for(["abc"], 14), "abc\U0010ffff") == {"\U0010ffff"}
+    signs = "strength of ink × seed · 64 × 64"
+    if not lacking(font_for(["×"], 14), "×"):
+        assert lacking(font_for([signs], 14), signs) == set()
 
 
 def test_short_texts_are_whole_and_long_ones_marked() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,41 +10,44 @@ if TYPE_CHECKING:
 
     Font = FreeTypeFont | ImageFont
 
-# Pillow brings letters for Latin text; for other scripts the system may have one of these.
-_WIDE_FONTS = (
+# Pillow brings letters for English; for other languages the system may have one of these.
+_OTHER_FONTS = (
+    "DejaVuSans.ttf",
+    "LiberationSans-Regular.ttf",
+    "arial.ttf",
+    "Arial Unicode.ttf",
     "NotoSansCJK-Regular.ttc",
     "NotoSansCJKjp-Regular.otf",
     "YuGothM.ttc",
     "msgothic.ttc",
     "Hiragino Sans GB.ttc",
-    "Arial Unicode.ttf",
-    "DejaVuSans.ttf",
 )
-_LAST_LATIN = "\u024f"
+_NO_CHARACTER = "\U0010ffff"
 
 
 def font_for(texts: Iterable[str], size: int) -> Font:
-    """A font of `size` pixels that most likely has the characters of `texts`."""
+    """The font of `size` pixels that has the most of the characters in `texts`."""
     from PIL import ImageFont
 
-    if any(sign > _LAST_LATIN and not "\u2010" <= sign <= "\u2044" for t in texts for sign in t):
-        name = _wide_font()
-        if name is not None:
-            return ImageFont.truetype(name, size)
-    return ImageFont.load_default(size)
-
-
-@cache
-def _wide_font() -> str | None:
-    from PIL import ImageFont
-
-    for name in _WIDE_FONTS:
+    signs = {sign for text in texts for sign in text if sign.isprintable()}
+    best: Font = ImageFont.load_default(size)
+    missing = lacking(best, signs)
+    for name in _OTHER_FONTS:
+        if not missing:
+            break
         try:
-            ImageFont.truetype(name, 12)
+            other = ImageFont.truetype(name, size)
         except OSError:
             continue
-        return name
-    return None
+        if len(left := lacking(other, signs)) < len(missing):
+            best, missing = other, left
+    return best
+
+
+def lacking(font: Font, signs: Iterable[str]) -> set[str]:
+    """Those of `signs` for which `font` draws what it draws for a character that does not exist."""
+    none = bytes(font.getmask(_NO_CHARACTER))
+    return {sign for sign in signs if none and bytes(font.getmask(sign)) == none}
 
 
 def line_height(font: Font) -> int:

@@ -74,8 +74,7 @@ function paint() {
 
 function paintDetail() {
   const cell = data.cells[chosen.b];
-  $("detail").hidden = !cell;
-  $("layout").classList.toggle("with-detail", Boolean(cell));
+  $("detail").classList.toggle("is-empty", !cell);
   if (!cell) return;
   $("detail-label").textContent = cell.label;
   $("detail-stack").textContent = cell.stack || "(no adapter)";
