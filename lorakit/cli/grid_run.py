@@ -194,6 +194,8 @@ def _stopped(out: Output, plan: GridPlan, folder: WorkFolder) -> None:
         folder.discard()
         out.say("Stopped before the first picture was finished.")
         return
+    # The signal may have come while the manifest was written.
+    folder.write()
     _finish(out, plan, folder, {})
     out.say(f"Stopped: {finished} of {len(plan.by_file())} pictures are finished.")
     out.say(f"`lorakit grid --resume {folder.path}` goes on.")

@@ -1,24 +1,43 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from lorakit.cli.main import run
 from tests.cli.conftest import Cli
 
 QUICK = ("--size", "64x64", "--steps", "2", "--device", "cpu")
 PAIRS = ("-p", "@ink, @wash, a sea", "--seed", "1-3")
 
 
+@pytest.fixture(scope="session")
+def made(demo_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder of three pairs, blind, and a catalog that knows of it."""
+    home, folder = tmp_path_factory.mktemp("ab-home") / "home", tmp_path_factory.mktemp("ab") / "ab"
+    shutil.copytree(demo_home, home)
+    words = ("ink:0.8", "wash:0.8", *PAIRS, *QUICK, "--blind", "-q", "-o", str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORAKIT_HOME", str(home))
+        assert run(["ab", "run", *words]) == 0
+    return home, folder
+
+
 @pytest.fixture
-def compared(ready: Cli, tmp_path: Path) -> Path:
-    """A folder of three pairs, blind, in which A is the second side in pair 2 and 3."""
-    folder = tmp_path / "ab"
-    words = ("ink:0.8", "wash:0.8", *PAIRS, *QUICK, "--blind", "--order-seed", "1", "-o", folder)
-    ran = ready("ab", "run", *words)
-    assert ran.code == 0, ran.err
-    return folder
+def compared(cli: Cli, home: Path, made: tuple[Path, Path]) -> Path:
+    """The folder of that comparison, in a catalog without votes."""
+    shutil.copytree(made[0], home)
+    return made[1]
+
+
+@pytest.fixture
+def ready(request: pytest.FixtureRequest, cli: Cli, home: Path, demo_home: Path) -> Cli:
+    """The command line with the demo's model in its catalog, and the comparison where a test names it."""
+    if "compared" not in request.fixturenames:
+        shutil.copytree(demo_home, home)
+    return cli
 
 
 def tally(cli: Cli, *words: str | Path) -> dict[str, object]:

@@ -200,8 +200,12 @@ def _clear(path: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write `path` whole or not at all, and have it on the disk. Raises `OSError`."""
     fresh = path.with_name(path.name + PART)
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    try:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
