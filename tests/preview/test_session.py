@@ -168,11 +168,11 @@ def test_steps_change_the_transformer_and_leave_the_reading_alone(demo, files, e
     ]
     session.restack(entries)
     key = session.text_key
-    for step in (0, 1, 2, 0):
+    reading = held(opened(demo, [(files.text, 0.7)]))
+    plain = held(opened(demo, [(files.plain, 0.8)]))
+    nothing = held(opened(demo, []))
+    for step, wanted in ((0, reading), (1, plain), (2, nothing), (0, reading)):
         session.renderer.before_step(step)
-        at_step = [(path, s.at_step(step)) for path, s in entries if isinstance(s, Strength)]
-        wanted = held(opened(demo, at_step))
-        reading = held(opened(demo, [(files.text, 0.7)]))
         for name, tensor in held(session).items():
             text = name.startswith(("llm_adapter.", "text_encoder."))
             torch.testing.assert_close(
@@ -181,7 +181,7 @@ def test_steps_change_the_transformer_and_leave_the_reading_alone(demo, files, e
     assert session.text_key == key
     session.restack([])
     session.renderer.before_step(1)
-    assert same(held(session), held(opened(demo, [])))
+    assert same(held(session), nothing)
 
 
 def test_a_file_that_was_not_given_changes_nothing(demo, files) -> None:
@@ -228,6 +228,7 @@ def test_a_card_too_small_to_fuse_again_runs_steps_beside_the_weights(float32_de
     assert "0 MB may be used" in beside.mode_reason
     assert "beside" not in fused.mode_reason
     pristine = held(opened(float32_demo, [(files.dora, 0.4)]))
+    nothing = opened(float32_demo, [])
     name = f"{MLP.format(0)}.weight"
     for step in (0, 1, 2, 1, 0):
         for session in (fused, beside):
@@ -238,7 +239,7 @@ def test_a_card_too_small_to_fuse_again_runs_steps_beside_the_weights(float32_de
         )
         ours, theirs, plain = (
             s.renderer.transformer.get_submodule(to_diffusers(MLP.format(0)))(x)
-            for s in (beside, fused, opened(float32_demo, []))
+            for s in (beside, fused, nothing)
         )
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
         assert torch.equal(theirs, plain) == (step == 2)
