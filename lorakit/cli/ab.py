@@ -36,7 +36,9 @@ def run(
     bases: Annotated[
         list[str] | None,
         typer.Option(
-            "--base", "-b", help="A base by name; given twice, one for each side. Left out, the only one."
+            "--base",
+            "-b",
+            help="A base by name; given twice, one for each side. Left out, the only one.",
         ),
     ] = None,
     prompt: given.Prompts = None,
