@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _NEGATIVE = "Negative prompt:"
-_TAG = re.compile(r"\s*<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
+# The look behind keeps a long run of blanks from being searched once for each of them.
+_TAG = re.compile(r"(?<!\s)\s*<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 _KEY = re.compile(r"\s*(\w[\w \-/]*):\s*")
 _QUOTED = re.compile(r'"(?:\\.|[^\\"])*"\s*(?=,|$)')
 # A1111 takes the last line for settings when it holds three.

@@ -156,3 +156,9 @@ def test_a_hash_of_nothing_fits_nothing() -> None:
 def test_no_text_is_too_odd_to_read(text: str) -> None:
     a1111_generation(text)
     a1111_generation(f"a\nSteps: 1, Seed: 2, {text}")
+
+
+def test_a_megabyte_of_blanks_is_read_at_once() -> None:
+    # Time that grows with the square would be hours.
+    prompt, tags = split_tags("a" + "\n" * 1_000_000 + "b <lora:ink:1>")
+    assert (prompt[0], prompt[-1], tags) == ("a", "b", (("ink", ("1",)),))
