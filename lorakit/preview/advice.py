@@ -17,23 +17,48 @@ if TYPE_CHECKING:
     from lorakit.preview.settings import RenderSettings
 
 LONG_NEGATIVE_TAGS = 8
-LONG_NEGATIVE_CHARACTERS = 200
 
 # Adapters that change how a base renders and bring no style of their own.
-_NO_STYLE = ("turbo", "rdbt", "distill", "distilled", "dmd", "rl")
-_QUALITY = re.compile(
-    r"(?:masterpiece|(?:best|high|good|great|amazing|normal|top|highest) quality|score \d+(?: up)?"
-    r"|high ?res|absurd ?res|ultra[- ]?detailed|very aesthetic)"
+_NO_STYLE = ("turbo", "rdbt", "distill", "distilled", "dmd", "rl", "lightning", "lcm")
+# Words in the names of adapters that are made for few steps, or may be.
+_FAST = (
+    "turbo",
+    "lightning",
+    "hyper",
+    "lcm",
+    "dmd",
+    "distill",
+    "distilled",
+    "step",
+    "steps",
+    "nfe",
 )
-# What names a style: a trigger or artist written with @, the words people use for it, and media.
+_QUALITY = re.compile(
+    r"(?:(?:best|high|good|great|amazing|normal|top|highest) quality|score \d+(?: up)?"
+    r"|high ?res|absurd ?res|ultra ?detailed|very aesthetic)"
+)
+# What names a style: a trigger or artist written with @, the words people use for it, media, and what may
+# be the name of an artist.
+_ARTIST = re.compile(
+    r"(?<!\w)@\s?\w"
+    r"|\b[Bb]y (?!(?:an?|the|his|her|their|its|my|your|some|two|three|four) )(?=\w+(?: \w+)?[ )]*(?:[,.:]|$))"
+    r"|\b[Bb]y [A-Z]\w+|\b(?:drawn|painted|made|art(?:work)?|illustration) by\b"
+    r"|(?:^|,)\s*[A-Z]\w+(?: [A-Z]\w+){1,2}\s*(?=,|$)"
+)
 _STYLE = re.compile(
-    r"(?<!\w)@\s?\w|\bstyles?\b|\bstyli[sz]ed\b|\bartist\b|\bby [A-Z]\w+|"
-    r"\b(?:ink(?:ed)?|water ?colou?rs?|gouache|oil paint\w*|acrylic\w*|pastels?|pencil\w*|charcoal|crayon"
-    r"|sketch\w*|line ?art|line drawing|drawing|painting|painted|illustrat\w+|concept art|digital art"
-    r"|pixel ?art|voxel|mosaic|vector art|flat colou?rs?|cel[- ]?shad\w+|anime|manga|comics?|cartoon"
-    r"|chibi|photo\w*|film still|cinematic|render(?:ed|ing)?|3d|claymation|origami|paper ?cut\w*"
-    r"|wood ?cut|etching|engraving|ukiyo-?e|impressionis\w+|expressionis\w+|art nouveau|art deco"
-    r"|baroque|surrealis\w+|minimalis\w+|low ?poly|neon|monochrome|gr[ae]yscale|retro|vaporwave)\b"
+    r"\b(?:art ?)?styles?\b|\bstyli[sz]ed\b|\bartists?\b|\barts?\b|\bartwork\b|\bmanner of\b|\(medium\)"
+    r"|\b(?:ink(?:ed)?|water ?colou?rs?|gouache|oil (?:paint\w*|on \w+)|acrylics?|pastels?|pencils?"
+    r"|graphite|ballpoint|charcoal|crayons?|chalk|airbrush\w*|fresco|mosaic|stained glass|impasto"
+    r"|brush ?strokes?|sketch\w*|doodles?|graffiti|line ?art|(?:thick|bold|clean) (?:out)?lines?"
+    r"|line drawing|draw(?:n|ing)|paint(?:ing|ed|erly)|illustrat\w+|comics?|manga|anime|cartoons?|toon"
+    r"|chibi|ligne claire|screen ?tones?|halftones?|game cg|key visual|ms paint|traditional media"
+    r"|pixel ?art|pixel\w*|(?:8|16) ?bit|voxels?|vector|isometric|low ?poly|flat colou?rs?"
+    r"|flat shad\w+|cel ?shad\w+|photo\w*|polaroid|vhs|dslr|film (?:still|grain)|35 ?mm|cinematic"
+    r"|\w*realis\w+|render(?:ed|ing)?|3d|claymation|figurine|plush\w*|origami|paper ?cut\w*"
+    r"|(?:wood|lino) ?cut|etching|engraving|risograph|posters?|logos?|icons?|tarot|sumi ?e|ukiyo ?e"
+    r"|impressionis\w+|expressionis\w+|cubis\w+|nouveau|deco|bauhaus|baroque|surrealis\w+|abstract"
+    r"|minimal\w*|silhouettes?|ghibli|disney|pixar|neon|mono ?chrome|gr[ae]y ?scale|sepia|retro"
+    r"|vintage|(?:vapor|synth)wave|(?:cyber|steam)punk)\b"
 )
 _TAG = re.compile(r"<lora:[^<>]+>", re.IGNORECASE)
 
@@ -56,6 +81,7 @@ def advise(
     """What to know before rendering `settings` with `adapters` on the base of `recipe`."""
     active = [adapter for adapter in adapters if adapter.strength]
     return (
+        *_subject(settings.prompt),
         *_style(settings.prompt, active),
         *_quality_tags(recipe, settings.prompt),
         *_tags_in_prompt(settings.prompt),
@@ -81,16 +107,28 @@ def with_triggers(prompt: str, adapters: Iterable[StackedAdapter]) -> str:
     return ", ".join(filter(None, [*dict.fromkeys(missing), prompt]))
 
 
+def _subject(prompt: str) -> Iterator[Advice]:
+    """An empty prompt."""
+    if not prompt.strip():
+        yield Advice(
+            "no-prompt",
+            "The prompt is empty, so the picture may show anything.",
+            "Say with --prompt what it shows.",
+        )
+
+
 def _style(prompt: str, active: Sequence[StackedAdapter]) -> Iterator[Advice]:
     """Nothing gives the picture a style.
 
     An adapter does, unless a word of its name or title says that it only speeds up or distils (turbo,
-    rdbt, distilled, dmd, rl). So does the prompt: with `@name`, `by Name`, `artist`, `style` and its
-    forms, or a medium or manner such as ink, watercolour, pixel art, photo, anime.
+    rdbt, distilled, dmd, rl, ...). So does the prompt: with `@name`, `by name`, `artist`, `art`, `style`
+    and their forms, two or three capitalised words between commas (which may be an artist), or a medium
+    or manner such as ink, watercolour, pixel art, photo, anime.
     """
     if any(not any(map(adapter.called, _NO_STYLE)) for adapter in active):
         return
-    if not _STYLE.search(prompt) and not _STYLE.search(prompt.lower()):
+    # An empty prompt has advice of its own.
+    if prompt.strip() and not _ARTIST.search(prompt) and not _STYLE.search(_plain(prompt)):
         yield Advice(
             "no-style",
             "Neither the prompt nor the stack names a style, so the picture will have a random one.",
@@ -99,7 +137,10 @@ def _style(prompt: str, active: Sequence[StackedAdapter]) -> Iterator[Advice]:
 
 
 def _quality_tags(recipe: Recipe, prompt: str) -> Iterator[Advice]:
-    """A quality tag, as an item of its own between commas, for a base that has them distilled in."""
+    """A quality tag, as an item of its own between commas, for a base that has them distilled in.
+
+    RDBT's card lets "masterpiece" stand, for those who are not confident.
+    """
     found = [item for item in _items(prompt) if _QUALITY.fullmatch(_plain(item))]
     if recipe.distilled and found:
         yield Advice(
@@ -124,7 +165,8 @@ def _tags_in_prompt(prompt: str) -> Iterator[Advice]:
 def _triggers(prompt: str, active: Sequence[StackedAdapter]) -> Iterator[Advice]:
     """None of an adapter's trigger words is in the prompt; they may be alternatives, so one is enough.
 
-    Case, underscores and spaces are passed over.
+    So is one of several that stand in one text with commas. Case, underscores, hyphens, spaces and the
+    backslashes before brackets are passed over.
     """
     for adapter in active:
         if _lacks_triggers(prompt, adapter):
@@ -138,7 +180,7 @@ def _triggers(prompt: str, active: Sequence[StackedAdapter]) -> Iterator[Advice]
 def _negative(recipe: Recipe, negative: str, cfg: float) -> Iterator[Advice]:
     """A negative prompt without guidance, or a list that distillation has made needless.
 
-    A list counts as long with more than 8 items between commas, or more than 200 characters.
+    A list counts as long with more than 8 items between commas. Sentences are no list.
     """
     items = list(_items(negative))
     if items and cfg == 1.0:
@@ -147,9 +189,7 @@ def _negative(recipe: Recipe, negative: str, cfg: float) -> Iterator[Advice]:
             "The negative prompt does nothing at CFG 1.",
             "Leave it out, or raise --cfg, which takes two passes a step.",
         )
-    elif recipe.distilled and (
-        len(items) > LONG_NEGATIVE_TAGS or len(negative) > LONG_NEGATIVE_CHARACTERS
-    ):
+    elif recipe.distilled and len(items) > LONG_NEGATIVE_TAGS:
         yield Advice(
             "long-negative",
             f"The negative prompt lists {len(items)} things; {recipe.title} has the usual ones "
@@ -159,8 +199,9 @@ def _negative(recipe: Recipe, negative: str, cfg: float) -> Iterator[Advice]:
 
 
 def _steps(recipe: Recipe, steps: int, active: Sequence[StackedAdapter]) -> Iterator[Advice]:
-    """Fewer steps than the base takes; with a turbo adapter, fewer than that takes."""
-    turbo = bool(_turbos(active))
+    """Fewer steps than the base takes; with a turbo adapter, or another that may be made for few steps,
+    fewer than that takes."""
+    turbo = _is_fast(active)
     least = recipe.turbo_steps[0] if turbo else recipe.steps_range[0]
     if steps < least:
         low, high = recipe.turbo_strength
@@ -190,9 +231,9 @@ def _turbo(recipe: Recipe, steps: int, active: Sequence[StackedAdapter]) -> Iter
 
 
 def _cfg(recipe: Recipe, cfg: float, active: Sequence[StackedAdapter]) -> Iterator[Advice]:
-    """CFG outside what the base takes. With a turbo adapter, CFG 1 is always right."""
+    """CFG outside what the base takes. With an adapter for few steps, CFG 1 is always right."""
     low, high = recipe.cfg_range
-    if _turbos(active):
+    if _is_fast(active):
         low = 1.0
     if not low <= cfg <= high:
         span = f"{low:g} to {high:g}" if low != high else f"{low:g}"
@@ -207,9 +248,13 @@ def _turbos(active: Iterable[StackedAdapter]) -> list[StackedAdapter]:
     return [adapter for adapter in active if adapter.called("turbo")]
 
 
+def _is_fast(active: Iterable[StackedAdapter]) -> bool:
+    return any(adapter.called(word) for adapter in active for word in _FAST)
+
+
 def _lacks_triggers(prompt: str, adapter: StackedAdapter) -> bool:
-    words = [_plain(word) for word in adapter.trigger_words]
-    return bool(words) and not any(word in _plain(prompt) for word in words)
+    words = [_plain(word) for text in adapter.trigger_words for word in text.split(",")]
+    return any(words) and not any(word in _plain(prompt) for word in filter(None, words))
 
 
 def _items(text: str) -> Iterator[str]:
@@ -221,7 +266,7 @@ def _items(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[\s_]+", " ", text.lower()).strip()
+    return re.sub(r"[\s_-]+", " ", text.lower().replace("\\", "")).strip()
 
 
 def _listed(items: Sequence[str]) -> str:

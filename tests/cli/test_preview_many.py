@@ -60,7 +60,7 @@ def test_a_random_seed_is_recorded(ready: Cli, tmp_path: Path) -> None:
 
 def test_advice_is_said_once_on_stderr_and_changes_nothing(ready: Cli, tmp_path: Path) -> None:
     words = ("--seed", "1,2", *SMALL, "--negative", "blurry", "-o", tmp_path / "a.png")
-    ran = ready("preview", "-p", "masterpiece, a cat", *words)
+    ran = ready("preview", "-p", "best quality, a cat", *words)
     assert ran.code == 0
     lines = ran.err.splitlines()
     assert all(line.startswith("Advice: ") for line in lines)
@@ -68,7 +68,7 @@ def test_advice_is_said_once_on_stderr_and_changes_nothing(ready: Cli, tmp_path:
     record = record_of(tmp_path / "a-0001.png")
     assert isinstance(record["settings"], dict)
     assert isinstance(record["advice"], list)
-    assert record["settings"]["prompt"] == "masterpiece, a cat"
+    assert record["settings"]["prompt"] == "best quality, a cat"
     codes = {advice["code"] for advice in record["advice"]}
     assert codes == {"no-style", "quality-tags", "negative-unused", "few-steps"}
 

@@ -42,6 +42,16 @@ def test_a_picture_by_the_card_gets_no_advice() -> None:
         "Photograph of a cat",
         "pixel art cat",
         "a cat, Art Nouveau",
+        "1girl, by mucha, flowers",
+        "art by alphonse mucha",
+        "Makoto Shinkai, clouds, train",
+        "impasto, an old man",
+        "game cg, 1girl",
+        "1girl, flat_shading",
+        "sumi-e, a crane",
+        "8-bit dragon",
+        "dslr, a woman on a bridge",
+        "watercolor \\(medium\\), 1girl",
     ],
 )
 def test_a_prompt_that_names_a_style_in_any_usual_way(prompt: str) -> None:
@@ -49,7 +59,15 @@ def test_a_prompt_that_names_a_style_in_any_usual_way(prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", "a cat", "a link by the sea, thinking", "my hairstyle", "a@b.example, a cat"]
+    "prompt",
+    [
+        "a cat",
+        "a link by the sea, thinking",
+        "my hairstyle",
+        "a@b.example, a cat",
+        "1girl, medium hair, standing by a lighthouse",
+        "She reads. A cat sleeps by the window, in the sun.",
+    ],
 )
 def test_a_prompt_that_names_none(prompt: str) -> None:
     assert codes(prompt=prompt) == ["no-style"]
@@ -77,11 +95,13 @@ def test_an_adapter_at_strength_0_brings_nothing() -> None:
 
 @pytest.mark.parametrize(
     "tags",
-    ["masterpiece", "best quality", "score_7", "score_9_up", "(best quality:1.2)", "[absurdres]"],
+    ["best quality", "score_7", "score_9_up", "(best quality:1.2)", "[absurdres]"],
 )
 def test_quality_tags_are_useless_on_a_distilled_base_only(tags: str) -> None:
     assert codes(prompt=f"{tags}, @ink") == ["quality-tags"]
     assert codes(ANIMA, prompt=f"{tags}, @ink", cfg=4.0, steps=30) == []
+    # The card lets this one stand.
+    assert codes(prompt="masterpiece, @ink") == []
     # Within a sentence they are words like others.
     assert codes(prompt="@ink, she holds a masterpiece of the best quality leather") == []
 
@@ -91,7 +111,8 @@ def test_a_negative_prompt_without_guidance_and_a_long_one_with_it() -> None:
     assert codes(negative_prompt="red") == ["negative-unused"]
     assert codes(negative_prompt=long) == ["negative-unused"]
     assert codes(negative_prompt=long, cfg=3.0) == ["long-negative"]
-    assert codes(negative_prompt="no " * 80, cfg=3.0) == ["long-negative"]
+    # Sentences on this one picture are no list, however long.
+    assert codes(negative_prompt="There must be no house behind the trees. " * 8, cfg=3.0) == []
     assert codes(negative_prompt="red, blue", cfg=3.0) == []
     assert codes(negative_prompt=" , ,") == []
     assert codes(ANIMA, negative_prompt=long, cfg=4.0, steps=30) == []
@@ -113,6 +134,16 @@ def test_few_steps_want_a_turbo_adapter_at_the_strength_of_the_card() -> None:
     assert codes(steps=20, adapters=[replace(TURBO, strength=0.9)]) == []
 
 
+def test_an_adapter_that_may_be_made_for_few_steps_is_no_mistake() -> None:
+    for name in ("anima-lightning-4step", "animaDmd2", "rdbt_v1.0_anima_b1_16-step"):
+        assert codes(steps=8, cfg=1.0, adapters=[StackedAdapter(name, 0.7)]) == []
+    assert codes(steps=8, adapters=[INK]) == ["few-steps"]
+
+
+def test_an_empty_prompt_is_told_once() -> None:
+    assert codes(prompt="") == codes(prompt=" \n", adapters=[INK]) == ["no-prompt"]
+
+
 def test_guidance_outside_what_the_base_takes() -> None:
     assert codes(cfg=4.0) == []
     assert codes(cfg=4.5) == ["cfg-range"]
@@ -126,6 +157,12 @@ def test_a_trigger_word_that_is_missing_and_how_it_is_added() -> None:
     # One of several is enough, however it is spelt.
     assert codes(adapters=[ink], prompt="a cat, @INK_wash") == []
     assert codes(adapters=[replace(ink, strength=0.0)], prompt="@x") == []
+    # Headers write several in one text, and prompts escape brackets.
+    several = replace(ink, trigger_words=("mychar, blue dress",))
+    assert codes(adapters=[several], prompt="mychar by the sea") == []
+    bracketed = replace(ink, trigger_words=("frieren (sousou)", "ink-wash"))
+    assert codes(adapters=[bracketed], prompt=r"frieren \(sousou\)") == []
+    assert codes(adapters=[bracketed], prompt="an ink wash") == []
     assert with_triggers("a cat", [ink, INK]) == "@ink wash, a cat"
     assert with_triggers("", [ink]) == "@ink wash"
     assert with_triggers("@sumi, a cat", [ink]) == "@sumi, a cat"
