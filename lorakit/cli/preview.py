@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lorakit.cli import render_options as given
 from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
 from lorakit.cli.output import Output
+from lorakit.cli.preview_dry import show_plan
 from lorakit.cli.preview_plan import Plan, Wanted, plan_pictures, require_extra, targets
 from lorakit.cli.preview_run import check_files, finish, run_plan, say_advice, shows
 from lorakit.errors import BadUsage
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 EXAMPLE = 'lorakit preview "ink:0.8 wash:0.5" --base rdbt -p "@ink, a lighthouse" -o out.png'
 
@@ -51,6 +49,10 @@ def preview_verb(
     denoise: given.Denoise = None,
     add_triggers: given.AddTriggers = False,
     strict: given.Strict = False,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the transformer first: pays for many pictures."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be rendered, and stop.")
     ] = False,
@@ -119,9 +121,11 @@ def preview_verb(
             wanted,
             device=device,
             components=components,
+            compiled=compiled,
             force=force,
             strict=strict,
             beside=beside,
+            dry_run=dry_run,
             show=shows(out, show),
         )
         return
@@ -137,13 +141,17 @@ def preview_verb(
     check_files(files, force)
     say_advice(out, plan, strict)
     if dry_run:
-        document = {**plan.to_dict(), "files": [str(path) for path in files]}
-        out.result(
-            document, human=lambda console: _show_plan(console, plan, files), ids=map(str, files)
-        )
+        show_plan(out, plan, files)
         return
     document = run_plan(
-        out, plan, files, device=device, components=components, force=force, show=shows(out, show)
+        out,
+        plan,
+        files,
+        device=device,
+        components=components,
+        compiled=compiled,
+        force=force,
+        show=shows(out, show),
     )
     finish(out, document)
 
@@ -154,34 +162,3 @@ def make_plan(wanted: Wanted) -> Plan:
 
     with open_catalog() as catalog:
         return plan_pictures(catalog, wanted)
-
-
-def _show_plan(console: Console, plan: Plan, files: list[Path]) -> None:
-    from lorakit.cli.render import facts, heading, rows
-
-    heading(console, f"{len(files)} to render on {plan.base.name}", plan.recipe.title)
-    stack = " ".join(f"{entry.name}:{entry.strength}" for entry in plan.entries)
-    one = plan.pictures[0]
-    start = f"{one.image} (denoise {one.denoise:g})" if one.image else None
-    facts(
-        console,
-        [
-            ("stack", stack or "empty: the base as it is"),
-            ("steps", str(one.steps)),
-            ("CFG", f"{one.cfg:g}"),
-            ("shift", f"{one.shift:g}"),
-            ("negative", one.negative_prompt),
-            ("start image", start),
-            ("prefix", plan.recipe.prefix and f"{plan.recipe.prefix}(recommended, never added)"),
-            ("note", plan.recipe.note),
-        ],
-    )
-    rows(
-        console,
-        ("file", "size", "seed", "prompt"),
-        [
-            (str(path), f"{p.width}x{p.height}", str(p.seed), p.prompt)
-            for path, p in zip(files, plan.pictures, strict=True)
-        ],
-        right=("seed",),
-    )

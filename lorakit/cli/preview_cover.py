@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.cli.output import Output
+from lorakit.cli.preview_dry import show_plan
 from lorakit.cli.preview_plan import Plan, Wanted, plan_pictures, require_extra
 from lorakit.cli.preview_run import check_files, finish, run_plan, say_advice
 from lorakit.errors import BadUsage, LorakitError
@@ -14,6 +15,7 @@ from lorakit.errors import BadUsage, LorakitError
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.preview.cover import Recommended
+    from lorakit.stack import ResolvedEntry
 
 
 def render_cover(
@@ -22,43 +24,28 @@ def render_cover(
     *,
     device: str,
     components: str | None,
+    compiled: bool,
     force: bool,
     strict: bool,
     beside: bool,
+    dry_run: bool,
     show: bool,
 ) -> None:
     """Render the cover of the one adapter in `wanted.stack` into the catalog's folder.
 
-    With `beside` also as NAME.preview.png, which is never overwritten. Raises `BadUsage` for more than
-    one adapter or picture, and for a file that is there already.
+    With `beside` also as NAME.preview.png, which is never overwritten. A dry run says what it would do.
+    Raises `BadUsage` for more than one adapter or picture, and for a file that is there already.
     """
-    from lorakit.catalog.covers import cover_path
     from lorakit.cli.catalogs import open_catalog
 
-    require_extra()
+    if not dry_run:
+        require_extra()
     with open_catalog() as catalog:
         plan, recommended = _plan(catalog, wanted)
     (entry,) = plan.entries
-    # What comes from the catalog has its hashes.
-    assert entry.tensor_sha256 is not None
-    target = cover_path(entry.tensor_sha256)
-    copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
-    if target.exists() and not force:
-        raise BadUsage(f"{entry.name} has a cover already.", hint="--force renders another one.")
-    if copy is not None and copy.exists():
-        raise BadUsage(
-            f"{copy} exists already and is never overwritten.", hint="Leave --beside out."
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    check_files([target], force)
+    target, copy = _places(entry, force=force, beside=beside)
     say_advice(out, plan, strict)
     out.say(f"{entry.name} at strength {recommended.strength:g}: {recommended.source}.")
-    document = run_plan(
-        out, plan, [target], device=device, components=components, force=force, show=show
-    )
-    if copy is not None:
-        _copy(target, copy)
-        out.say(f"Also written as {copy}.")
     made = {
         "adapter": entry.name,
         "path": str(target),
@@ -66,7 +53,43 @@ def render_cover(
         "strength": recommended.strength,
         "strength_source": recommended.source,
     }
+    if dry_run:
+        show_plan(out, plan, [target], {"cover": made})
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_files([target], force)
+    document = run_plan(
+        out,
+        plan,
+        [target],
+        device=device,
+        components=components,
+        compiled=compiled,
+        # A cover that has come about meanwhile is the same adapter's.
+        force=True,
+        show=show,
+    )
+    if copy is not None:
+        _copy(target, copy)
+        out.say(f"Also written as {copy}.")
     finish(out, {**document, "cover": made})
+
+
+def _places(entry: ResolvedEntry, *, force: bool, beside: bool) -> tuple[Path, Path | None]:
+    """Where the cover goes, and where its copy does. Raises `BadUsage` for one that is there."""
+    from lorakit.catalog.covers import cover_path
+
+    # What comes from the catalog has its hashes.
+    assert entry.tensor_sha256 is not None
+    target = cover_path(entry.tensor_sha256)
+    if target.exists() and not force:
+        raise BadUsage(f"{entry.name} has a cover already.", hint="--force renders another one.")
+    copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
+    if copy is not None and copy.exists():
+        raise BadUsage(
+            f"{copy} exists already and is never overwritten.", hint="Leave --beside out."
+        )
+    return target, copy
 
 
 def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:

@@ -112,6 +112,8 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     pictures = _pictures(wanted, made, settings, recipe)
     if wanted.add_triggers:
         pictures = [replace(p, prompt=with_triggers(p.prompt, adapters)) for p in pictures]
+    if made is not None and made.seed is None and not wanted.seeds:
+        remarks = (*remarks, "It does not say its seed; 0 is taken.")
     said = (*_foreign(made), *(found.remarks if found else ()), *remarks)
     return Plan(
         base,

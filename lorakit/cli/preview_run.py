@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def check_files(files: Sequence[Path], force: bool) -> None:
-    """Raise `BadUsage` for a picture that could not be saved, before anything is computed."""
+    """Raise what `check_target` raises for any of `files`."""
     from lorakit.preview.picture import check_target
 
     for path in files:
@@ -70,41 +73,62 @@ def run_plan(
     *,
     device: str,
     components: str | None,
+    compiled: bool,
     force: bool,
     show: bool,
 ) -> dict[str, Any]:
     """Render the pictures of `plan` into `files`, and give what was made as JSON takes it.
 
-    Paths are written out as the pictures are finished. Ctrl-C keeps those, says how many there are,
-    and goes on to the caller.
+    Paths are written out as the pictures are finished. A picture whose path has been taken since
+    `check_files` gets the next free one. Ctrl-C keeps what is finished, says how much that is, and
+    goes on to the caller.
     """
     from lorakit.preview.made_from import start_base_hash
+    from lorakit.preview.picture import save_picture, versions
 
-    finished: list[Path] = []
+    finished: list[dict[str, Any]] = []
+    _check_starting_image(plan)
     complete = start_base_hash(plan.base)
     try:
-        session, origin = _open(out, plan, device, components)
+        session, origin = _open(out, plan, device, components, compiled)
         remarks = (*plan.remarks, *_differences(out, plan, origin))
         for number, (settings, path) in enumerate(zip(plan.pictures, files, strict=True), start=1):
+            started = time.monotonic()
             image = _render(out, session, plan, settings, f"{number} of {len(files)}")
-            origin = replace(complete(origin), saving=session.renderer.saving)
-            _save(image, path, settings, origin, force)
-            finished.append(path)
+            seconds = time.monotonic() - started
+            renderer = session.renderer
+            origin = replace(complete(origin), saving=renderer.saving, compiled=renderer.compiled)
+            path = path if force else _still_free(out, path)
+            save_picture(image, path, settings, origin, overwrite=force)
+            finished.append(
+                {"path": str(path), "settings": settings.to_dict(), "seconds": round(seconds, 3)}
+            )
             _announce(out, path, session.device)
             show = show and _show(out, image)
     except KeyboardInterrupt:
         if len(files) > 1:
             out.say(f"Stopped: {len(finished)} of {len(files)} pictures are finished.")
         raise
-    made = zip(finished, plan.pictures, strict=True)
     return {
         **origin.to_dict(),
+        "versions": versions(),
         "remarks": list(remarks),
-        "pictures": [{"path": str(path), "settings": s.to_dict()} for path, s in made],
+        "pictures": finished,
     }
 
 
-def _open(out: Output, plan: Plan, device: str, components: str | None) -> tuple[Session, MadeFrom]:
+def _check_starting_image(plan: Plan) -> None:
+    """Raise what reading it raises, before gigabytes are loaded."""
+    one = plan.pictures[0]
+    if one.image is not None:
+        from lorakit.preview.starting_image import read_starting_image
+
+        read_starting_image(one.image, one.width, one.height)
+
+
+def _open(
+    out: Output, plan: Plan, device: str, components: str | None, compiled: bool
+) -> tuple[Session, MadeFrom]:
     with out.progress("Loading") as update:
         update(0, 0, "loading PyTorch")
         from lorakit.preview.devices import choose_device
@@ -118,8 +142,10 @@ def _open(out: Output, plan: Plan, device: str, components: str | None) -> tuple
             components=components or plan.base.components,
             device=chosen,
             on_stage=lambda stage: update(0, 0, stage),
+            on_notice=out.warn,
         )
-        session.renderer.on_notice = out.warn
+        if compiled:
+            session.renderer.compile()
         update(0, 0, "hashing the stack")
         return session, made_from(
             plan.base, plan.entries, session, recipe=plan.recipe, advice=plan.advice
@@ -133,8 +159,14 @@ def _differences(out: Output, plan: Plan, origin: MadeFrom) -> tuple[str, ...]:
     from lorakit.preview.picture import versions
     from lorakit.preview.remake import differences
 
-    here = {**versions(), "device": origin.device, "dtype": origin.dtype}
-    found = differences(plan.made, {**here, "saving": ", ".join(origin.saving)})
+    here = {
+        **versions(),
+        "device": origin.device,
+        "dtype": origin.dtype,
+        "saving": ", ".join(origin.saving),
+        "compiled": "yes" if origin.compiled else "no",
+    }
+    found = differences(plan.made, here)
     if out.mode is not Mode.JSON:
         for remark in found:
             out.warn(remark)
@@ -157,12 +189,15 @@ def _render(
         )
 
 
-def _save(
-    image: Image, path: Path, settings: RenderSettings, origin: MadeFrom, force: bool
-) -> None:
-    from lorakit.preview.picture import save_picture
-
-    save_picture(image, path, settings, origin, overwrite=force)
+def _still_free(out: Output, path: Path) -> Path:
+    """`path`, or the next one by number where another program has taken it meanwhile."""
+    if not path.exists():
+        return path
+    stem = re.sub(r"-\d{4}$", "", path.stem)
+    paths = (path.with_name(f"{stem}-{number:04}{path.suffix}") for number in count(1))
+    free = next(other for other in paths if not other.exists())
+    out.warn(f"{path} was written by something else meanwhile; the picture is {free}.")
+    return free
 
 
 def _show(out: Output, image: Image) -> bool:

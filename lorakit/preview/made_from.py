@@ -31,7 +31,7 @@ class MadeFrom:
     """Base, stack, and where and how they were rendered.
 
     `base_sha256` is None while it is not known; `saving` are the measures against lack of memory, as
-    `Renderer.saving` names them.
+    `Renderer.saving` names them; `compiled` is whether the transformer was.
     """
 
     base: str
@@ -42,6 +42,7 @@ class MadeFrom:
     recipe: str
     advice: tuple[Advice, ...] = ()
     saving: tuple[str, ...] = ()
+    compiled: bool = False
 
     @property
     def stack(self) -> Stack:
@@ -68,6 +69,7 @@ class MadeFrom:
             "device": self.device,
             "dtype": self.dtype,
             "saving": list(self.saving),
+            "compiled": self.compiled,
             "advice": [asdict(advice) for advice in self.advice],
         }
 
@@ -95,6 +97,7 @@ def made_from(
         recipe=recipe.key,
         advice=advice,
         saving=session.renderer.saving,
+        compiled=session.renderer.compiled,
     )
 
 

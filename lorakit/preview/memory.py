@@ -26,6 +26,9 @@ _DOING = {
     "denoise": "denoising",
     "decode": "decoding the picture",
 }
+_WAITING = (
+    "the text encoder and the VAE wait in main memory while they are not at work, which is slower."
+)
 # How the allocators of CPU, MPS and cuBLAS say it, which have no error class of their own.
 _SIGNS = (
     "out of memory",
@@ -66,6 +69,8 @@ class MemorySaver:
         self._vae = vae
         self.on_notice = on_notice
         self.moves_parts = device != "cpu" and any(map(_is_on_cpu, (text_encoder, vae)))
+        if self.moves_parts:
+            on_notice(f"{device} has too little memory for all parts at once; {_WAITING}")
 
     @property
     def saving(self) -> tuple[str, ...]:
@@ -110,10 +115,7 @@ class MemorySaver:
             part.to("cpu")
         _release_cache()
         self.moves_parts = True
-        self.on_notice(
-            f"Memory ran out while {_DOING[stage]}; from here on the text encoder and the VAE wait in "
-            "main memory while they are not at work, which is slower."
-        )
+        self.on_notice(f"Memory ran out while {_DOING[stage]}; from here on {_WAITING}")
         return True
 
     @contextmanager

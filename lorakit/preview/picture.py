@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from lorakit import __version__
@@ -40,26 +40,31 @@ def save_picture(
     info = PngInfo()
     info.add_itxt("parameters", infotext(settings, made_from))
     info.add_itxt(CHUNK, json.dumps(picture_record(settings, made_from), ensure_ascii=False))
+    # A file of the usual mode, which those of `tempfile` are not.
+    temporary = path.with_name(f".lorakit-{os.getpid()}.part")
     try:
-        with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                image.save(file, "png", pnginfo=info)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        try:
+            image.save(temporary, "png", pnginfo=info)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise LorakitError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise `BadUsage` for a picture that could not be saved, before anything is computed."""
+    """Raise `BadUsage` or `LorakitError` for a picture that could not be saved, before any work."""
+    if path.is_dir():
+        raise BadUsage(
+            f"{path} is a folder.", hint=f"Name the picture in it, such as {path / 'out.png'}"
+        )
     if path.suffix.lower() != ".png":
         raise BadUsage(f"Pictures are written as .png, and {path} does not end in that.")
     if not path.parent.is_dir():
         raise BadUsage(f"There is no folder {path.parent}.")
+    if not os.access(path.parent, os.W_OK):
+        raise LorakitError(f"The folder {path.parent} cannot be written to.")
     if path.exists() and not overwrite:
         raise BadUsage(f"{path} exists already.", hint="--force overwrites it.")
 

@@ -121,6 +121,11 @@ class Renderer:
         """What was lowered to save memory: of "tiled VAE" and "offload"; the first changes pixels."""
         return self._memory.saving
 
+    @property
+    def compiled(self) -> bool:
+        """Whether pictures come from a compiled transformer, as far as is known before the next."""
+        return self._compiled
+
     def unsound_part(self) -> str | None:
         """The first model whose weights, as they are now, hold NaN or infinity; None without one."""
         parts = {

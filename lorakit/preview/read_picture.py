@@ -83,6 +83,8 @@ def _own_generation(root: dict[str, Any]) -> Generation:
     start = _table(settings.get("image"))
     places = {key: text(root.get(key)) for key in ("device", "dtype")}
     saving = ", ".join(map(text, _rows(root.get("saving"))))
+    if isinstance(root.get("compiled"), bool):
+        places["compiled"] = "yes" if root["compiled"] else "no"
     versions = {key: text(value) for key, value in _table(root.get("versions")).items()}
     return Generation(
         program="lorakit",

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lorakit.errors import BadUsage, LorakitError, NotFound
 from lorakit.formats.generation import Generation, StartImage, UsedAdapter
-from lorakit.preview.settings import LARGEST_SEED, LONGEST_SIDE, SIDE_STEP
+from lorakit.preview.settings import (
+    LARGEST_CFG,
+    LARGEST_SEED,
+    LONGEST_SIDE,
+    MOST_STEPS,
+    SIDE_STEP,
+)
 from lorakit.stack import Entry, Stack
 from lorakit.strengths import Strength
 from lorakit.strengths.tags import parse_tag
@@ -106,8 +112,8 @@ def fitting(made: Generation) -> tuple[dict[str, int | float], tuple[str, ...]]:
 
     take("width", made.width, _side)
     take("height", made.height, _side)
-    take("steps", made.steps, lambda steps: max(1, steps))
-    take("cfg", made.cfg, lambda cfg: max(1.0, cfg))
+    take("steps", made.steps, lambda steps: min(max(1, steps), MOST_STEPS))
+    take("cfg", made.cfg, lambda cfg: min(max(1.0, cfg), LARGEST_CFG))
     take("seed", made.seed, lambda seed: int(seed) & LARGEST_SEED)
     if made.shift is not None and made.shift > 0:
         values["shift"] = made.shift
@@ -193,7 +199,7 @@ def _strength(used: UsedAdapter, remarks: list[str]) -> Strength:
 
 def _named(what: str, name: str, hashes: Sequence[str]) -> str:
     digest = f" ({hashes[0][:12]})" if hashes else ""
-    return f"{what} {name}{digest}"
+    return f"{what} {name or 'without a name'}{digest}"
 
 
 def _side(side: float) -> int:

@@ -26,7 +26,7 @@ from lorakit.fusion.steps import plan_at_step, text_key
 from lorakit.fusion.unfused import UnfusedSteps, bytes_to_rewrite, free_bytes, without_steps
 from lorakit.preview.components import loading_components
 from lorakit.preview.devices import transformer_dtype
-from lorakit.preview.pipeline import Renderer
+from lorakit.preview.pipeline import OnNotice, Renderer
 from lorakit.strengths import Strength, as_strength
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def open_session(
     components: str | None,
     device: str,
     on_stage: Stage = lambda stage: None,
+    on_notice: OnNotice = lambda sentence: None,
     union: Sequence[str | Path] | None = None,
     engine: Engine | None = None,
     memory_limit: int | None = None,
@@ -147,6 +148,7 @@ def open_session(
             Anima's own.
         device: one that `choose_device` gave.
         on_stage: is told what is being done.
+        on_notice: is told in a sentence what is lowered when memory runs out, now and later.
         union: the files that later stacks may use besides those of `entries`, for `Session.restack`.
             None, for one stack, spares the memory that changing stacks fast would take.
         engine: how weights are changed. None takes "live" for a union or for strengths by step on CUDA
@@ -184,7 +186,7 @@ def open_session(
         if name in first:
             tensor.copy_(first.pop(name))
     on_stage("building the pipeline")
-    renderer = Renderer.open(first, parts, device=device)
+    renderer = Renderer.open(first, parts, device=device, on_notice=on_notice)
     session = Session(
         renderer,
         opened,

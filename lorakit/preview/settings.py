@@ -17,6 +17,15 @@ LONGEST_SIDE = 2048
 
 LARGEST_SEED = 2**63 - 1
 
+MOST_STEPS = 1000
+"""The times a flow model is trained at; more steps would only repeat them."""
+
+LARGEST_CFG = 100.0
+"""Far beyond any picture, and far below what overflows."""
+
+LONGEST_PROMPT = 20_000
+"""Characters; the text encoder reads far fewer, so that more is a mistake."""
+
 USUAL_DENOISE = 0.75
 """A1111's, for a starting image with which no denoising strength was named."""
 
@@ -49,6 +58,11 @@ class RenderSettings:
         for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
             if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
                 raise BadUsage(f"The {name} is not valid text.", hint="Type it in UTF-8.")
+            if len(text) > LONGEST_PROMPT:
+                raise BadUsage(
+                    f"The {name} has {len(text)} characters.",
+                    hint=f"Give {LONGEST_PROMPT} at most.",
+                )
         _check_side("width", self.width)
         _check_side("height", self.height)
         if self.steps < 1:
@@ -56,7 +70,12 @@ class RenderSettings:
                 f"{self.steps} steps make no picture.",
                 hint="Give at least 1 step; RDBT takes 16 to 24, or 8 to 12 with a turbo adapter.",
             )
-        if not (math.isfinite(self.cfg) and self.cfg >= 1.0):
+        if self.steps > MOST_STEPS:
+            raise BadUsage(
+                f"{self.steps} steps are more than any picture needs.",
+                hint=f"Give {MOST_STEPS} at most; RDBT takes 16 to 24.",
+            )
+        if not 1.0 <= self.cfg <= LARGEST_CFG:
             raise BadUsage(
                 f"CFG {self.cfg} is out of range.",
                 hint="Give 1 for no guidance, or more; RDBT takes 1 to 4.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,10 @@ def test_a_missing_extra_says_how_to_install_it(
         (("--size", "big"), "is not a size"),
         (("--size", "64x64", "--size", "100x100"), "multiple of 16"),
         (("--steps", "0"), "steps"),
+        (("--steps", "100000"), "steps"),
+        (("--cfg", "1e300"), "CFG"),
+        (("-p", "word " * 5000), "25000 characters"),
+        (("-o", "."), "folder"),
         (("--cfg", "nan"), "CFG"),
         (("--seed", "-1"), "seeds"),
         (("--seed", "1-5000"), "5000 pictures"),
@@ -217,3 +222,101 @@ def test_seeds_are_numbers_ranges_and_chance() -> None:
     for text in ("", "a", "1-", "8-5", "1;2", "-3"):
         with pytest.raises(BadUsage):
             parse_seeds(text)
+
+
+def test_a_folder_is_no_picture_even_with_force(ready: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    for words in ((), ("--force",)):
+        ran = ready("preview", *QUICK, "-o", tmp_path / "a.png", *words)
+        ran.failed_with(2, "is a folder", str(tmp_path / "a.png" / "out.png"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test may run as root, to whom every folder is open.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    cli("preview", "ink", "-o", tmp_path / "a.png").failed_with(1, str(tmp_path), "written")
+
+
+def test_a_starting_image_is_looked_at_before_the_model_is_loaded(
+    ready: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("lorakit.preview.session.open_session", loaded)
+    (tmp_path / "odd.png").write_bytes(b"no picture")
+    words = (*QUICK, "-o", tmp_path / "a.png", "--steps", "20", "--image")
+    ran = ready("preview", *words, tmp_path / "none.png")
+    assert (ran.code, ran.out) == (1, "")
+    assert "none.png' does not exist" in ran.err
+    assert ready("preview", *words, tmp_path / "odd.png").code == 4
+
+
+def test_a_picture_that_another_program_wrote_meanwhile_is_kept_and_ours_too(
+    ready: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorakit.preview import diagnosis
+
+    render = diagnosis.render_or_explain
+    target = tmp_path / "a.png"
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        target.write_bytes(b"another's")
+        return render(*args, **kwargs)
+
+    monkeypatch.setattr(diagnosis, "render_or_explain", slow)
+    ran = ready("preview", *QUICK, "-o", target, "-q")
+    assert (ran.code, ran.out) == (0, f"{tmp_path / 'a-0001.png'}\n")
+    assert "a-0001.png" in ran.err
+    assert target.read_bytes() == b"another's"
+    assert record_of(tmp_path / "a-0001.png")["stack"] == ""
+
+
+def test_an_adapter_that_vanishes_before_it_is_read_is_one_sentence(
+    ready: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorakit.preview import devices
+
+    choose = devices.choose_device
+    path = Path(ready("inspect", "ink", "--json").document["adapters"][0]["path"])
+    copy = tmp_path / "gone.safetensors"
+    copy.write_bytes(path.read_bytes())
+
+    def vanish(device: str) -> str:
+        copy.unlink()
+        return choose(device)
+
+    monkeypatch.setattr(devices, "choose_device", vanish)
+    ran = ready("preview", f'"{copy}"', *QUICK, "-o", tmp_path / "a.png")
+    assert (ran.code, ran.out) == (4, "")
+    assert "gone.safetensors" in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_compiled_picture_says_so(
+    ready: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lorakit.preview.pipeline import Renderer
+
+    compiling = Renderer.compile
+    monkeypatch.setattr(Renderer, "compile", lambda self: compiling(self, backend="eager"))
+    words = ("preview", *QUICK, "-o")
+    ran = ready(*words, tmp_path / "a.png", "--compile", "--json")
+    assert ran.document["compiled"] is record_of(tmp_path / "a.png")["compiled"] is True
+    assert ready(*words, tmp_path / "b.png", "--json").document["compiled"] is False
+    again = ready("preview", "--from", tmp_path / "a.png", "-o", tmp_path / "c.png", "-q")
+    assert "compiled yes then, no now" in again.err
+
+
+def test_the_file_has_the_mode_that_the_person_wants(ready: Cli, tmp_path: Path) -> None:
+    import os
+
+    before = os.umask(0o027)
+    try:
+        assert ready("preview", *QUICK, "-o", tmp_path / "a.png").code == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o640

@@ -218,3 +218,11 @@ def test_a_picture_that_says_nothing_or_is_none_is_one_sentence(ready: Cli, tmp_
     ):
         (tmp_path / name).write_bytes(data)
         planned(ready, tmp_path / name).failed_with(4, name)
+
+
+def test_a_seed_that_is_not_stated_or_no_number_is_told(ready: Cli, tmp_path: Path) -> None:
+    for seed in ("NaN", ""):
+        text = f"@ink\nSteps: 20, CFG scale: 1, Seed: {seed}, Size: 64x64"
+        ran = planned(ready, picture_with(tmp_path / "a.png", parameters=text))
+        assert ran.document["pictures"][0]["seed"] == 0
+        assert any("seed" in remark for remark in ran.document["remarks"])

@@ -105,3 +105,10 @@ def test_a_cover_shows_one_catalogued_adapter_in_one_picture(ready: Cli, tmp_pat
     ready("preview", "ink", *COVER, "--seed", "1-2").failed_with(2, "one picture")
     ready("preview", "ink", *COVER, "-o", tmp_path / "a.png").failed_with(2, "--output")
     ready("preview", "nothing", *COVER).failed_with(1, "nothing")
+
+
+def test_a_dry_run_renders_no_cover(ready: Cli, style: Path, home: Path) -> None:
+    ran = ready("preview", "glow", *COVER, "--dry-run", "--json")
+    assert ran.document["files"] == [ran.document["cover"]["path"]]
+    assert ran.document["stack"] == "glow:0.65"
+    assert not (home / "covers").exists()

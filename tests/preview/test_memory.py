@@ -65,6 +65,14 @@ def test_a_vae_that_does_not_fit_works_in_tiles_and_then_others_leave_the_device
     assert encoder.moves[-1] == vae.moves[-1] == "cpu"
 
 
+def test_parts_that_wait_in_main_memory_from_the_beginning_are_told_of():
+    *_, notices = saver("cuda", "cpu")
+    assert len(notices) == 1
+    assert "main memory" in notices[0]
+    *_, notices = saver("cpu", "cpu")
+    assert notices == []
+
+
 def test_a_step_that_does_not_fit_sends_the_others_away_at_once():
     memory, encoder, vae, notices = saver("cuda", "cuda")
     assert memory.run("denoise", Failing(1)) == "made"
@@ -94,7 +102,7 @@ def test_parts_that_were_loaded_into_main_memory_stay_there():
     work = Failing(1)
     with pytest.raises(LorakitError, match=r"denoising: tried to allocate 2 GiB\.$") as caught:
         memory.run("denoise", work)
-    assert (work.done, notices) == (1, [])
+    assert (work.done, len(notices)) == (1, 1)
     assert "--device cpu" in (caught.value.hint or "")
 
 

@@ -69,7 +69,13 @@ def test_the_record_is_read_back_whole(tmp_path: Path) -> None:
     assert [Strength.parse(a.strength or "") for a in made.adapters] == [
         entry.strength for entry in ORIGIN.entries
     ]
-    assert made.environment == {**versions(), "device": "cpu", "dtype": "float32", "saving": ""}
+    assert made.environment == {
+        **versions(),
+        "device": "cpu",
+        "dtype": "float32",
+        "saving": "",
+        "compiled": "no",
+    }
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
