@@ -18,6 +18,7 @@ def main() -> None:
     """Run the command line on the words it was called with, and exit."""
     # Most commands are over before collecting garbage could pay: it is a tenth of their time.
     gc.set_threshold(100_000, 20, 100)
+    _open_closed_streams()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -33,6 +34,16 @@ def main() -> None:
     # Every file, database and thread is closed by now. Taking down the interpreter module by module
     # would take another tenth of the time.
     os._exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without some of its streams (`>&-`) empty ones."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def run(arguments: list[str]) -> int:

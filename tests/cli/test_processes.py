@@ -66,6 +66,20 @@ def test_a_closed_pipe_brings_no_traceback(
         assert running.stderr.read() == b""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_closed_streams_bring_no_traceback(home: Path, folder: Path) -> None:
+    for closed in (">&-", "<&-", "<&- >&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$0" -m lorakit add "$1" {closed}', sys.executable, str(folder)],
+            stderr=subprocess.PIPE,
+            env=environment(home),
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert process(home, "ls", "-q").out == "ink\nwash\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_an_error(home: Path, folder: Path) -> None:
     process(home, "add", folder)
