@@ -86,7 +86,7 @@ def run_grid(
         raise LorakitError(
             f"{len(problems)} of {len(plan.by_file())} pictures could not be made; of "
             f"{first}: {problems[first]}",
-            hint="The others are there. A strength is probably far too high.",
+            hint="The others are there.",
         )
 
 

@@ -84,31 +84,42 @@ def _render_base(
         components=first.components,
         device=device,
         on_stage=watch.stage,
+        on_notice=watch.notice,
         # Room for changing stacks is taken only where they change.
         union=None if len(stacks) == 1 else [e.path for job in jobs for e in job.entries],
     )
-    session.renderer.on_notice = watch.notice
     if compiled:
         session.renderer.compile()
     for number, stack in enumerate(stacks):
         if number:
             watch.stage("fusing the stack")
             session.restack(_entries(stack[0]))
+        # Looking for what made a picture unsound takes passes of its own, so a stack is searched once.
+        explained = ""
         for job in stack:
-            yield _render(session, job, watch)
+            rendered = _render(session, job, watch, explained)
+            explained = rendered.problem or explained
+            yield rendered
 
 
 def _entries(job: Job) -> list[tuple[str | Path, float | Strength]]:
     return [(entry.path, entry.strength) for entry in job.entries]
 
 
-def _render(session: Session, job: Job, watch: Watch) -> Rendered:
+def _render(session: Session, job: Job, watch: Watch, explained: str) -> Rendered:
+    """One picture, or why there is none; `explained` is what was found of the same stack before."""
+    from lorakit.preview.diagnosis import find_cause
+
     started = time.monotonic()
     image, problem = None, None
     try:
         image = session.renderer.render(job.settings, lambda done, total: watch.step(job, done))
     except UnsoundPicture as error:
-        problem = error.message
+        problem = explained
+        if not problem:
+            watch.stage("looking for what made the picture unsound")
+            cause = find_cause(session, job.base.path, job.entries, job.settings, error)
+            problem = f"{cause.sentence} {cause.hint}"
     seconds = time.monotonic() - started
     origin = made_from(job.base, job.entries, session, recipe=job.recipe)
     return Rendered(job, image, origin, seconds, problem)
