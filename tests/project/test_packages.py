@@ -21,7 +21,12 @@ NEEDED = (
     "lorakit/db/migrations/env.py",
     "lorakit/db/migrations/versions/r0001_initial.py",
     "lorakit/licenses/known_models.toml",
+    "lorakit/preview/recipes.toml",
+    "lorakit/preview/demo/demo-rdbt.safetensors",
+    "lorakit/preview/demo/components/vae/config.json",
     "lorakit/report/templates/demo.html.j2",
+    "lorakit/report/templates/grid.html.j2",
+    "lorakit/report/templates/grid.js",
 )
 
 
