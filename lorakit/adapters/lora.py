@@ -40,7 +40,7 @@ def build_lora(parts: Parts) -> LoraModule:
     """
     up, down = parts["up"].flatten(1), parts["down"].flatten(1)
     if "mid" in parts:
-        up = (up.float() @ parts["mid"].flatten(1).float()).to(torch.float32)
+        up = (up.double() @ parts["mid"].flatten(1).double()).float()
     if "inv_scale" in parts:
         down = down.float() * parts["inv_scale"].float().flatten()
     return LoraModule(up, down, parts.scale)

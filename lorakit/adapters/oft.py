@@ -1,5 +1,9 @@
 """OFT and BOFT: the rows (or columns) of a weight rotated in blocks (Qiu et al., arXiv:2306.07280;
-Liu et al., arXiv:2311.06243)."""
+Liu et al., arXiv:2311.06243).
+
+Rotations are carried as R - I and the change as (R - I) W. The difference R W - W of two weights that
+are nearly alike would lose in float32 what a small rotation is made of.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,11 @@ class OftModule:
 
     def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
         """W' - W at strength 1; other strengths interpolate the result."""
-        rotation = _cayley(self.parts["oft_blocks"].to(weight), self.parts.alpha, weight.shape[0])
-        count, size, _ = rotation.shape
+        turn = _cayley(self.parts["oft_blocks"].to(weight), self.parts.alpha, weight.shape[0])
+        count, size, _ = turn.shape
         rows = weight.reshape(count, size, -1)
-        turned = torch.einsum("knm,kni->kmi", rotation, rows).reshape(weight.shape)
-        return _rescaled(turned, self.parts) - weight
+        change = torch.einsum("knm,kni->kmi", turn, rows).reshape(weight.shape)
+        return _rescaled(change, weight, self.parts)
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,16 @@ class BoftModule:
 
     def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
         """W' - W at strength 1; other strengths interpolate the result."""
-        rotations = _cayley(self.parts["oft_blocks"].to(weight), self.parts.alpha, weight.shape[0])
-        size, width = rotations.shape[-1], weight.shape[1]
-        rows = weight
-        for stage, rotation in enumerate(rotations):
+        turns = _cayley(self.parts["oft_blocks"].to(weight), self.parts.alpha, weight.shape[0])
+        size, width = turns.shape[-1], weight.shape[1]
+        change = torch.zeros_like(weight)
+        for stage, turn in enumerate(turns):
             stride = 2**stage * size // 2
-            mixed = rows.reshape(-1, 2, stride, width).transpose(1, 2).reshape(-1, size, width)
-            turned = rotation @ mixed
-            rows = turned.reshape(-1, stride, 2, width).transpose(1, 2).reshape(weight.shape)
-        return _rescaled(rows, self.parts) - weight
+            rows = (weight + change).reshape(-1, 2, stride, width).transpose(1, 2)
+            turned = turn @ rows.reshape(-1, size, width)
+            added = turned.reshape(-1, stride, 2, width).transpose(1, 2)
+            change = change + added.reshape(weight.shape)
+        return _rescaled(change, weight, self.parts)
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,11 @@ class OftV2Module:
 
     def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
         """W' - W at strength 1; other strengths interpolate the result."""
-        rotation = _neumann(_skew(self.parts["oft_r"].to(weight)))
-        size = rotation.shape[-1]
+        turn = _neumann(_skew(self.parts["oft_r"].to(weight)))
+        size = turn.shape[-1]
         columns = weight.reshape(weight.shape[0], -1, size)
-        rotation = rotation.expand(columns.shape[1], size, size)
-        return torch.einsum("okj,kij->oki", columns, rotation).reshape(weight.shape) - weight
+        turn = turn.expand(columns.shape[1], size, size)
+        return torch.einsum("okj,kij->oki", columns, turn).reshape(weight.shape)
 
 
 def build_oft(parts: Parts) -> OftModule | BoftModule:
@@ -92,15 +97,15 @@ def block_size(entries: int) -> int:
 
 
 def _cayley(blocks: torch.Tensor, constraint: float | None, out: int) -> torch.Tensor:
+    """R - I with R = (I + Q)(I - Q)⁻¹, which is 2 (I - Q)⁻¹ Q, of each block."""
     skew = blocks - blocks.transpose(-1, -2)
     limit = (constraint or 0.0) * out
     norm = torch.linalg.vector_norm(skew) + 1e-8
     if limit > 0 and norm > limit:
         skew = skew * (limit / norm)
     eye = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
-    # R = (I + Q)(I - Q)⁻¹; the two factors commute, so it is also the solution of (I - Q) R = I + Q.
-    rotation: torch.Tensor = torch.linalg.solve(eye - skew, eye + skew)
-    return rotation
+    turn: torch.Tensor = torch.linalg.solve(eye - skew, 2 * skew)
+    return turn
 
 
 def _skew(vector: torch.Tensor) -> torch.Tensor:
@@ -112,12 +117,15 @@ def _skew(vector: torch.Tensor) -> torch.Tensor:
 
 
 def _neumann(skew: torch.Tensor) -> torch.Tensor:
-    """(I + Q)(I - Q)⁻¹ by the five terms that PEFT trains with: I + 2Q + 2Q² + 2Q³ + Q⁴."""
-    eye = torch.eye(skew.shape[-1], dtype=skew.dtype, device=skew.device)
+    """R - I with R = (I + Q)(I - Q)⁻¹ by the five terms that PEFT trains with: 2Q + 2Q² + 2Q³ + Q⁴."""
     square = skew @ skew
-    return eye + 2 * skew + 2 * square + 2 * square @ skew + square @ square
+    return 2 * skew + 2 * square + 2 * square @ skew + square @ square
 
 
-def _rescaled(rows: torch.Tensor, parts: Parts) -> torch.Tensor:
+def _rescaled(change: torch.Tensor, weight: torch.Tensor, parts: Parts) -> torch.Tensor:
+    """The change of rows that are multiplied by `rescale`, where there is one, after the turn."""
     rescale = parts.get("rescale")
-    return rows if rescale is None else rows * rescale.to(rows).reshape(-1, 1)
+    if rescale is None:
+        return change
+    factors = rescale.to(weight).reshape(-1, 1)
+    return factors * change + (factors - 1) * weight

@@ -1,4 +1,7 @@
-"""PEFT as the oracle: files it saves, fused by lorakit, give the weights it merges itself."""
+"""PEFT as the oracle: files it saves, fused by lorakit, give the weights it merges itself.
+
+It merges in float64 here, so that what is measured is lorakit's rounding alone.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,33 @@ CONFIGS: dict[str, Any] = {
 }
 
 
+def _merged(model: Any, folder: Path) -> dict[str, torch.Tensor]:
+    """What PEFT itself makes of the adapter that it saves into `folder`."""
+    model.save_pretrained(folder)
+    torch.set_default_dtype(torch.float64)
+    try:
+        return dict(model.double().merge_and_unload().state_dict())
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def _check_fused(
+    folder: Path, base: dict[str, torch.Tensor], merged: dict[str, torch.Tensor]
+) -> frozenset[str]:
+    """Fuse the saved file in both precisions; the keys it touches."""
+    path = folder / "adapter_model.safetensors"
+    single = lorakit.fuse(base, [(path, 1.0)])
+    double = lorakit.fuse({key: t.double() for key, t in base.items()}, [(path, 1.0)])
+    assert single.touched
+    for key in single.touched:
+        wanted = merged[key.removeprefix("net.")]
+        delta = (wanted - base[key].double()).norm()
+        assert delta > 0
+        assert (single[key].double() - wanted).norm() / delta < 1e-6, key
+        assert (double[key] - wanted).norm() / delta < 1e-13, key
+    return single.touched
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.filterwarnings("ignore")
 def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, name: str) -> None:
@@ -61,17 +91,10 @@ def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, name: str)
     for parameter_name, parameter in model.named_parameters():
         if "oft" in parameter_name:
             parameter.data.mul_(0.1)
-    model.save_pretrained(tmp_path)
-    fused = lorakit.fuse(base, [(tmp_path / "adapter_model.safetensors", 1.0)])
-    merged = model.merge_and_unload().state_dict()
-    assert fused.touched
-    for key in fused.touched:
-        weight = merged[key.removeprefix("net.")]
-        delta = (weight - base[key]).norm()
-        assert delta > 0
-        assert (fused[key] - weight).norm() / delta < 1e-5, key
-    untouched = set(merged) - {key.removeprefix("net.") for key in fused.touched}
-    assert all(torch.equal(merged[name], base[f"net.{name}"]) for name in untouched)
+    merged = _merged(model, tmp_path)
+    touched = _check_fused(tmp_path, base, merged)
+    untouched = set(merged) - {key.removeprefix("net.") for key in touched}
+    assert all(torch.equal(merged[name], base[f"net.{name}"].double()) for name in untouched)
 
 
 def test_a_rank_of_its_own_divides_the_alpha_of_a_whole_lokr(tmp_path: Path) -> None:
@@ -81,12 +104,7 @@ def test_a_rank_of_its_own_divides_the_alpha_of_a_whole_lokr(tmp_path: Path) -> 
     )
     torch.manual_seed(0)
     model = peft.get_peft_model(_module_of(base), config)
-    model.save_pretrained(tmp_path)
-    fused = lorakit.fuse(base, [(tmp_path / "adapter_model.safetensors", 1.0)])
-    merged = model.merge_and_unload().state_dict()
-    for key in fused.touched:
-        weight = merged[key.removeprefix("net.")]
-        assert (fused[key] - weight).norm() / (weight - base[key]).norm() < 1e-5, key
+    _check_fused(tmp_path, base, _merged(model, tmp_path))
 
 
 def test_patterns_that_diffusers_anchors_meet_names_behind_their_component(tmp_path: Path) -> None:
