@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -26,6 +27,7 @@ from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import read_header
 from lorakit.formats.inspection import report_header
 from lorakit.formats.parts import algos_of
+from lorakit.formats.shapes import module_rank
 
 Builder = Callable[[Parts], AdapterModule]
 
@@ -107,7 +109,7 @@ def _weight_patch(name: str, parts: Parts) -> AdapterModule | None:
     families = [
         algo.name for algo in algos_of(parts) if _WEIGHT_PART.get(algo.name, "") in (*parts, "")
     ]
-    patches = [BUILDERS[family](parts) for family in families]
+    patches = [BUILDERS[family](_of_family(parts, family)) for family in families]
     if patches and "dora_scale" in parts:
         patches[0] = DoraModule(patches[0], parts["dora_scale"], name)
     if not patches:
@@ -115,10 +117,23 @@ def _weight_patch(name: str, parts: Parts) -> AdapterModule | None:
     return patches[0] if len(patches) == 1 else SumModule(tuple(patches))
 
 
+def _of_family(parts: Parts, family: str) -> Parts:
+    """The parts with the scale of one of their families: all share the alpha, each has its rank.
+
+    The scale that the report states is that of the family which names the module.
+    """
+    if family == algos_of(parts)[0].name:
+        return parts
+    shapes = {part: tuple(tensor.shape) for part, tensor in parts.items()}
+    rank = module_rank(family, shapes)
+    return replace(parts, scale=parts.alpha / rank if rank and parts.alpha is not None else 1.0)
+
+
 def _bias_patch(parts: Parts) -> AdapterModule | None:
     """What is added to the bias. PEFT's bias of the up factor is scaled as the product is."""
     found: list[torch.Tensor] = []
     for part in _BIAS_PARTS:
         if part in parts:
-            found.append(parts[part].float() * (parts.scale if part == "up_bias" else 1.0))
+            scale = _of_family(parts, "lora").scale if part == "up_bias" else 1.0
+            found.append(parts[part].float() * scale)
     return DiffModule(torch.stack(found).sum(0)) if found else None

@@ -35,7 +35,7 @@ def alpha_problems(groups: KeyGroups, alphas: Mapping[str, float]) -> list[str]:
     problems = []
     for module in groups.modules:
         info = module.parts.get("alpha")
-        if info is None or not module.rank:
+        if info is None or not module.uses_alpha:
             continue
         alpha = alphas.get(module.name)
         if alpha is None:

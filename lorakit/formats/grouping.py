@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from lorakit.formats.fused_names import split_fused
 from lorakit.formats.header import Header, TensorInfo
 from lorakit.formats.layouts import ParsedKey, parse_key
-from lorakit.formats.parts import Algo, algo_of, missing_parts
+from lorakit.formats.parts import Algo, algo_of, algos_of, missing_parts
 from lorakit.formats.shapes import module_rank, weight_shape
 
 
@@ -32,6 +32,12 @@ class ModuleKeys:
     def rank(self) -> int | None:
         """The rank, from shapes alone: metadata may be of another file. None where there is none."""
         return module_rank(self.algo.name, self._shapes())
+
+    @property
+    def uses_alpha(self) -> bool:
+        """Whether an alpha scales anything: one of the module's families has a rank."""
+        shapes = self._shapes()
+        return any(module_rank(algo.name, shapes) for algo in algos_of(self.parts))
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
@@ -105,7 +111,7 @@ def _module(
         orphaned = not parts.keys() <= {"weight"}
         return None, ("the factors it scales",) if orphaned else ()
     module = ModuleKeys(first.module, first.layout, first.path, algo, parts)
-    return module, missing_parts(algo, parts)
+    return module, tuple(part for one in algos_of(parts) for part in missing_parts(one, parts))
 
 
 def _split(module: ModuleKeys) -> list[ModuleKeys]:

@@ -111,6 +111,26 @@ def test_several_families_on_one_module_add_up(tmp_path: Path) -> None:
     check(fused(tmp_path, tensors), WIDE, up.double() @ down.double() + diff.double())
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_families_that_share_an_alpha_divide_it_by_their_own_rank(
+    tmp_path: Path, whole: bool
+) -> None:
+    up, down, first = drawn(128, 4), drawn(4, 32), drawn(8, 2)
+    a, b = drawn(16, 2), drawn(2, 16)
+    second = {"lokr_w2": a @ b} if whole else {"lokr_w2_a": a, "lokr_w2_b": b}
+    more = {"lokr_w1": first, **second, "alpha": torch.tensor(3.0)}
+    kron = torch.kron(first.double(), (a @ b).double() if whole else a.double() @ b.double())
+    wanted = 3 / 4 * up.double() @ down.double() + kron * (1 if whole else 3 / 2)
+    check(fused(tmp_path, lora_and("mlp.layer1", up, down, more)), WIDE, wanted)
+
+
+def test_a_family_that_is_not_whole_beside_one_that_is_is_named(tmp_path: Path) -> None:
+    stem = "diffusion_model.blocks.0.mlp.layer1"
+    parts = {"lora_A.weight": drawn(4, 32), "lokr_w1": drawn(8, 2), "lokr_w2": drawn(16, 16)}
+    with pytest.raises(BadFile, match="lacks up"):
+        fused(tmp_path, {f"{stem}.{part}": tensor for part, tensor in parts.items()})
+
+
 def test_the_older_form_of_glora(tmp_path: Path) -> None:
     a1, a2, b1, b2 = drawn(4, 32), drawn(32, 4), drawn(4, 32, seed=1), drawn(128, 4)
     stem = "lora_unet_blocks_0_mlp_layer1"
@@ -132,12 +152,36 @@ def test_a_tucker_core_and_a_channel_scale_on_lora(tmp_path: Path) -> None:
         f"{stem}.lora_down.weight": down,
     }
     u, m, d = (t.flatten(1).double() for t in (up, mid, down))
-    # The core and the factor are joined in float32, as the file's precision allows no more.
+    # The joined factor is kept in float32, rounded once.
     got = fused(tmp_path, tensors)[WIDE] - BASE[WIDE]
-    torch.testing.assert_close(got, 0.5 * (u @ m @ d), rtol=1e-5, atol=1e-8)
+    assert (got - 0.5 * (u @ m @ d)).norm() < 5e-8 * got.norm()
     del tensors[f"{stem}.lora_mid.weight"]
     got = fused(tmp_path, {**tensors, f"{stem}.inv_scale": inverse})[WIDE] - BASE[WIDE]
-    torch.testing.assert_close(got, 0.5 * (u @ (d * inverse.double())), rtol=1e-5, atol=1e-8)
+    assert (got - 0.5 * (u @ (d * inverse.double()))).norm() < 5e-8 * got.norm()
+
+
+@pytest.mark.parametrize("algo", ["loha", "lokr"])
+def test_tucker_cores_of_products_are_rebuilt_as_lycoris_does(tmp_path: Path, algo: str) -> None:
+    rebuild_tucker = pytest.importorskip("lycoris.functional.general").rebuild_tucker
+    stem = "lora_unet_blocks_0_mlp_layer1"
+    if algo == "loha":
+        first = (drawn(4, 4, 1, 1), drawn(4, 128), drawn(4, 32))
+        second = (drawn(4, 4, 1, 1, seed=1), drawn(4, 128, seed=1), drawn(4, 32, seed=1))
+        parts = dict(zip(("hada_t1", "hada_w1_a", "hada_w1_b"), first, strict=True))
+        parts |= zip(("hada_t2", "hada_w2_a", "hada_w2_b"), second, strict=True)
+        one, two = (rebuild_tucker(*(t.double() for t in side)) for side in (first, second))
+        wanted = (one * two).flatten(1)
+    else:
+        whole, side = drawn(8, 2), (drawn(4, 4, 1, 1), drawn(4, 16), drawn(4, 16, seed=1))
+        parts = {
+            "lokr_w1": whole,
+            **dict(zip(("lokr_t2", "lokr_w2_a", "lokr_w2_b"), side, strict=True)),
+        }
+        wanted = torch.kron(whole.double(), rebuild_tucker(*(t.double() for t in side)).flatten(1))
+    tensors = {f"{stem}.{part}": tensor for part, tensor in parts.items()}
+    got = fused(tmp_path, {**tensors, f"{stem}.alpha": torch.tensor(2.0)})
+    assert got.plan.entries[0].report.ranks == {4: 1}
+    check(got, WIDE, 0.5 * wanted)
 
 
 @pytest.mark.parametrize("flat", [True, False])
