@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import lorakit
 from lorakit.adapters.lora import LoraModule
@@ -17,7 +15,6 @@ from lorakit.formats.checkpoint import PREFIXES
 from tests.models import (
     LayoutName,
     lora_file,
-    memory_adapter,
     random_lora,
     tiny_base,
     tiny_base_file,
@@ -104,35 +101,6 @@ def test_strength_zero_leaves_every_byte_and_the_base_is_never_written(tmp_path:
     assert lorakit.fuse(base, [(path, 0.0)]).touched == frozenset()
     lorakit.fuse(base, [(path, 0.9)])
     assert all(torch.equal(base[key], before[key]) for key in base)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(-2, 2, width=16), min_size=2, max_size=4), st.randoms())
-def test_the_order_of_the_stack_does_not_matter(strengths: list[float], random) -> None:
-    base = tiny_base(1)
-    names = usual_names(1)[:4]
-    entries = [
-        (memory_adapter(random_lora(names, 1, seed=i)), strength)
-        for i, strength in enumerate(strengths)
-    ]
-    shuffled = entries[:]
-    random.shuffle(shuffled)
-    one, other = lorakit.fuse(base, entries), lorakit.fuse(base, shuffled)
-    for key in base:
-        torch.testing.assert_close(one[key], other[key], rtol=1e-6, atol=1e-8)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.floats(0.0625, 2, width=16))
-def test_an_adapter_and_its_opposite_cancel_and_halves_add_up(strength: float) -> None:
-    base = tiny_base(1)
-    adapter = memory_adapter(random_lora(usual_names(1)[:4], 1))
-    opposite = lorakit.fuse(base, [(adapter, strength), (adapter, -strength)])
-    whole = lorakit.fuse(base, [(adapter, strength)])
-    halves = lorakit.fuse(base, [(adapter, strength / 2), (adapter, strength / 2)])
-    for key in base:
-        torch.testing.assert_close(opposite[key], base[key], rtol=1e-6, atol=1e-8)
-        torch.testing.assert_close(halves[key], whole[key], rtol=1e-6, atol=1e-8)
 
 
 def test_an_8_bit_base_gives_its_touched_weights_in_bf16(tmp_path: Path) -> None:
