@@ -41,6 +41,7 @@ _WORD = re.compile(
     )\s*""",
     re.VERBOSE,
 )
+_NOT_FINITE = re.compile(r".+:[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _HALF_REFINED = re.compile(rf":{NUMBER}@")
 _PLAIN_NAME = re.compile(r'(?!sha256$)[^\s<"@][^\s@]*')
 _FILE_FORMAT = "lorakit/stack/1"
@@ -169,6 +170,11 @@ def _entry(match: re.Match[str]) -> Entry:
         if kind == "tag":
             return Entry(name, parse_tag(match["tag_arguments"].split(":")[1:], parts))
         strength = match[f"{kind}_strength"]
+        if kind == "bare" and strength is None and _NOT_FINITE.fullmatch(name):
+            raise BadUsage(
+                "A strength must be a finite number.",
+                hint=f'A name that ends so is written in double quotes: "{name}".',
+            )
         if kind == "quoted":
             name = re.sub(r"\\(.)", r"\1", name, flags=re.DOTALL)
         elif name == "sha256" and strength is not None:

@@ -46,7 +46,10 @@ def stack_verb(
         ),
     ] = False,
     dtype: Annotated[
-        str, typer.Option(help="With --plan: round to bf16, fp16 or fp32; auto is the base's own.")
+        str,
+        typer.Option(
+            help="Measure as --plan does, rounding to bf16, fp16 or fp32; auto is the base's own."
+        ),
     ] = "auto",
     save: Annotated[
         Path | None, typer.Option(help="Also write the stack to this file (.toml).")
@@ -77,7 +80,8 @@ def stack_verb(
     planned = plan_fusion(
         BaseModules.of(checkpoint), [(e.name, e.strength, e.report) for e in entries]
     )
-    sizes = _measure(out, chosen.path, entries, dtype) if plan else None
+    measured = plan or dtype != "auto"
+    sizes = _measure(out, chosen.path, entries, dtype) if measured else None
     verdict = judge([chosen.ingredient(), *(entry.ingredient() for entry in entries)])
     if save is not None:
         save_stack(parsed, save, force)
@@ -162,7 +166,11 @@ def show(
             console,
             ("entry", "change / base", "lost to rounding"),
             [
-                (entry.label, f"{100 * size.relative:.2f} %", f"{100 * size.lost:.1f} % of the change")
+                (
+                    entry.label,
+                    f"{100 * size.relative:.2f} %",
+                    f"{100 * size.lost:.1f} % of the change",
+                )
                 for entry, size in zip(plan.entries, sizes, strict=True)
             ],
             right=("change / base", "lost to rounding"),

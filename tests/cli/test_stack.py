@@ -102,3 +102,12 @@ def test_an_adapter_for_more_blocks_than_the_base_has_is_refused(
     tiny_base_file(models / "small.safetensors", 28)
     ran = stocked("stack", models / "big.safetensors", "--base", models / "small.safetensors")
     ran.failed_with(1, "big", "39", "28")
+
+
+def test_a_dtype_asks_for_the_measurement_by_itself(stocked: Cli) -> None:
+    plain = stocked("stack", "ink:0.8", "--json").document
+    assert "sizes" not in plain
+    measured = stocked("stack", "ink:0.8", "--dtype", "fp16", "--json").document
+    assert measured["sizes_dtype"] == "fp16"
+    assert 0 < measured["sizes"][0]["lost"] < 1
+    assert stocked("stack", "ink:0.8", "--dtype", "int8").code == 2

@@ -46,6 +46,13 @@ def test_what_is_no_stack_is_bad_usage(text: str) -> None:
         Stack.parse(text)
 
 
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "NaN", "+Infinity", "nan@kinds=mlp:0"])
+def test_a_strength_that_is_no_finite_number_is_not_taken_for_a_name(word: str) -> None:
+    with pytest.raises(BadUsage, match="finite number"):
+        Stack.parse(f"wash ink:{word}")
+    assert Stack.parse('"ink:nan"') == Stack((Entry("ink:nan"),))
+
+
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(
     lambda name: name.strip() == name and not name.endswith(".toml")
 )
