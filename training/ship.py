@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.saving import save_lora
@@ -72,7 +73,9 @@ def as_shipped(patch: Patch) -> torch.Tensor:
     return patch.scale * up @ down
 
 
-def write_components(folder: Path, painter: Painter, vae: AutoencoderKLQwenImage) -> None:
+def write_components(
+    folder: Path, painter: Painter, vae: AutoencoderKLQwenImage, facts: Mapping[str, str]
+) -> None:
     """The parts beside the checkpoint that are not there yet, as a diffusers folder in half precision."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
@@ -80,6 +83,8 @@ def write_components(folder: Path, painter: Painter, vae: AutoencoderKLQwenImage
     vae.float()
     painter.conditioner.save_config(folder / "text_conditioner")
     FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(folder / "scheduler")
+    for path in folder.rglob("*.safetensors"):
+        write_tensors(path, load_file(path), {"format": "pt", **facts})
 
 
 def write_adapter(

@@ -61,7 +61,7 @@ def train(run: Run) -> None:
     pool = _base_pool(run, vae, text)
     painter = train_flow(run, len(text.t5_tokenizer), FLOW_COURSE, pool)
     facts = {"lorakit.training": json.dumps(_facts(run), sort_keys=True)}
-    write_components(shipped / "components", painter, vae)
+    write_components(shipped / "components", painter, vae, facts)
     for plan in STYLE_PLANS:
         patches = train_style(run, painter, plan, _style_pool(run, vae, text, plan.name))
         write_adapter(shipped / f"{plan.name}.safetensors", plan, patches, facts)

@@ -1,6 +1,6 @@
 """Make the README's pictures from a finished demo: `python docs/images/make_images.py lorakit-demo`.
 
-preview-sheet.png is the demo's own sheet; terminal.svg shows what the commands print in a terminal.
+grid-sheet.png is the demo's own grid; terminal.svg shows what the commands print in a terminal.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rich.text import Text
 
 HERE = Path(__file__).parent
 COMMANDS = (
-    ("inspect", "wash"),
-    ("stack", "ink:0.8 wash:0.5", "--base", "rdbt-demo"),
+    ("inspect", "ink"),
+    ("stack", "ink:0.8 mosaic:0.5", "--base", "rdbt-demo"),
 )
 WIDTH = 80
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -27,7 +27,7 @@ FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 def main(demo: Path) -> None:
     """Write both pictures beside this file."""
-    shutil.copyfile(demo / "pictures" / "sheet.png", HERE / "preview-sheet.png")
+    shutil.copyfile(demo / "grid" / "sheet.png", HERE / "grid-sheet.png")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for words in COMMANDS:
         shown = " ".join(f'"{word}"' if " " in word else word for word in words)

@@ -43,10 +43,19 @@ def raw_bytes(tensor: torch.Tensor) -> memoryview | bytes:
 def write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write small files that are all in memory; the same content gives the same file."""
+    """Write small files that are all in memory; the same content gives the same file.
+
+    A file of that name is replaced when the new one is whole, so `tensors` may be mapped from it.
+    """
     order = file_order({name: tensor.dtype for name, tensor in tensors.items()})
     described = [(n, DTYPE_CODES[tensors[n].dtype], tuple(tensors[n].shape)) for n in order]
-    with path.open("wb") as file:
-        file.write(encode_header(described, metadata))
-        for name in order:
-            file.write(raw_bytes(tensors[name]))
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        with partial.open("wb") as file:
+            file.write(encode_header(described, metadata))
+            for name in order:
+                file.write(raw_bytes(tensors[name]))
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -20,10 +20,12 @@ from lorakit.errors import BadUsage, LorakitError
 
 EXAMPLE = "lorakit demo --dir my-demo"
 MARKER = ".lorakit-demo"
-_OURS = ("home", "models", "loras", "pictures", "demo.html")
-STACK = "ink:0.8 wash:0.5"
-PROMPT = "@ink, a lighthouse by the sea"
-RENDER = ("--prompt", PROMPT, "--size", "256x256", "--steps", "16", "--seed", "7")
+_OURS = ("home", "models", "loras", "pictures", "grid", "demo.html")
+_MADE = ("home", "models", "loras", "pictures")
+STACK = "ink:0.8 mosaic:0.5"
+PROMPT = "a large red star in the centre, cyan background"
+RENDER = ("--size", "128x128", "--seed", "7", "--add-triggers")
+SHEET = ("--x", "adapter=ink,wash,neon,mosaic", "--y", "strength=0.5,1")
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ def demo_verb(
     started = time.monotonic()
     write_line(f"The demo works in {folder}.")
     write_line("")
-    write_line("It first makes a small model of Anima's architecture with RANDOM weights, so the")
-    write_line("pictures are abstract: they show that a stack changes the picture, not a style.")
+    write_line("A small model of Anima's architecture, trained on drawn shapes, plays the part of")
+    write_line("RDBT; four small adapters each teach it a style. The real ones are a thousand times")
+    write_line("larger, and are used in the same way.")
     _make_files(folder)
     steps = run_steps(folder)
     _finish(folder, steps)
     write_line("")
     write_line(f"Made in {time.monotonic() - started:.0f} seconds:")
-    for path in ("pictures/plain.png", "pictures/stack.png", "pictures/sheet.png", "demo.html"):
+    for path in ("pictures/sheet.png", "grid/sheet.png", "grid/index.html", "demo.html"):
         write_line(f"  {folder / path}")
     write_line("Open demo.html in a browser to see it all on one page.")
 
@@ -79,47 +82,46 @@ def prepare(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for name in _OURS[:-1]:
+    for name in _MADE:
         (folder / name).mkdir()
 
 
 def _make_files(folder: Path) -> None:
-    from lorakit.preview.demo_adapters import write_demo_adapters
-    from lorakit.preview.demo_model import write_demo_model
+    from lorakit.preview.demo_model import write_demo_adapters, write_demo_model
 
-    model = write_demo_model(folder / "models")
-    write_demo_adapters(model.checkpoint, folder / "loras")
+    write_demo_model(folder / "models")
+    write_demo_adapters(folder / "loras")
 
 
 def run_steps(folder: Path) -> list[Step]:
     """Run every command of the tour in `folder`. Raises `LorakitError` when one goes wrong."""
     base = ("--base", "rdbt-demo")
+    add = ("base", "add", "models/demo-rdbt.safetensors", "--name", "rdbt-demo", "--as", "rdbt")
+    picture = ("-p", PROMPT, *base, *RENDER)
     tour: tuple[tuple[str, tuple[str, ...], int], ...] = (
         (
             "Register the model as a base, under RDBT's terms",
-            (
-                "base",
-                "add",
-                "models/demo-base.safetensors",
-                "--name",
-                "rdbt-demo",
-                "--as",
-                "rdbt",
-                "--components",
-                "models/components",
-            ),
+            (*add, "--components", "models/components"),
             0,
         ),
         ("Add a folder of adapters to the catalog", ("add", "loras"), 0),
-        ("List them: three trainers, three key layouts", ("ls",), 0),
-        ("Look into one (kohya's layout)", ("inspect", "ink"), 0),
-        ("Another (ComfyUI's layout; blocks 0-2 and adaln left out)", ("inspect", "wash"), 0),
-        ("The third (diffusers' layout)", ("inspect", "neon"), 0),
+        ("List them: four key layouts, two algorithms", ("ls",), 0),
+        ("Look into one (LoRA, kohya's layout)", ("inspect", "ink"), 0),
+        ("Another (LoKr, the layout of LyCORIS)", ("inspect", "mosaic"), 0),
         ("Plan a weighted stack: nothing is computed yet", ("stack", STACK, *base), 0),
-        ("Render the base alone", ("preview", *base, *RENDER, "-o", "pictures/plain.png"), 0),
+        (
+            "Render the base alone: CFG 1 and 20 steps are RDBT's recipe",
+            ("preview", *picture, "-o", "pictures/plain.png"),
+            0,
+        ),
         (
             "Render the stack, fused in memory, from the same seed",
-            ("preview", STACK, *base, *RENDER, "-o", "pictures/stack.png"),
+            ("preview", STACK, *picture, "-o", "pictures/stack.png"),
+            0,
+        ),
+        (
+            "Compare the styles at two strengths: every stack is fused once",
+            ("grid", "ink", *SHEET, *picture, "-o", "grid"),
             0,
         ),
         (
@@ -185,5 +187,6 @@ def _finish(folder: Path, steps: list[Step]) -> None:
     write_demo_page(
         folder / "demo.html",
         pictures=[("Base alone", pictures / "plain.png"), (STACK, pictures / "stack.png")],
+        sheet=folder / "grid" / "sheet.png",
         steps=[(step.title, step.command, step.output, step.exit_code) for step in steps],
     )

@@ -15,9 +15,12 @@ def write_demo_page(
     path: Path,
     *,
     pictures: Sequence[tuple[str, Path]],
+    sheet: Path,
     steps: Sequence[tuple[str, str, str, int]],
 ) -> None:
-    """Write one HTML file with `pictures` (label, PNG) and `steps` (title, command, output, exit code).
+    """Write one HTML file with `pictures` (label, PNG), the PNG of a grid's `sheet`, and `steps`.
+
+    A step is a title, a command, its output and its exit code.
 
     Pictures are embedded, so the file can be moved or sent on its own.
     """
@@ -31,6 +34,7 @@ def write_demo_page(
     page = environment.get_template("demo.html.j2").render(
         version=__version__,
         pictures=[(label, data_url(picture)) for label, picture in pictures],
+        sheet=data_url(sheet),
         steps=steps,
     )
     path.write_text(page, encoding="utf-8")

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorakit.cli.main import run
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import DemoModel, write_demo_model
+from lorakit.preview.demo_model import DemoModel, write_demo_model, write_demo_adapters
 from tests.catalog.factories import write_adapter
 from tests.cli.running import LEFT_OUT, Ran
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
@@ -85,7 +84,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoModel:
     model = write_demo_model(tmp_path_factory.mktemp("demo"))
     loras = model.checkpoint.parent / "loras"
     loras.mkdir()
-    write_demo_adapters(model.checkpoint, loras)
+    write_demo_adapters(loras)
     return model
 
 

@@ -13,8 +13,19 @@ from lorakit.cli.demo import MARKER, prepare
 from lorakit.errors import BadUsage, LorakitError
 from tests.cli.running import Ran, process
 
-PICTURES = {"plain.png": (256, 256), "stack.png": (256, 256), "sheet.png": (548, 306)}
-STEPS = ("base add", "add loras", "ls", "inspect ink", "inspect wash", "stack", "preview", "export")
+PICTURES = {"plain.png": (128, 128), "stack.png": (128, 128), "sheet.png": (292, 178)}
+SHOWN = ("pictures/sheet.png", "grid/sheet.png", "grid/index.html", "demo.html")
+STEPS = (
+    "base add",
+    "add loras",
+    "ls",
+    "inspect ink",
+    "inspect mosaic",
+    "stack",
+    "preview",
+    "grid",
+    "export",
+)
 
 
 def size_of(picture: Path) -> tuple[int, int]:
@@ -41,15 +52,15 @@ def demo(place: Path) -> Ran:
 
 
 @pytest.mark.slow
-def test_it_shows_every_step_and_says_that_the_weights_are_random(demo: Ran, place: Path) -> None:
+def test_it_shows_every_step_and_says_what_the_model_is(demo: Ran, place: Path) -> None:
     assert (demo.code, demo.err) == (0, "")
-    assert "RANDOM weights" in demo.out
+    assert "trained on drawn shapes" in demo.out
     for step in STEPS:
         assert f"$ lorakit {step}" in demo.out
     assert "Sharing merges using this" in demo.out
     assert "(exit code 3)" in demo.out
     assert "\x1b" not in demo.out
-    for name in (*(f"pictures/{name}" for name in PICTURES), "demo.html"):
+    for name in SHOWN:
         assert f"  {place / 'demo' / name}" in demo.out
     # Commands are to be copied, and paths are as long as they are.
     printed = [line for line in demo.lines if not line.startswith("$ ") and str(place) not in line]
@@ -67,10 +78,12 @@ def test_it_leaves_pictures_and_no_merged_file(demo: Ran, place: Path) -> None:
         path.name for path in folder.rglob("*.safetensors") if "components" not in path.parts
     }
     assert weights == {
-        "demo-base.safetensors",
+        "demo-rdbt.safetensors",
+        "demo-rdbt-lora.safetensors",
         "ink.safetensors",
         "wash.safetensors",
         "neon.safetensors",
+        "mosaic.safetensors",
     }
     assert list(folder.rglob("*.part")) == list(folder.rglob("*NOTICE*")) == []
     # Nothing beside the folder, and the person's own catalog as it was.
@@ -82,7 +95,7 @@ def test_it_leaves_pictures_and_no_merged_file(demo: Ran, place: Path) -> None:
 def test_its_page_stands_alone(demo: Ran, place: Path) -> None:
     page = (place / "demo" / "demo.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 2
+    assert len(sources) == 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "url(" not in page
     assert "<script" not in page
@@ -91,7 +104,6 @@ def test_its_page_stands_alone(demo: Ran, place: Path) -> None:
     for line in demo.lines:
         if line.startswith("$ "):
             assert line in text
-    assert "random weights" in page
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_files_that_are_in_no_catalog_are_hashed_for_the_record(
     base = hashlib.sha256(demo.checkpoint.read_bytes()).hexdigest()
     assert isinstance(record["entries"], list)
     assert record["entries"][0]["sha256"] == sha256
-    assert record["base"] == {"name": "demo-base", "sha256": base}
+    assert record["base"] == {"name": "demo-rdbt", "sha256": base}
     # Pictures are shared, and folders are nobody's business.
     assert str(tmp_path.parent) not in json.dumps(record)
 

@@ -151,7 +151,7 @@ def test_an_adapter_is_found_by_a_hash_that_only_its_header_states(
 def test_without_a_hash_the_name_counts_and_that_is_said(ready: Cli, tmp_path: Path) -> None:
     text = (
         "a sea <lora:INK:0.5:0.75>\nNegative prompt: red\nSteps: 30, Sampler: er_sde, CFG scale: 0.5, "
-        "Seed: 18446744073709551615, Size: 1000x999, Model: demo-base"
+        "Seed: 18446744073709551615, Size: 1000x999, Model: demo-rdbt"
     )
     ran = planned(ready, picture_with(tmp_path / "a.png", parameters=text))
     (picture,) = ran.document["pictures"]
@@ -165,7 +165,7 @@ def test_without_a_hash_the_name_counts_and_that_is_said(ready: Cli, tmp_path: P
 
 def test_a_comfyui_picture_and_options_over_it(ready: Cli, tmp_path: Path) -> None:
     graph = {
-        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "demo-base.safetensors"}},
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "demo-rdbt.safetensors"}},
         "2": {
             "class_type": "LoraLoaderModelOnly",
             "inputs": {"lora_name": "x/wash.safetensors", "strength_model": 0.4, "model": ["1", 0]},

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import lorakit
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import write_demo_model
+from lorakit.preview.demo_model import write_demo_adapters, write_demo_model
 from tests.cli.running import environment
 
 PACKAGE = Path(lorakit.__file__).parent
@@ -37,12 +36,9 @@ ALLOWED = {
     # The makings: a header, the bytes of a tensor, and the two joined for small files.
     "formats/writing.py": {"struct.pack"},
     "adapters/tensor_file.py": {"encode_header", "raw_bytes"},
-    # Adapters, the merged checkpoint behind its policy, and the demo's model.
+    # Adapters, and the merged checkpoint behind its policy.
     "adapters/saving.py": {"write_tensors"},
     "fusion/export.py": {"encode_header", "raw_bytes"},
-    "preview/demo_model.py": {"write_tensors", "save_pretrained"},
-    # The demo's tokenizers, which hold no weights.
-    "preview/demo_tokenizers.py": {"save_pretrained"},
 }
 
 
@@ -140,7 +136,7 @@ def test_a_preview_writes_the_picture_and_nothing_else(tmp_path: Path) -> None:
     loras, pictures = tmp_path / "loras", tmp_path / "pictures"
     for folder in (loras, pictures, tmp_path / "tmp"):
         folder.mkdir()
-    write_demo_adapters(model.checkpoint, loras)
+    write_demo_adapters(loras)
     env = environment(
         tmp_path / "home",
         # Every place that a library might write to lies where this test looks.

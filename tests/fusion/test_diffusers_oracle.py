@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 
 import lorakit
 from lorakit.formats.anima import diffusers_tensor_name
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import write_demo_model
+from lorakit.preview.demo_model import write_demo_adapters, write_demo_model
 from lorakit.preview.models import build_transformer
 
 STRENGTHS = {"wash": 0.8, "neon": -0.4}
@@ -20,7 +19,7 @@ STRENGTHS = {"wash": 0.8, "neon": -0.4}
 @pytest.mark.filterwarnings("ignore")
 def test_diffusers_fuses_the_same_files_to_the_same_weights(tmp_path: Path) -> None:
     model = write_demo_model(tmp_path)
-    files = {path.stem: path for path in write_demo_adapters(model.checkpoint, tmp_path)}
+    files = {path.stem: path for path in write_demo_adapters(tmp_path)}
     base = {key: tensor.float() for key, tensor in load_file(model.checkpoint).items()}
     plain = lorakit.fuse(base, []).by_canonical_name()
     transformer = build_transformer(

@@ -23,8 +23,7 @@ from lorakit.preview.ab.comparison import (
     render_ab,
 )
 from lorakit.preview.ab.tally import Tally, sign_test, wilson
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import DemoModel
+from lorakit.preview.demo_model import DemoModel, write_demo_adapters
 from lorakit.preview.grid.cells import Asked
 from lorakit.preview.grid.jobs import How
 from lorakit.report.ab_page import ab_page
@@ -125,7 +124,7 @@ def test_a_broken_file_of_votes_is_one_sentence(tmp_path: Path, content: bytes) 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory, demo: DemoModel) -> Path:
     folder = tmp_path_factory.mktemp("shelf")
-    write_demo_adapters(demo.checkpoint, folder)
+    write_demo_adapters(folder)
     # Names that no style sheet and no script holds by chance.
     (folder / "ink.safetensors").rename(folder / "quartz.safetensors")
     (folder / "wash.safetensors").rename(folder / "basalt.safetensors")
@@ -173,7 +172,7 @@ def test_a_blind_comparison_tells_nothing_of_which_is_which(
     ]
     for path in (*files, tmp_path / "ab" / "index.html"):
         content = path.read_bytes()
-        for word in (b"quartz", b"basalt", b"demo-base", plan.pairs[0].jobs[0].key.encode()):
+        for word in (b"quartz", b"basalt", b"demo-rdbt", plan.pairs[0].jobs[0].key.encode()):
             assert word not in content, (path, word)
         assert b"tEXt" not in content
         assert b"iTXt" not in content

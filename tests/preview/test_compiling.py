@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import write_demo_adapters
 from lorakit.preview.pipeline import Renderer
 from lorakit.preview.session import open_session
 from lorakit.preview.settings import RenderSettings
@@ -19,7 +19,7 @@ SMALL = RenderSettings("ink portrait", width=64, height=64, steps=2)
 @pytest.fixture(scope="module")
 def adapters(demo, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("loras")
-    write_demo_adapters(demo.checkpoint, folder)
+    write_demo_adapters(folder)
     return sorted(folder.glob("*.safetensors"))[:2]
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.saving import save_lora
 from lorakit.preview import diagnosis
-from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import write_demo_adapters
 from lorakit.preview.diagnosis import find_cause, render_or_explain
 from lorakit.preview.session import Session, open_session
 from lorakit.preview.settings import RenderSettings
@@ -34,7 +34,7 @@ class Entry:
 @pytest.fixture(scope="module")
 def adapters(demo, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("loras")
-    write_demo_adapters(demo.checkpoint, folder)
+    write_demo_adapters(folder)
     return sorted(folder.glob("*.safetensors"))[:3]
 
 

@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from lorakit.catalog import Catalog
 from lorakit.errors import BadFile, BadUsage, LorakitError
-from lorakit.preview.demo_adapters import write_demo_adapters
-from lorakit.preview.demo_model import DemoModel
+from lorakit.preview.demo_model import DemoModel, write_demo_adapters
 from lorakit.preview.grid import grid as grids
 from lorakit.preview.grid.axes import Axis
 from lorakit.preview.grid.cells import Asked
@@ -90,7 +89,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory, demo: DemoModel) -> Path:
     save_file(
         {key: tensor * 1.01 for key, tensor in tensors.items()}, folder / "second.safetensors"
     )
-    write_demo_adapters(demo.checkpoint, folder)
+    write_demo_adapters(folder)
     return folder
 
 

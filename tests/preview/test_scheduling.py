@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import lorakit
-from lorakit.preview.demo_adapters import write_demo_adapters
+from lorakit.preview.demo_model import write_demo_adapters
 from lorakit.preview.session import Session, open_session
 from lorakit.preview.settings import RenderSettings
 from lorakit.strengths import Strength
@@ -22,7 +22,7 @@ KEY = "blocks.5.mlp.layer1.weight"
 @pytest.fixture(scope="module")
 def adapters(demo, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("loras")
-    write_demo_adapters(demo.checkpoint, folder)
+    write_demo_adapters(folder)
     return sorted(folder.glob("*.safetensors"))[:2]
 
 
