@@ -35,7 +35,8 @@ APPLIED: Mapping[str, frozenset[str]] = MappingProxyType(
 # Keys of adapters that are more than a change of weights: mixtures of experts with a router, learnt
 # tokens, orthogonal forms whose start is not in the file. Dropping them would change the adapter.
 _MORE_THAN_WEIGHTS = re.compile(
-    r"\.lora_ups\.|\.lora_up_weight|\.router\.|(^|\.)(prefix|postfix)_|register_tokens|"
+    r"\.lora_ups\.|\.lora_up_weight|(^|[._])(routers?|experts?)[._]|(^|\.)(prefix|postfix)[._]|"
+    r"register_tokens|"
     r"\.(S_p|S_q|P_init)$"
 )
 

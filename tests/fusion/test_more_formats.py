@@ -226,6 +226,8 @@ def test_joined_and_split_forms_of_one_layer_in_one_file_are_refused(tmp_path: P
         "lora_unet_blocks_0_mlp_layer1.lora_ups.0.weight",
         "lora_unet_blocks_0_mlp_layer1.router.weight",
         "diffusion_model.register_tokens",
+        "global_router.fc.weight",
+        "lora_unet_blocks_0_mlp_layer1.experts.0.lora_A.weight",
         "prefix_embeds",
         "lora_unet_blocks_0_mlp_layer1.S_p",
     ],
