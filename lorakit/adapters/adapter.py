@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import torch
 
 from lorakit.formats.inspection import AdapterReport
+from lorakit.formats.layouts import WritableLayout
 
 # Which formula a magnitude follows; see dora.py.
 DoraFormula = Literal["trainer", "comfyui"]
@@ -56,3 +57,15 @@ class Adapter:
     def unused_keys(self) -> tuple[str, ...]:
         """The keys of the file that patch nothing lorakit knows, by name."""
         return self.report.unused_keys
+
+    def save(self, path: str | Path, *, layout: WritableLayout) -> None:
+        """Write the adapter to the new file `path` in another layout: kohya, comfy or diffusers.
+
+        The delta of every module stays what it was, and so does the metadata; `unused_keys` are left out.
+        Raises `NotFusable` for
+        anything but LoRA without biases, which other layouts have no common spelling for, and `BadUsage`
+        for an unknown layout or a file that exists.
+        """
+        from lorakit.adapters.saving import save_adapter
+
+        save_adapter(self, Path(path), layout)

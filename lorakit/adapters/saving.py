@@ -8,9 +8,12 @@ from pathlib import Path
 import torch
 
 from lorakit import __version__
+from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.tensor_file import write_tensors
-from lorakit.formats.layouts import WritableLayout, module_prefix
+from lorakit.errors import BadUsage, NotFusable
+from lorakit.formats.layouts import WRITABLE, WritableLayout, module_prefix
+from lorakit.formats.peft_config import METADATA_KEY
 
 
 def save_lora(
@@ -37,3 +40,38 @@ def save_lora(
             tensors[f"{prefix}.alpha"] = torch.tensor(module.scale * module.down.shape[0])
     notes = {"format": "pt", "lorakit.version": __version__, **(metadata or {})}
     write_tensors(path, tensors, notes)
+
+
+def save_adapter(adapter: Adapter, path: Path, layout: WritableLayout) -> None:
+    """Write a LoRA adapter in `layout`, with its metadata; see `Adapter.save`."""
+    if layout not in WRITABLE:
+        raise BadUsage(
+            f"There is no layout {layout!r} to write.", hint=f"Give {', '.join(WRITABLE)}."
+        )
+    if path.exists():
+        raise BadUsage(f"{path} exists already.", hint="Give another name.")
+    modules: dict[str, LoraModule] = {}
+    for name, module in adapter.modules.items():
+        if not isinstance(module, LoraModule) or name in adapter.biases:
+            raise _not_plain(adapter, name)
+        modules[name] = module if layout == "kohya" else _scaled(module)
+    if beyond := sorted(adapter.biases.keys() - modules.keys()):
+        raise _not_plain(adapter, beyond[0])
+    # PEFT's own record of alpha would be read again, on top of the scale that is written here.
+    kept = {key: text for key, text in adapter.report.metadata.items() if key != METADATA_KEY}
+    save_lora(path, modules, layout=layout, metadata=kept)
+
+
+def _scaled(module: LoraModule) -> LoraModule:
+    """The same delta with scale 1; up becomes float32 where its dtype cannot hold the product."""
+    up = module.up.float() * module.scale
+    kept = up.to(module.up.dtype)
+    return LoraModule(kept if torch.equal(kept.float(), up) else up, module.down, 1.0)
+
+
+def _not_plain(adapter: Adapter, name: str) -> NotFusable:
+    algo = next((m.algo for m in adapter.report.modules if m.name == name), "more than LoRA")
+    return NotFusable(
+        f"{adapter.path} cannot be written in another layout: {name} is {algo}, or changes a bias.",
+        hint="Only plain LoRA can; the file itself stays as good as it is.",
+    )
