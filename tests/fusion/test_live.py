@@ -265,7 +265,7 @@ def test_a_transformer_that_holds_the_tensors_sees_the_change(tmp_path: Path) ->
     assert model.transformer_blocks[3].ff.net[0].proj.weight is parameter
     assert not torch.equal(parameter, pristine)
     fused = lorakit.fuse(demo.checkpoint, [(adapter, 0.8)])
-    torch.testing.assert_close(parameter.detach(), fused[f"net.{name}.weight"])
+    torch.testing.assert_close(parameter.detach(), fused[f"{fused.prefix}{name}.weight"])
     live.unfuse()
     assert torch.equal(parameter, pristine)
 
