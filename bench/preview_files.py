@@ -7,6 +7,7 @@ numbers and the same adapter files, in diffusers' own layout, which PEFT reads a
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +91,11 @@ def _write_components(folder: Path) -> None:
     )
     from transformers import Qwen3Config, Qwen3Model
 
-    from lorakit.preview.demo_tokenizers import write_qwen_tokenizer, write_t5_tokenizer
+    from lorakit.preview.demo_model import SHIPPED
 
     torch.manual_seed(0)
-    write_qwen_tokenizer(folder / "tokenizer")
-    write_t5_tokenizer(folder / "t5_tokenizer")
+    for name in ("tokenizer", "t5_tokenizer"):
+        shutil.copytree(SHIPPED / "components" / name, folder / name, dirs_exist_ok=True)
     config = Qwen3Config(
         vocab_size=151936,
         hidden_size=1024,

@@ -17,7 +17,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def weights(demo):
-    return {key.removeprefix("net."): t for key, t in load_file(demo.checkpoint).items()}
+    return load_file(demo.checkpoint)
 
 
 @pytest.fixture(scope="session")

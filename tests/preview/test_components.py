@@ -161,6 +161,8 @@ def test_a_repository_in_the_cache_serves_offline(demo, tmp_path):
 
 
 def test_split_files_load_as_the_same_models(split, components):
+    from diffusers import AutoencoderKLQwenImage
+
     loaded = load_components(split, device="cpu")
     assert (loaded.scheduler.config.shift, loaded.min_sequence_length) == (3.0, 512)
     ids = components.tokenizer(["ink portrait"], return_tensors="pt").input_ids
@@ -170,7 +172,8 @@ def test_split_files_load_as_the_same_models(split, components):
         assert torch.equal(loaded.text_encoder(ids).last_hidden_state, expected)
         expected = components.vae.decode(latents, return_dict=False)[0]
         assert torch.equal(loaded.vae.decode(latents, return_dict=False)[0], expected)
-    assert dict(loaded.vae.config)["latents_std"] == dict(components.vae.config)["latents_std"]
+    # A file by itself cannot say how its latents are scaled, so it is taken for Anima's own VAE.
+    assert dict(loaded.vae.config)["latents_std"] == AutoencoderKLQwenImage().config["latents_std"]
 
 
 def test_split_files_without_tokenizers_ask_for_them_alone(split, tmp_path):

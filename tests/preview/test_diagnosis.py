@@ -45,7 +45,7 @@ def loud(demo, path: Path, value: float, *layers: str) -> Path:
     modules = {}
     for layer in layers:
         name = f"blocks.1.mlp.{layer}"
-        rows, columns = base[f"net.{name}.weight"].shape
+        rows, columns = base[f"{name}.weight"].shape
         up, down = torch.randn(rows, 1, generator=draw), torch.randn(1, columns, generator=draw)
         modules[name] = LoraModule(up * value, down, 1.0)
     save_lora(path, modules, layout="kohya", metadata={})
@@ -87,7 +87,7 @@ def test_an_entry_that_overflows_is_named_with_its_strength(demo, adapters, tmp_
 
 
 def test_a_strength_beyond_1_is_told_from_an_adapter_that_never_works(demo, adapters, tmp_path):
-    path = loud(demo, tmp_path / "loud.safetensors", 3e7, "layer1", "layer2")
+    path = loud(demo, tmp_path / "loud.safetensors", 3e8, "layer1", "layer2")
     found = blamed(demo, [Entry(adapters[0], Strength(0.8)), Entry(path, Strength(-90.0))])
     assert (found.kind, found.names) == ("strength", ("loud",))
     assert "at 1 the picture is sound" in found.hint
@@ -106,7 +106,7 @@ def test_entries_that_overflow_together_only_are_named_together(demo, adapters, 
 
 def test_a_base_that_fails_without_the_stack_is_told_apart(demo, adapters, tmp_path):
     tensors = load_file(demo.checkpoint)
-    key = "net.blocks.1.mlp.layer2.weight"
+    key = "blocks.1.mlp.layer2.weight"
     tensors[key] = torch.full_like(tensors[key], float("inf"))
     base = tmp_path / "base.safetensors"
     save_file(tensors, base)
