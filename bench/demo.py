@@ -39,7 +39,7 @@ def measure(runs: int = RUNS) -> Section:
                 f"{TARGET_SECONDS} s",
             ),
         ],
-        [f"Runs: {runs}. Each makes the model and the adapters, runs ten commands and the page."],
+        [f"Runs: {runs}. Each copies the model and the adapters, runs ten commands and writes the page."],
     )
 
 
