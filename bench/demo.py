@@ -39,7 +39,9 @@ def measure(runs: int = RUNS) -> Section:
                 f"{TARGET_SECONDS} s",
             ),
         ],
-        [f"Runs: {runs}. Each copies the model and the adapters, runs ten commands and writes the page."],
+        [
+            f"Runs: {runs}. Each copies the model and the adapters, runs ten commands and writes the page."
+        ],
     )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 VAE_COURSE = Course(steps=6000, rate=2e-3, warm_up=30, weight_decay=0.0)
 FLOW_COURSE = Course(steps=5000, rate=1e-3, warm_up=100)
+PICTURES = 3000
 SCENES = 4096
 STYLE_SCENES = 2048
 
@@ -55,7 +56,7 @@ def train(run: Run) -> None:
     """Train every part in turn and write the files that lorakit ships into `shipped`."""
     torch.manual_seed(run.seed)
     vae = make_vae()
-    train_vae(run, vae, VAE_COURSE, mixed(3000, run.seed + 1))
+    train_vae(run, vae, VAE_COURSE, mixed(PICTURES, run.seed + 1))
     shipped = run.folder / "shipped"
     text = make_text_path(shipped / "components", run.seed)
     pool = _base_pool(run, vae, text)
