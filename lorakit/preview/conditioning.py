@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import torch
     from diffusers.modular_pipelines.anima import AnimaModularPipeline
 
-_KEPT = 32
+USUALLY_KEPT = 32
 """Prompts that are remembered; at full size one takes 1 MB in bfloat16, 2 MB in float32."""
 
 
 class PromptEncoder:
-    """Turns prompts into conditioning, and remembers the last ones it was asked for."""
+    """Turns prompts into conditioning, and remembers the last `kept` ones it was asked for."""
 
     def __init__(self, text: AnimaModularPipeline) -> None:
         """`text` is the stage of that name; without guidance, so that it reads one prompt at a time."""
@@ -25,6 +25,7 @@ class PromptEncoder:
 
         text.update_components(guider=ClassifierFreeGuidance(guidance_scale=1.0))
         self._text = text
+        self.kept = USUALLY_KEPT
         self._known: OrderedDict[tuple[Hashable, str], torch.Tensor] = OrderedDict()
 
     def remembered(self, prompt: str, weights: Hashable) -> torch.Tensor | None:
@@ -54,6 +55,6 @@ class PromptEncoder:
         made: torch.Tensor = self._text(prompt=prompt, output="prompt_embeds")
         require_finite(made, "text")
         self._known[weights, prompt] = made
-        if len(self._known) > _KEPT:
+        if len(self._known) > self.kept:
             self._known.popitem(last=False)
         return made

@@ -10,7 +10,7 @@ import torch
 
 from lorakit.formats.anima import original_tensor_name
 from lorakit.preview.compiling import compile_blocks, compiling_problem, uncompile_blocks
-from lorakit.preview.conditioning import PromptEncoder
+from lorakit.preview.conditioning import USUALLY_KEPT, PromptEncoder
 from lorakit.preview.devices import transformer_dtype
 from lorakit.preview.memory import MemorySaver, OnNotice
 from lorakit.preview.models import ADAPTER_PREFIX, build_text_conditioner, build_transformer
@@ -106,6 +106,10 @@ class Renderer:
             prompts = PromptEncoder(stages.text)
         config = components.scheduler.config
         return cls(transformer, conditioner, stages, prompts, memory, config)
+
+    def keep_prompts(self, count: int) -> None:
+        """Remember this many prompts, or the usual 32 if that is more: a sheet reads each but once."""
+        self._prompts.kept = max(count, USUALLY_KEPT)
 
     @property
     def on_notice(self) -> OnNotice:

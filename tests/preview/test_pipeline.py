@@ -73,6 +73,14 @@ def test_a_prompt_is_read_again_when_the_weights_that_read_it_change(weights, co
     assert len(readings) == 2
 
 
+def test_a_large_sheet_can_have_all_its_prompts_remembered(weights, components, readings):
+    renderer = Renderer.open(weights, components, device="cpu")
+    renderer.keep_prompts(40)
+    for number in (*range(40), *range(40)):
+        renderer._conditioning(f"prompt {number}")
+    assert len(readings) == 40
+
+
 def test_prompts_are_not_remembered_without_end(weights, components, readings):
     renderer = Renderer.open(weights, components, device="cpu")
     for number in range(40):

@@ -90,6 +90,7 @@ def _render_base(
     )
     if compiled:
         session.renderer.compile()
+    session.renderer.keep_prompts(len(_prompts(jobs)))
     for number, stack in enumerate(stacks):
         if number:
             watch.stage("fusing the stack")
@@ -100,6 +101,10 @@ def _render_base(
             rendered = _render(session, job, watch, explained)
             explained = rendered.problem or explained
             yield rendered
+
+
+def _prompts(jobs: Iterable[Job]) -> set[str]:
+    return {text for job in jobs for text in (job.settings.prompt, job.settings.negative_prompt)}
 
 
 def _entries(job: Job) -> list[tuple[str | Path, float | Strength]]:
