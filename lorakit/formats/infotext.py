@@ -61,7 +61,8 @@ def read_infotext(text: str) -> Infotext:
         if line.startswith(_NEGATIVE):
             negative, line = True, line.removeprefix(_NEGATIVE).strip()
         prompts[negative].append(line)
-    return Infotext("\n".join(prompts[False]), "\n".join(prompts[True]), settings)
+    prompt, without = ("\n".join(prompts[part]).strip() for part in (False, True))
+    return Infotext(prompt, without, settings)
 
 
 def split_tags(prompt: str) -> tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]:

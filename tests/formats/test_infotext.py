@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lorakit.formats.a1111 import a1111_generation
@@ -37,6 +37,7 @@ def is_plain(prompt: str) -> bool:
     return not any(line.startswith("Negative prompt:") for line in lines) and "<lo" not in prompt
 
 
+@example("0\n", "", {})
 @given(
     TEXTS.filter(is_plain),
     TEXTS.filter(is_plain),
