@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorakit.cli.grid_run import duration
+from lorakit.cli.many_pictures import watched
 from lorakit.cli.output import Output
 from lorakit.cli.preview_plan import require_extra
 from lorakit.errors import LorakitError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lorakit.preview.grid.jobs import Job
     from lorakit.preview.grid.rendering import Rendered
 
-_WORTH_SAYING = 5.0  # seconds of work left
 
 
 def free_folder() -> Path:
@@ -94,35 +93,10 @@ def _render(
     out: Output, plan: AbPlan, folder: WorkFolder, device: str, compiled: bool
 ) -> dict[str, str]:
     from lorakit.preview.ab.comparison import render_ab
-    from lorakit.preview.grid.jobs import Load
-    from lorakit.preview.grid.rendering import Watch
 
-    load = Load.of(plan.missing(folder))
-    done = passes = 0
-
-    with out.progress("Rendering") as update:
-
-        def picture(file: str, rendered: Rendered) -> None:
-            nonlocal done, passes
-            done += 1
-            passes += rendered.job.passes
-            left = rendered.seconds / rendered.job.passes * (load.passes - passes)
-            if done == 1 and left >= _WORTH_SAYING:
-                out.say(f"{load.pictures - 1} more pictures will take {duration(left)}.")
-
-        def step(job: Job, number: int) -> None:
-            so_far = passes + job.passes * number // job.settings.steps_run
-            update(so_far, load.passes, f"picture {done + 1} of {load.pictures}")
-
+    with watched(out, plan.missing(folder), "picture") as (watch, on_picture):
         return render_ab(
-            plan,
-            folder,
-            device=device,
-            compiled=compiled,
-            watch=Watch(
-                stage=lambda what: update(passes, load.passes, what), step=step, notice=out.warn
-            ),
-            on_picture=picture,
+            plan, folder, device=device, compiled=compiled, watch=watch, on_picture=on_picture
         )
 
 

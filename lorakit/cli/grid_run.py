@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorakit.cli.many_pictures import duration, watched
 from lorakit.cli.output import Mode, Output
 from lorakit.cli.preview_plan import require_extra, require_no_advice
 from lorakit.errors import LorakitError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from lorakit.preview.grid.jobs import Job, Load
     from lorakit.preview.grid.rendering import Rendered
 
-_WORTH_SAYING = 5.0  # seconds of work left
 
 
 def dry_run_grid(out: Output, request: GridRequest, path: Path, *, strict: bool) -> None:
@@ -131,37 +131,9 @@ def _advice(plan: GridPlan) -> tuple[Advice, ...]:
 
 def _render(out: Output, plan: GridPlan, folder: WorkFolder, compiled: bool) -> dict[str, str]:
     from lorakit.preview.grid.grid import render_grid
-    from lorakit.preview.grid.jobs import Load
-    from lorakit.preview.grid.rendering import Watch
 
-    load = Load.of(plan.missing(folder.made))
-    done = 0
-    passes = 0
-
-    with out.progress("Rendering") as update:
-
-        def at(what: str) -> None:
-            update(passes, load.passes, what)
-
-        def picture(file: str, rendered: Rendered) -> None:
-            nonlocal done, passes
-            done += 1
-            passes += rendered.job.passes
-            left = rendered.seconds / rendered.job.passes * (load.passes - passes)
-            if done == 1 and left >= _WORTH_SAYING:
-                out.say(f"{load.pictures - 1} more pictures will take {duration(left)}.")
-
-        def step(job: Job, number: int) -> None:
-            so_far = passes + job.passes * number // job.settings.steps_run
-            update(so_far, load.passes, f"cell {done + 1} of {load.pictures}")
-
-        return render_grid(
-            plan,
-            folder,
-            compiled=compiled,
-            watch=Watch(stage=at, step=step, notice=out.warn),
-            on_picture=picture,
-        )
+    with watched(out, plan.missing(folder.made), "cell") as (watch, on_picture):
+        return render_grid(plan, folder, compiled=compiled, watch=watch, on_picture=on_picture)
 
 
 def _finish(
@@ -266,12 +238,3 @@ def _estimate(plan: GridPlan, made: Mapping[str, Made], load: Load) -> float | N
     there = [(made[file].seconds, jobs[file].passes) for file in jobs if file in made]
     passes = sum(count for _, count in there)
     return sum(seconds for seconds, _ in there) / passes * load.passes if passes else None
-
-
-def duration(seconds: float) -> str:
-    """About how long, for a person."""
-    if seconds < 90:
-        return f"about {max(round(seconds), 1)} s"
-    if seconds < 90 * 60:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
