@@ -178,12 +178,15 @@ class Catalog:
         """
         return pick_base(name, self.bases())
 
-    def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> None:
-        """Write a licence decision to the audit table; `subject` holds ingredients and reasons."""
-        from lorakit.db.models import Audit
+    def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> str:
+        """Add a licence decision to the audit, and return its hash in the chain.
+
+        `subject` holds ingredients and reasons.
+        """
+        from lorakit.catalog.audit import add_decision
 
         with self._store.writing() as session:
-            session.add(Audit(action=action, verdict=verdict, subject=dict(subject)))
+            return add_decision(session, action, verdict, subject)
 
     def decisions(self) -> list[DecisionRecord]:
         """The licence decisions, the oldest first."""

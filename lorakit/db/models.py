@@ -168,8 +168,9 @@ class Base(Table):
     """A base checkpoint that adapters are stacked on.
 
     `model` is a key of the table of known models, `prefix` what the file puts before its key names,
-    `components` where text encoder, VAE and tokenizers come from. The hash may come later: a base
-    has gigabytes.
+    `components` where text encoder, VAE and tokenizers come from. `parent` is the content (its
+    `tensor_sha256`) of the model that this one was made from. The hashes may come later: a base has
+    gigabytes.
     """
 
     __tablename__ = "base"
@@ -186,18 +187,72 @@ class Base(Table):
     dtype: Mapped[str]
     components: Mapped[str | None]
     added_at: Mapped[datetime] = mapped_column(default=_now)
+    tensor_sha256: Mapped[str | None]
+    parent: Mapped[str | None]
+
+
+class Claim(Table):
+    """What one source says of the terms of a content (its `tensor_sha256`).
+
+    `origin` is the kind of source (user, table, civitai, modelspec, card, ancestor), `source` where it
+    stands, `model` a key of the table of known models where the claim is that the content is that
+    model. One source has one claim; what it said last holds.
+    """
+
+    __tablename__ = "claim"
+    __table_args__ = (UniqueConstraint("content", "origin", "source"), {"sqlite_strict": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str]
+    origin: Mapped[str]
+    source: Mapped[str]
+    model: Mapped[str | None]
+    terms: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    recorded_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class Sketch(Table):
+    """The weight sketch of a content, as `lorakit.sketches.fingerprint` writes it to a file.
+
+    `model` is a key of the table of known models, `parent` the content it was made from. A
+    fingerprint is the sketch of a model whose weights are not here.
+    """
+
+    __tablename__ = "sketch"
+    __table_args__ = (
+        UniqueConstraint("content", "kind"),
+        CheckConstraint("kind IN ('base', 'adapter', 'fingerprint')", name="kind"),
+        {"sqlite_strict": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str]
+    kind: Mapped[str]
+    name: Mapped[str]
+    model: Mapped[str | None]
+    parent: Mapped[str | None]
+    scheme: Mapped[int]
+    data: Mapped[bytes]
+    made_at: Mapped[datetime] = mapped_column(default=_now)
 
 
 class Audit(Table):
-    """A licence decision: what was asked, the verdict, and the ingredients and reasons."""
+    """A licence decision: what was asked, the verdict, and the ingredients and reasons.
+
+    `hash` is the SHA-256 of `previous` (the hash of the row before), `at`, `action`, `verdict` and
+    `subject` as they are stored, one a line. Rows are only ever added.
+    """
 
     __tablename__ = "audit"
+    __table_args__: Any = {"sqlite_strict": True, "sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=_now)
     action: Mapped[str]
     verdict: Mapped[str]
     subject: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    previous: Mapped[str]
+    hash: Mapped[str] = mapped_column(unique=True)
 
 
 class Comparison(Table):

@@ -42,7 +42,7 @@ def test_foreign_keys_and_strict_types_are_enforced(tmp_path: Path) -> None:
     store = open_store(tmp_path / "c.db")
     for statement in (
         "INSERT INTO report VALUES (7, '{}', '{}', x'00')",
-        "INSERT INTO audit VALUES (1, x'00', 'a', 'b', '{}')",
+        "INSERT INTO audit VALUES (1, x'00', 'a', 'b', '{}', '', 'h')",
         "INSERT INTO location VALUES (1, 1, 'p', 1, 1, 1, 1, 'lost', 't')",
     ):
         with pytest.raises(CatalogError), store.writing() as session:
@@ -62,7 +62,8 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     # The second row has the number of the first.
     with pytest.raises(CatalogError), store.writing() as session:
         session.execute(
-            text("INSERT INTO audit VALUES (:id, 't', 'a', 'v', '{}')"), [{"id": 1}, {"id": 1}]
+            text("INSERT INTO audit VALUES (:id, 't', 'a', 'v', '{}', '', :hash)"),
+            [{"id": 1, "hash": "a"}, {"id": 1, "hash": "b"}],
         )
     assert store.read("SELECT count(*) FROM audit") == [(0,)]
     store.close()
@@ -82,7 +83,8 @@ def test_writers_wait_for_each_other_even_when_they_read_first(tmp_path: Path) -
                     count = session.execute(text("SELECT count(*) FROM audit")).scalar()
                     values = {"at": f"{count:04}"}
                     session.execute(
-                        text("INSERT INTO audit VALUES (NULL, :at, 'a', 'v', '{}')"), values
+                        text("INSERT INTO audit VALUES (NULL, :at, 'a', 'v', '{}', '', :at)"),
+                        values,
                     )
         except (CatalogError, OperationalError, IntegrityError) as error:
             errors.append(error)

@@ -101,9 +101,11 @@ def test_only_one_function_writes_a_merged_checkpoint() -> None:
 
 # Runs a preview with every opening for writing noted, and the known writers of tensors blocked.
 WATCHED = """
-import os, sys
+import os, sys, tempfile
 import safetensors.torch, torch
 import lorakit.adapters.tensor_file
+
+tempfile.gettempdir()  # once in a process it tries whether the folder can be written to
 
 def never(*args, **options):
     raise AssertionError("a preview wrote tensors")

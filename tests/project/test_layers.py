@@ -18,13 +18,17 @@ ROOMS = (
     "paths",
     "formats",
     "adapters",
+    "sketches",
     "db",
     "catalog",
+    "tracing",
     "licenses",
     "bases",
     "strengths",
     "stack",
+    "sharing",
     "fusion",
+    "gate",
     "preview",
     "report",
     "cli",
@@ -32,8 +36,11 @@ ROOMS = (
 # What a room may import beside the standard library and the rooms below it.
 LIBRARIES = {
     "adapters": {"safetensors", "torch"},
+    "sketches": {"numpy", "torch"},
     "db": {"alembic", "sqlalchemy"},
     "catalog": {"platformdirs", "sqlalchemy"},
+    "tracing": {"numpy"},
+    "licenses": {"packaging", "yaml"},
     "fusion": {"safetensors", "torch", "triton"},  # PyTorch for CUDA brings Triton along
     "preview": {
         "PIL",
