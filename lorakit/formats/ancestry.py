@@ -1,0 +1,175 @@
+"""What a file says it was made from: `lorakit.ingredients` and `modelspec.merged_from` of its header.
+
+The first is lorakit's own record, with hashes and terms; the second, from ModelSpec, is free text that
+other programs write as well. Both are claims of the file's writer. What cannot be read becomes an
+ancestor of which nothing is known, never an error and never nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+INGREDIENTS_KEY = "lorakit.ingredients"
+MERGED_FROM_KEY = "modelspec.merged_from"
+AUDIT_KEY = "lorakit.audit"
+FORMAT = "lorakit/ingredients/1"
+
+Role = Literal["base", "adapter"]
+
+# Far beyond what anybody stacks; a header that holds more is broken or made to hurt.
+_MAX_DEPTH = 12
+_MAX_ANCESTORS = 4096
+_MAX_TEXT = 20_000
+_SHARING = ("allow", "allow_with_obligations", "unknown", "deny")
+_HEX = re.compile(r"[0-9a-f]{64}")
+# A file that has lost its record, and one that says something unreadable, are not the same.
+_UNREADABLE = f"an ingredient that {INGREDIENTS_KEY} does not name readably"
+
+
+@dataclass(frozen=True)
+class RecordedTerms:
+    """The terms of an ingredient as they were when the file was made; `read_on` is an ISO date."""
+
+    title: str = "terms not recorded"
+    share_merges: str = "unknown"
+    statement: str = "The file does not record the terms of this ingredient."
+    source: str = "none"
+    read_on: str | None = None
+    credit: bool = False
+    license: str | None = None
+    obligations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One thing whose weights, or whose change of weights, went into a file.
+
+    `content` is its `tensor_sha256`, `model` a key of the table of known models, `strength` the text
+    form of the strength it went in at, `recognised` how it was found where no record named it.
+    """
+
+    name: str
+    role: Role = "adapter"
+    content: str | None = None
+    file_sha256: str | None = None
+    model: str | None = None
+    strength: str | None = None
+    recognised: str | None = None
+    terms: RecordedTerms = RecordedTerms()
+    ancestors: tuple[Ancestor, ...] = ()
+
+    def everyone(self) -> Iterator[Ancestor]:
+        """This one and all its own ancestors."""
+        yield self
+        for ancestor in self.ancestors:
+            yield from ancestor.everyone()
+
+
+def encode_ancestry(ancestors: Sequence[Ancestor], kind: str) -> dict[str, str]:
+    """The metadata that records `ancestors` for a file of `kind`; `read_ancestry` reads it back."""
+    document = {"format": FORMAT, "kind": kind, "ingredients": [_plain(a) for a in ancestors]}
+    return {
+        INGREDIENTS_KEY: json.dumps(document, separators=(",", ":")),
+        MERGED_FROM_KEY: ", ".join(ancestor.name for ancestor in ancestors),
+    }
+
+
+def read_ancestry(metadata: Mapping[str, str]) -> tuple[Ancestor, ...]:
+    """The direct ingredients that a header names, each with its own below it.
+
+    A name in `modelspec.merged_from` that lorakit's own record does not have is an ancestor of which
+    nothing but the name is known.
+    """
+    recorded = _recorded(metadata.get(INGREDIENTS_KEY))
+    return (*recorded, *(Ancestor(name) for name in _others(metadata, recorded)))
+
+
+def _plain(ancestor: Ancestor) -> dict[str, Any]:
+    """As JSON, without what is empty."""
+    found = {key: value for key, value in asdict(ancestor).items() if value not in (None, (), [])}
+    found["terms"] = {k: v for k, v in asdict(ancestor.terms).items() if v not in (None, (), False)}
+    if ancestor.ancestors:
+        found["ancestors"] = [_plain(one) for one in ancestor.ancestors]
+    return found
+
+
+def _recorded(text: str | None) -> tuple[Ancestor, ...]:
+    if not text:
+        return ()
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return (Ancestor(_UNREADABLE),)
+    # Before the record had a version it was the bare list.
+    entries = document.get("ingredients") if isinstance(document, dict) else document
+    budget = [_MAX_ANCESTORS]
+    return _ancestors(entries, 0, budget)
+
+
+def _ancestors(entries: object, depth: int, budget: list[int]) -> tuple[Ancestor, ...]:
+    if entries is None:
+        return ()
+    if not isinstance(entries, list) or depth > _MAX_DEPTH:
+        return (Ancestor(_UNREADABLE),)
+    found = []
+    for entry in entries:
+        budget[0] -= 1
+        if budget[0] < 0 or not isinstance(entry, dict):
+            found.append(Ancestor(_UNREADABLE))
+            break
+        found.append(_ancestor(entry, depth, budget))
+    return tuple(found)
+
+
+def _ancestor(entry: dict[str, Any], depth: int, budget: list[int]) -> Ancestor:
+    return Ancestor(
+        name=_text(entry.get("name")) or "an ingredient without a name",
+        role="base" if entry.get("role") == "base" else "adapter",
+        content=_hash(entry.get("content")),
+        file_sha256=_hash(entry.get("file_sha256", entry.get("sha256"))),
+        model=_text(entry.get("model")),
+        strength=_text(entry.get("strength")),
+        recognised=_text(entry.get("recognised")),
+        terms=_terms(entry.get("terms", entry)),
+        ancestors=_ancestors(entry.get("ancestors"), depth + 1, budget),
+    )
+
+
+def _terms(entry: object) -> RecordedTerms:
+    if not isinstance(entry, dict) or entry.get("share_merges") not in _SHARING:
+        return RecordedTerms()
+    texts = {
+        field.name: found
+        for field in fields(RecordedTerms)
+        if field.name not in ("obligations", "credit") and (found := _text(entry.get(field.name)))
+    }
+    listed = entry.get("obligations")
+    duties = [_text(one) for one in listed] if isinstance(listed, list) else []
+    obligations = tuple(duty for duty in duties if duty)
+    return RecordedTerms(**texts, credit=entry.get("credit") is True, obligations=obligations)
+
+
+def _text(value: object) -> str | None:
+    """`value` where it is a text of bearable length that every terminal and database takes."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value[:_MAX_TEXT].encode("utf-8", "replace").decode().strip()
+
+
+def _hash(value: object) -> str | None:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return text if _HEX.fullmatch(text) else None
+
+
+def _others(metadata: Mapping[str, str], recorded: Sequence[Ancestor]) -> list[str]:
+    """The names in `modelspec.merged_from` beyond the recorded ones."""
+    text = (metadata.get(MERGED_FROM_KEY) or "").strip()
+    names = [ancestor.name for ancestor in recorded]
+    if not text or text == "None" or text == ", ".join(names):
+        return []
+    found = (_text(part) for part in text.split(",")[:_MAX_ANCESTORS])
+    return [name for name in dict.fromkeys(found) if name and name not in names]
