@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import date
 from typing import Any, Literal
 
 INGREDIENTS_KEY = "lorakit.ingredients"
@@ -25,6 +26,7 @@ _MAX_DEPTH = 12
 _MAX_ANCESTORS = 4096
 _MAX_TEXT = 20_000
 _SHARING = ("allow", "allow_with_obligations", "unknown", "deny")
+_LISTS = ("obligations", "picture_obligations")
 _HEX = re.compile(r"[0-9a-f]{64}")
 # A file that has lost its record, and one that says something unreadable, are not the same.
 _UNREADABLE = f"an ingredient that {INGREDIENTS_KEY} does not name readably"
@@ -32,7 +34,11 @@ _UNREADABLE = f"an ingredient that {INGREDIENTS_KEY} does not name readably"
 
 @dataclass(frozen=True)
 class RecordedTerms:
-    """The terms of an ingredient as they were when the file was made; `read_on` is an ISO date."""
+    """The terms of an ingredient as they were when the file was made.
+
+    The fields are those of `lorakit.licenses.terms.Terms`, in JSON's types: `read_on` is an ISO date,
+    the two `share_` fields are answers such as "allow" and "deny".
+    """
 
     title: str = "terms not recorded"
     share_merges: str = "unknown"
@@ -42,6 +48,13 @@ class RecordedTerms:
     credit: bool = False
     license: str | None = None
     obligations: tuple[str, ...] = ()
+    share_pictures: str | None = None
+    pictures_statement: str = ""
+    picture_obligations: tuple[str, ...] = ()
+    use: str = ""
+
+
+_TEXTS = [f.name for f in fields(RecordedTerms) if f.name not in ("credit", *_LISTS)]
 
 
 @dataclass(frozen=True)
@@ -90,8 +103,10 @@ def read_ancestry(metadata: Mapping[str, str]) -> tuple[Ancestor, ...]:
 
 def _plain(ancestor: Ancestor) -> dict[str, Any]:
     """As JSON, without what is empty."""
-    found = {key: value for key, value in asdict(ancestor).items() if value not in (None, (), [])}
-    found["terms"] = {k: v for k, v in asdict(ancestor.terms).items() if v not in (None, (), False)}
+    found = {key: value for key, value in asdict(ancestor).items() if value not in (None, ())}
+    found["terms"] = {
+        k: v for k, v in asdict(ancestor.terms).items() if v not in (None, (), False, "")
+    }
     if ancestor.ancestors:
         found["ancestors"] = [_plain(one) for one in ancestor.ancestors]
     return found
@@ -143,14 +158,31 @@ def _terms(entry: object) -> RecordedTerms:
     if not isinstance(entry, dict) or entry.get("share_merges") not in _SHARING:
         return RecordedTerms()
     texts = {
-        field.name: found
-        for field in fields(RecordedTerms)
-        if field.name not in ("obligations", "credit") and (found := _text(entry.get(field.name)))
+        name: found
+        for name in _TEXTS
+        if (found := _text(entry.get(name))) is not None
+        and (name != "read_on" or _is_date(found))
+        and (name != "share_pictures" or found in _SHARING)
     }
-    listed = entry.get("obligations")
-    duties = [_text(one) for one in listed] if isinstance(listed, list) else []
-    obligations = tuple(duty for duty in duties if duty)
-    return RecordedTerms(**texts, credit=entry.get("credit") is True, obligations=obligations)
+    return RecordedTerms(
+        credit=entry.get("credit") is True,
+        obligations=_texts(entry.get("obligations")),
+        picture_obligations=_texts(entry.get("picture_obligations")),
+        **texts,
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    found = [_text(one) for one in value] if isinstance(value, list) else []
+    return tuple(text for text in found if text)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(value: object) -> str | None:

@@ -109,6 +109,12 @@ def test_terms_that_no_program_writes_are_unknown() -> None:
         assert found.terms.share_merges == "unknown"
 
 
+def test_of_terms_that_are_half_readable_the_readable_half_is_kept() -> None:
+    odd = {"read_on": "soon", "share_pictures": 7, "credit": "yes", "obligations": "all", "use": []}
+    (found,) = recorded([{"name": "x", "terms": {"share_merges": "deny", "title": "T", **odd}}])
+    assert found.terms == RecordedTerms("T", "deny")
+
+
 @given(st.lists(entries | json_values) | json_values, st.text())
 def test_no_header_makes_it_fail(ingredients: object, names: str) -> None:
     text = json.dumps({"ingredients": ingredients})
