@@ -1,0 +1,109 @@
+"""The places where several sketches can be compared, as flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lorakit.formats import anima
+from lorakit.formats.variants import SIZES, block_map
+from lorakit.sketches.positions import RUN
+from lorakit.sketches.sketch import Sketch
+from lorakit.tracing.arrays import Flags, Floats, Integers
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Modules that several sketches have with equally many values, one after the other.
+
+    `module` and `run` number, for each of the n values, the module and the run of neighbouring weights
+    that it belongs to, both (n,).
+    """
+
+    names: tuple[str, ...]
+    module: Integers
+    run: Integers
+
+    def take(self, sketch: Sketch) -> Floats:
+        """The values of `sketch` on this grid, float64 (n,); a module it lacks is zero."""
+        if not self.names:
+            return np.zeros(0)
+        sizes = np.bincount(self.module, minlength=len(self.names))
+        return np.concatenate(
+            [
+                np.asarray(sketch.values[name], dtype=np.float64)
+                if name in sketch.values
+                else np.zeros(size)
+                for name, size in zip(self.names, sizes, strict=True)
+            ]
+        )
+
+    def mean_square(self, values: Floats) -> Floats:
+        """The mean square of `values` in each module, (modules,)."""
+        sizes = np.maximum(np.bincount(self.module, minlength=len(self.names)), 1)
+        squares: Floats = np.bincount(self.module, values * values, len(self.names)) / sizes
+        return squares
+
+    def where(self, wanted: Callable[[str], bool]) -> Flags:
+        """Which of the n values belong to modules that are `wanted`."""
+        chosen = np.array([wanted(name) for name in self.names], dtype=bool)
+        return chosen[self.module] if len(self.module) else np.zeros(0, dtype=bool)
+
+
+def common_grid(sketches: Iterable[Sketch], only: Iterable[str] | None = None) -> Grid:
+    """The grid of the modules that all `sketches` have, of those in `only` where it is given."""
+    holders = list(sketches)
+    first = holders[0].values
+    wanted = first if only is None else set(only)
+    names = [
+        name
+        for name, values in first.items()
+        if name in wanted and all(_fits(other.values, name, len(values)) for other in holders[1:])
+    ]
+    sizes = [len(first[name]) for name in names]
+    module = np.repeat(np.arange(len(names)), sizes)
+    runs = [-(-size // RUN) for size in sizes]
+    starts = np.concatenate([[0], np.cumsum(runs)])[:-1].astype(int)
+    run = np.concatenate(
+        [start + np.arange(size) // RUN for start, size in zip(starts, sizes, strict=True)]
+        or [np.zeros(0, dtype=int)]
+    )
+    return Grid(tuple(names), module, run)
+
+
+def with_blocks(sketch: Sketch, blocks: int) -> Sketch:
+    """`sketch` under the block numbers of a relative with more blocks, or with fewer.
+
+    Anima's larger models hold the smaller one's blocks under other numbers (`formats.variants`); what
+    has no counterpart is left out. Sizes that are no published ones are returned as they are.
+    """
+    if sketch.blocks == blocks or not {sketch.blocks, blocks} <= set(SIZES):
+        return sketch
+    if sketch.blocks < blocks:
+        numbers = dict(enumerate(block_map(sketch.blocks, blocks)))
+    else:
+        carried = block_map(blocks, sketch.blocks)
+        numbers = {larger: smaller for smaller, larger in enumerate(carried)}
+    values: dict[str, Floats] = {}
+    for name, found in sketch.values.items():
+        block = anima.block_of(name)
+        if block is None:
+            values[name] = found
+        elif block in numbers:
+            rest = name.split(".", 2)[2]
+            values[f"blocks.{numbers[block]}.{rest}"] = found
+    return replace(sketch, values=values, blocks=blocks)
+
+
+def difference(one: Sketch, other: Sketch) -> Sketch:
+    """The change from `other` to `one`, where both have values; modules without change left out."""
+    grid = common_grid([one, other])
+    changes = {name: one.values[name] - other.values[name] for name in grid.names}
+    return replace(one, values={name: change for name, change in changes.items() if change.any()})
+
+
+def _fits(values: Mapping[str, Any], name: str, size: int) -> bool:
+    return name in values and len(values[name]) == size

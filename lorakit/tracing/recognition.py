@@ -1,0 +1,236 @@
+"""Recognise known models in a checkpoint or an adapter, from weight sketches alone.
+
+Anima, AnimaYume, RDBT and all that was made of them lie within a few per cent of one another, so being
+near proves nothing. What decides is the coefficient on a known model's own change: what separates it from
+the model that it was made from. Where that one is not known, a relative cannot be told from a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from lorakit.sketches.sketch import Sketch
+from lorakit.tracing.coefficient import Estimate
+from lorakit.tracing.grid import difference
+from lorakit.tracing.known import Finding, Known, Outcome
+from lorakit.tracing.relation import Relation, made_directly, relate, related_modules
+from lorakit.tracing.weighing import (
+    Answer,
+    answer,
+    answer_of_change,
+    weigh_change,
+    weigh_weights,
+)
+
+# Model -> the models that it may have been made from, as in the table of known models.
+Ancestors = Mapping[str, Sequence[str]]
+_NONE: Ancestors = MappingProxyType({})
+# From the least to the most that has to be respected.
+_SEVERITY: tuple[Outcome, ...] = ("absent", "unseen", "undecided", "contains", "same")
+_OUTCOMES: Mapping[Answer, Outcome] = MappingProxyType(
+    {
+        "there": "contains",
+        "opposite": "undecided",
+        "unclear": "undecided",
+        "not there": "absent",
+    }
+)
+
+
+@dataclass(frozen=True)
+class OwnChange:
+    """What a known model changed, and the model it changed; none for an adapter."""
+
+    known: Known
+    parent: Known | None
+    change: Sketch
+
+
+def own_changes(
+    known: Known, others: Iterable[Known], ancestors: Ancestors = _NONE
+) -> list[OwnChange]:
+    """The changes that make `known` out of each of `others` that it was certainly made from.
+
+    That is the declared parent, else those that may be ancestors of its model and whose untouched modules
+    it shares.
+    """
+    if known.holds == "change":
+        return [OwnChange(known, None, known.sketch)]
+    bases = [other for other in others if other.holds == "weights" and other != known]
+    declared = [base for base in bases if base.content == known.parent]
+    possible = [
+        base
+        for base in bases
+        if base.model is not None and base.model in ancestors.get(known.model or "", ())
+    ]
+    parents = declared or [base for base in possible if made_directly(known.sketch, base.sketch)]
+    return [OwnChange(known, parent, difference(known.sketch, parent.sketch)) for parent in parents]
+
+
+def recognise_base(
+    suspect: Sketch,
+    known: Sequence[Known],
+    *,
+    ancestors: Ancestors = _NONE,
+    about: Iterable[Known] | None = None,
+) -> tuple[Finding, ...]:
+    """What the checkpoint `suspect` has of each of `known`, or of those `about` alone."""
+    wanted = known if about is None else about
+    return tuple(_in_base(suspect, one, known, ancestors) for one in wanted)
+
+
+def recognise_adapter(
+    suspect: Sketch,
+    known: Sequence[Known],
+    *,
+    ancestors: Ancestors = _NONE,
+    about: Iterable[Known] | None = None,
+) -> tuple[Finding, ...]:
+    """What the adapter `suspect` has of each of `known`, or of those `about` alone."""
+    wanted = known if about is None else about
+    return tuple(_in_adapter(suspect, one, known, ancestors) for one in wanted)
+
+
+def _in_base(suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors) -> Finding:
+    if one.holds == "change":
+        return _change_in_base(suspect, one, known, ancestors)
+    relation = relate(suspect, one.sketch)
+    if relation.same:
+        return Finding(one, "same", _same(one, suspect, relation), 1.0)
+    if relation.strangers:
+        return Finding(one, "absent", _strange(one, relation))
+    changes = own_changes(one, known, ancestors)
+    if not changes:
+        return _near(one, relation, ancestors)
+    return _gravest([_weighed(suspect, own, own.parent or one) for own in changes])
+
+
+def _change_in_base(
+    suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors
+) -> Finding:
+    """An adapter inside a checkpoint: any relative that does not hold it will do for comparison."""
+    allowed = ancestors.get(one.model or "", ())
+    references = [
+        other
+        for other in known
+        if other.holds == "weights"
+        and (other.model in allowed if allowed else other.model != one.model)
+        and not relate(suspect, other.sketch).strangers
+        and not relate(suspect, other.sketch).same
+    ]
+    if references:
+        own = OwnChange(one, None, one.sketch)
+        return _gravest([_weighed(suspect, own, reference) for reference in references])
+    found, _ = weigh_change(suspect, one.sketch)
+    if answer(found) == "there":
+        return Finding(one, "contains", _there(one, None, found), found.value, found.error)
+    how = (
+        f"Nothing points to {one.name}, but without another model of the same family registered a part "
+        f"of it below {5 * found.kept_error:.2f} would not be seen."
+    )
+    return Finding(one, "unseen", how, found.value, found.error, "another model of its family")
+
+
+def _in_adapter(
+    suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors
+) -> Finding:
+    findings = []
+    for own in own_changes(one, known, ancestors):
+        found, _ = weigh_change(suspect, own.change)
+        findings.append(_finding(own, answer_of_change(found), found))
+    if findings:
+        return _gravest(findings)
+    # The model alone: does what the adapter changes stand out in its weights?
+    found, _ = weigh_change(one.sketch, suspect)
+    settle = _ancestor_names(one, ancestors)
+    if answer(found) == "there":
+        how = (
+            f"The weights of {one.name} seem to hold what this adapter changes (z = {found.z:.1f})."
+        )
+        return Finding(one, "undecided", how, None, None, settle)
+    how = (
+        f"Nothing points to {one.name}, but the model that it was made from is not registered, so its "
+        "own change is not known."
+    )
+    return Finding(one, "unseen", how, None, None, settle)
+
+
+def _weighed(suspect: Sketch, own: OwnChange, reference: Known) -> Finding:
+    modules = set(related_modules(suspect, reference.sketch))
+    found, _ = weigh_weights(suspect, reference.sketch, own.change, modules)
+    return _finding(own, answer(found), found, reference)
+
+
+def _finding(
+    own: OwnChange, found: Answer, estimate: Estimate, reference: Known | None = None
+) -> Finding:
+    said = {"there": _there, "opposite": _opposite, "unclear": _unclear, "not there": _not_there}
+    how = said[found](own.known, reference, estimate)
+    return Finding(own.known, _OUTCOMES[found], how, estimate.value, estimate.error)
+
+
+def _gravest(findings: Sequence[Finding]) -> Finding:
+    return max(findings, key=lambda finding: _SEVERITY.index(finding.outcome))
+
+
+def _same(one: Known, suspect: Sketch, relation: Relation) -> str:
+    return (
+        f"These are the weights of {one.name}, stored as {suspect.dtype}: "
+        f"{relation.equal or 0:.1%} of {relation.values:,} sampled values agree."
+    )
+
+
+def _strange(one: Known, relation: Relation) -> str:
+    if not relation.modules:
+        return f"It has no module of the shapes of {one.name}."
+    return (
+        f"Its weights are not related to those of {one.name}: {relation.related:.0%} of "
+        f"{relation.modules} modules are alike."
+    )
+
+
+def _near(one: Known, relation: Relation, ancestors: Ancestors) -> Finding:
+    return Finding(
+        one,
+        "undecided",
+        f"It lies within {relation.distance:.1%} of {one.name}, as every relative does, and the model "
+        f"that {one.name} was made from is not registered, so it cannot be told whether this is one.",
+        settle=_ancestor_names(one, ancestors),
+    )
+
+
+def _ancestor_names(one: Known, ancestors: Ancestors) -> str:
+    names = " or ".join(ancestors.get(one.model or "", ()))
+    which = f" ({names})" if names else ""
+    return f"the very model that {one.name} was made from{which}"
+
+
+def _there(one: Known, reference: Known | None, found: Estimate) -> str:
+    beside = f", next to {reference.name}" if reference else ""
+    return (
+        f"It holds the change that makes {one.name}, at strength {found.value:.2f} ± "
+        f"{max(found.error, 0.005):.2f}{beside} ({_sure(found)})."
+    )
+
+
+def _opposite(one: Known, reference: Known | None, found: Estimate) -> str:
+    beside = f" next to {reference.name}" if reference else ""
+    return f"It holds the opposite of {one.name}'s change{beside}, at {found.value:.2f} ({_sure(found)})."
+
+
+def _unclear(one: Known, reference: Known | None, found: Estimate) -> str:
+    return (
+        f"It differs too much for its size from what is registered: a part of {one.name} below "
+        f"{max(found.kept, 0) + 5 * found.kept_error:.2f} would not be seen."
+    )
+
+
+def _not_there(one: Known, reference: Known | None, found: Estimate) -> str:
+    most = max(found.kept, 0.0) + 3 * found.kept_error
+    return f"It holds less than {max(most, 0.01):.2f} of what makes {one.name}."
+
+
+def _sure(found: Estimate) -> str:
+    return f"{min(found.z, 9999):,.0f} standard errors from nothing, {found.count:,} sampled values"

@@ -1,0 +1,63 @@
+"""How far apart neighbouring numbers of a stored format are, and what that does to small changes.
+
+A weight that is stored in bfloat16 moves in steps of 1/256 to 1/128 of itself. A merge at low strength
+changes most weights by less than half a step, so they come back unchanged, and the few that do change
+jump by a whole one: an estimate from all weights together then says 0.03 where 0.1 was merged. Weights
+that are small beside the change have steps finer than it, and among them nothing is lost. That is why
+strengths are estimated there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from lorakit.tracing.arrays import Flags, Floats
+
+# safetensors code -> (bits of the fraction, exponent of the smallest normal number).
+_FORMATS: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "F64": (52, -1022),
+        "F32": (23, -126),
+        "F16": (10, -14),
+        "BF16": (7, -126),
+        "F8_E4M3": (3, -6),
+        "F8_E5M2": (2, -14),
+    }
+)
+# Two roundings one after the other may add up, and float32 sketches round once more.
+_SLACK = 1.02
+
+
+def step(values: Floats, dtype: str) -> Floats:
+    """The distance between the numbers of format `dtype` around each of `values`, same shape.
+
+    Raises `KeyError` for a format that is no float.
+    """
+    fraction, smallest = _FORMATS[dtype]
+    exponents = np.floor(np.log2(np.maximum(np.abs(values), 2.0**smallest)))
+    steps: Floats = np.exp2(exponents - fraction)
+    return steps
+
+
+def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
+    """Where `one` and `other` may be the same number, rounded to one and the other of `dtypes`.
+
+    None when one of the formats is no plain float, so that its steps cannot be known.
+    """
+    if not set(dtypes) <= set(_FORMATS):
+        return None
+    allowed = np.maximum(step(one, dtypes[0]), step(other, dtypes[1]))
+    allowed = np.where(allowed == step(one, "F32"), 0.0, allowed / 2)
+    same: Flags = np.abs(one - other) <= allowed * _SLACK
+    return same
+
+
+def on_format(values: Floats, dtype: str) -> bool:
+    """Whether all of `values` are numbers of the format `dtype`, as a scaled weight's are not."""
+    if dtype not in _FORMATS:
+        return False
+    steps = step(values, dtype)
+    return bool(np.all(values == np.round(values / steps) * steps))
