@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.errors import BadUsage, Refused
+from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.gathering import base_dossier
 from lorakit.licenses.policy import Ingredient
 from lorakit.licenses.terms import Terms, model_terms, strictest
 from lorakit.paths import expanded, is_file
@@ -23,7 +25,8 @@ UNNAMED_MODEL = "other"
 class ChosenBase:
     """A base to stack on: a registered one, or a file that was named directly.
 
-    `models` are all the models that this content has been registered as, under whatever name.
+    `models` are all the models that this content has been registered as, under whatever name;
+    `content` is its `tensor_sha256`, where it is known.
     """
 
     name: str
@@ -31,15 +34,20 @@ class ChosenBase:
     models: tuple[str, ...]
     components: str | None
     sha256: str | None
+    content: str | None = None
 
     @property
     def terms(self) -> Terms:
         """The strictest terms that this content has been registered under."""
         return strictest_terms(self.models)
 
-    def ingredient(self) -> Ingredient:
+    def dossier(self, catalog: Catalog | None = None) -> Dossier:
+        """Everything known of the base's terms; what its file says is kept in `catalog`."""
+        return base_dossier(catalog, self.name, self.path, self.models, self.content, self.sha256)
+
+    def ingredient(self, catalog: Catalog | None = None) -> Ingredient:
         """The base as the policy sees it."""
-        return Ingredient(self.name, "base", self.terms, self.sha256)
+        return self.dossier(catalog).ingredient()
 
 
 def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:

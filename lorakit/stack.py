@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.inspection import AdapterReport, inspect
+from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.gathering import adapter_dossier
 from lorakit.licenses.policy import Ingredient
-from lorakit.licenses.terms import header_terms
 from lorakit.paths import expanded, is_file
 from lorakit.strengths import MAX_STRENGTH, Strength, as_strength
 from lorakit.strengths.fields import FIELDS, from_fields, to_fields
@@ -119,9 +120,15 @@ class ResolvedEntry:
     sha256: str | None
     tensor_sha256: str | None = None
 
-    def ingredient(self) -> Ingredient:
-        """The entry as the policy sees it: the strictest of what its own header says of it."""
-        return Ingredient(self.name, "adapter", header_terms(self.report), self.sha256)
+    def dossier(self, catalog: Catalog | None = None) -> Dossier:
+        """Everything known of the entry's terms; what its files say is kept in `catalog`."""
+        return adapter_dossier(
+            catalog, self.path, self.report, self.name, self.tensor_sha256, self.sha256
+        )
+
+    def ingredient(self, catalog: Catalog | None = None) -> Ingredient:
+        """The entry as the policy sees it."""
+        return self.dossier(catalog).ingredient()
 
 
 def resolve_stack(stack: Iterable[Entry], catalog: Catalog | None) -> tuple[ResolvedEntry, ...]:

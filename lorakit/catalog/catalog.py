@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from lorakit.catalog import queries, reports, votes
+from lorakit.catalog.claims import ClaimRecord, claims_of, drop_claims, store_claim
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -177,6 +178,28 @@ class Catalog:
         Raises `NotFound` with what there is, and `Ambiguous` with the candidates.
         """
         return pick_base(name, self.bases())
+
+    def claims(self, content: str) -> list[ClaimRecord]:
+        """What sources say of the terms of a content (its `tensor_sha256`), the oldest first."""
+        return claims_of(self._store, content)
+
+    def record_claim(
+        self,
+        content: str,
+        *,
+        origin: str,
+        source: str,
+        terms: Mapping[str, Any],
+        model: str | None = None,
+    ) -> int:
+        """Keep what a source says of a content, in place of what it said before; its row."""
+        with self._store.writing() as session:
+            return store_claim(session, content, origin, source, terms, model)
+
+    def withdraw_claim(self, *numbers: int) -> None:
+        """Remove claims by their rows; a row that is not there is no error."""
+        with self._store.writing() as session:
+            drop_claims(session, numbers)
 
     def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> str:
         """Add a licence decision to the audit, and return its hash in the chain.

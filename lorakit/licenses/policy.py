@@ -2,30 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lorakit.errors import Refused
-from lorakit.licenses.terms import ShareMerges, Terms, strictest
+from lorakit.licenses.claims import Claim
+from lorakit.licenses.terms import ALLOWING, ShareMerges, Terms, strictest
+
+Role = Literal["base", "adapter"]
 
 
 @dataclass(frozen=True)
 class Ingredient:
-    """One thing whose weights a merged file would hold."""
+    """One thing whose weights a merged file would hold.
+
+    `terms` are its own; those of its `ancestors`, which it was made from, count beside them. `claims`
+    are what the terms come from. `relation` says of an ancestor how it is known to be in the ingredient
+    above: a phrase such as "was merged from RDBT [Anima] (modelspec.merged_from in its header)".
+    """
 
     name: str
-    role: Literal["base", "adapter"]
+    role: Role
     terms: Terms
     sha256: str | None = None
+    ancestors: tuple[Ingredient, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    content: str | None = None
+    relation: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ingredient with its claims and ancestors, as JSON takes it."""
+        return {
+            "name": self.name,
+            "role": self.role,
+            "title": self.terms.title,
+            "share_merges": str(self.terms.share_merges),
+            "statement": self.terms.statement,
+            "text_sha256": self.terms.text_sha256,
+            "source": self.terms.source,
+            "license": self.terms.license,
+            "sha256": self.sha256,
+            "content": self.content,
+            "relation": self.relation,
+            "claims": [
+                {"origin": c.origin, "found": c.where, "model": c.model, **c.terms.to_dict()}
+                for c in self.claims
+            ],
+            "ancestors": [ancestor.to_dict() for ancestor in self.ancestors],
+        }
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The outcome for a file that would hold merged weights.
 
-    `deciding` are the ingredients whose terms are the strictest; `obligations` is what must
-    accompany the file when it is allowed.
+    The terms of every ingredient and of everything that it was made from count. `obligations` is what
+    must accompany the file when it is allowed.
     """
 
     share_merges: ShareMerges
@@ -34,25 +67,37 @@ class Verdict:
     @property
     def allowed(self) -> bool:
         """Whether the file may be written. Unknown denies."""
-        return self.share_merges in (ShareMerges.ALLOW, ShareMerges.ALLOW_WITH_OBLIGATIONS)
+        return self.share_merges in ALLOWING
+
+    @property
+    def parts(self) -> tuple[Ingredient, ...]:
+        """The ingredients, each followed by its ancestors at every depth."""
+        return tuple(part for _, part in self._walk())
 
     @property
     def deciding(self) -> tuple[Ingredient, ...]:
-        """The ingredients whose terms decide, in the order given."""
-        return tuple(i for i in self.ingredients if i.terms.share_merges == self.share_merges)
+        """The ingredients and ancestors whose own terms are the strictest, in the order given."""
+        return tuple(p for p in self.parts if p.terms.share_merges == self.share_merges)
 
     @property
     def obligations(self) -> tuple[str, ...]:
         """What must accompany the file, each once."""
-        return tuple(dict.fromkeys(o for i in self.ingredients for o in i.terms.obligations))
+        return tuple(dict.fromkeys(o for part in self.parts for o in part.terms.obligations))
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """One line for each deciding ingredient, naming its term and where it stands."""
+        """One line for each deciding ingredient or ancestor, naming its term and where it stands."""
         return tuple(
-            f"{i.name} ({i.role}, {i.terms.title}): {i.terms.statement} [{i.terms.source}]"
-            for i in self.deciding
+            dict.fromkeys(
+                reason(part, above)
+                for above, part in self._walk()
+                if part.terms.share_merges == self.share_merges
+            )
         )
+
+    def _walk(self) -> Iterator[tuple[tuple[Ingredient, ...], Ingredient]]:
+        for ingredient in self.ingredients:
+            yield from _walk((), ingredient)
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON takes it."""
@@ -61,25 +106,37 @@ class Verdict:
             "allowed": self.allowed,
             "reasons": list(self.reasons),
             "obligations": list(self.obligations),
-            "ingredients": [
-                {
-                    "name": i.name,
-                    "role": i.role,
-                    "title": i.terms.title,
-                    "share_merges": str(i.terms.share_merges),
-                    "statement": i.terms.statement,
-                    "text_sha256": i.terms.text_sha256,
-                    "source": i.terms.source,
-                    "sha256": i.sha256,
-                }
-                for i in self.ingredients
-            ],
+            "ingredients": [ingredient.to_dict() for ingredient in self.ingredients],
         }
+
+
+def reason(part: Ingredient, above: Sequence[Ingredient] = ()) -> str:
+    """The term of an ingredient, or of an ancestor that lies in those `above`, with its source."""
+    terms = part.terms
+    says = f"{terms.statement} [{terms.cited}]"
+    if not above:
+        return f"{part.name} ({part.role}, {terms.title}): {says}"
+    links = [f"{above[0].name} ({above[0].role}) {_relation((*above, part)[1])}"]
+    links += [f"which {_relation(one)}" for one in (*above, part)[2:]]
+    return f"{', '.join(links)}: {says}"
+
+
+def _relation(part: Ingredient) -> str:
+    return part.relation or f"was made from {part.terms.title}"
+
+
+def _walk(
+    above: tuple[Ingredient, ...], part: Ingredient
+) -> Iterator[tuple[tuple[Ingredient, ...], Ingredient]]:
+    yield above, part
+    for ancestor in part.ancestors:
+        yield from _walk((*above, part), ancestor)
 
 
 def judge(ingredients: Sequence[Ingredient]) -> Verdict:
     """The verdict for a file that would hold the merged weights of all `ingredients`."""
-    return Verdict(strictest(i.terms.share_merges for i in ingredients), tuple(ingredients))
+    parts = (part for one in ingredients for _, part in _walk((), one))
+    return Verdict(strictest(part.terms.share_merges for part in parts), tuple(ingredients))
 
 
 def require_allowed(verdict: Verdict, what: str) -> None:

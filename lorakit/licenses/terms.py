@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lorakit.errors import BadUsage
 
-if TYPE_CHECKING:
-    from lorakit.formats.inspection import AdapterReport
-
 
 class ShareMerges(StrEnum):
-    """May a file with weights merged from this one be shared?"""
+    """May a file with weights merged from this one be shared? (Also asked of pictures.)"""
 
     ALLOW = "allow"
     ALLOW_WITH_OBLIGATIONS = "allow_with_obligations"
@@ -29,6 +25,7 @@ class ShareMerges(StrEnum):
     DENY = "deny"
 
 
+ALLOWING = (ShareMerges.ALLOW, ShareMerges.ALLOW_WITH_OBLIGATIONS)
 _STRICTNESS: Mapping[ShareMerges, int] = MappingProxyType(
     {value: order for order, value in enumerate(ShareMerges)}
 )
@@ -39,12 +36,19 @@ def strictest(values: Iterable[ShareMerges]) -> ShareMerges:
     return max(values, key=_STRICTNESS.__getitem__, default=ShareMerges.UNKNOWN)
 
 
+def loosest(values: Iterable[ShareMerges]) -> ShareMerges:
+    """The least strict of several answers; of none at all, unknown."""
+    return min(values, key=_STRICTNESS.__getitem__, default=ShareMerges.UNKNOWN)
+
+
 @dataclass(frozen=True)
 class Terms:
     """The terms of one model or licence.
 
     `statement` is the sentence that decides `share_merges`, `source` where it stands, `read_on` when
-    it was read there. `obligations` is what must accompany a merge that may be shared.
+    it was read there. `obligations` is what must accompany a merge that may be shared. `license` is an
+    SPDX expression. `share_pictures` is None where nothing is said of pictures, else decided by
+    `pictures_statement` under `picture_obligations`. `use` limits what it may be used for, if not empty.
     """
 
     title: str
@@ -55,23 +59,57 @@ class Terms:
     credit: bool = False
     license: str | None = None
     obligations: tuple[str, ...] = ()
+    share_pictures: ShareMerges | None = None
+    pictures_statement: str = ""
+    picture_obligations: tuple[str, ...] = ()
+    use: str = ""
 
     @property
     def text_sha256(self) -> str:
         """SHA-256 of the statement, to notice later that it was changed at its source."""
         return hashlib.sha256(self.statement.encode()).hexdigest()
 
+    @property
+    def cited(self) -> str:
+        """The source with the day it was read, as it is shown."""
+        return f"{self.source}, read {self.read_on}" if self.read_on else self.source
+
+    def to_dict(self) -> dict[str, Any]:
+        """The terms as JSON takes them; `from_dict` reads them back."""
+        return {
+            "title": self.title,
+            "share_merges": str(self.share_merges),
+            "statement": self.statement,
+            "source": self.source,
+            "read_on": self.read_on.isoformat() if self.read_on else None,
+            "credit": self.credit,
+            "license": self.license,
+            "obligations": list(self.obligations),
+            "share_pictures": str(self.share_pictures) if self.share_pictures else None,
+            "pictures_statement": self.pictures_statement,
+            "picture_obligations": list(self.picture_obligations),
+            "use": self.use,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Terms:
+        """Terms as `to_dict` or the table of known models writes them. Raises `ValueError`."""
+        try:
+            return _terms(fields)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"these are no terms: {error}") from error
+
 
 @cache
 def known_models() -> Mapping[str, Terms]:
     """The table of known models by key (`rdbt`, `anima`, ...), from known_models.toml."""
-    return MappingProxyType({key: _terms(entry) for key, entry in _table()["models"].items()})
+    return MappingProxyType({key: _terms(entry) for key, entry in table()["models"].items()})
 
 
 @cache
 def known_licenses() -> Mapping[str, Terms]:
     """Terms of licences by lower-case identifier, as headers name them."""
-    return MappingProxyType({key: _terms(entry) for key, entry in _table()["licenses"].items()})
+    return MappingProxyType({key: _terms(entry) for key, entry in table()["licenses"].items()})
 
 
 def model_terms(model: str) -> Terms:
@@ -84,58 +122,26 @@ def model_terms(model: str) -> Terms:
     return found
 
 
-def claimed_terms(claim: str | None, source: str) -> Terms:
-    """Terms from a licence that a file names for itself; anything unrecognised is unknown."""
-    found = known_licenses().get(claim.strip().lower()) if claim else None
-    if found is not None:
-        return Terms(
-            found.title,
-            found.share_merges,
-            found.statement,
-            source,
-            None,
-            found.credit,
-            found.license,
-            found.obligations,
-        )
-    statement = f"The file names the licence {claim!r}." if claim else "The file names no licence."
-    return Terms(claim or "no licence named", ShareMerges.UNKNOWN, statement, source, None)
-
-
-def header_terms(report: AdapterReport) -> Terms:
-    """The strictest of what an adapter's header says: its licence, and the known models it names.
-
-    What was merged from other files has unknown terms at best: a licence of its own says nothing of
-    theirs.
-    """
-    info, where = report.info, f"the header of {report.path.name}"
-    found = [claimed_terms(info.license, f"modelspec.license in {where}")]
-    found += _named_models(info.title, info.merged_from)
-    if info.merged_from:
-        found.append(claimed_terms(None, f"modelspec.merged_from in {where}"))
-    least = strictest(terms.share_merges for terms in found)
-    return next(terms for terms in found if terms.share_merges == least)
-
-
-def _named_models(*texts: str | None) -> list[Terms]:
-    """The models of the table whose name stands in one of `texts`, brackets and case aside."""
-    words = " ".join(re.sub(r"[^a-z0-9]+", " ", text.lower()) for text in texts if text).split()
-    models = known_models().items()
-    return [terms for key, terms in models if key != "other" and key.split("-")[0] in words]
-
-
-def _table() -> dict[str, Any]:
-    return tomllib.loads(files(__package__).joinpath("known_models.toml").read_text("utf-8"))
+@cache
+def table() -> Mapping[str, Any]:
+    """known_models.toml as it stands."""
+    text = files(__package__).joinpath("known_models.toml").read_text("utf-8")
+    return MappingProxyType(tomllib.loads(text))
 
 
 def _terms(entry: Mapping[str, Any]) -> Terms:
+    read_on, pictures = entry.get("read_on"), entry.get("share_pictures")
     return Terms(
         title=entry["title"],
         share_merges=ShareMerges(entry["share_merges"]),
         statement=entry["statement"],
         source=entry["source"],
-        read_on=entry.get("read_on"),
+        read_on=date.fromisoformat(read_on) if isinstance(read_on, str) else read_on,
         credit=entry.get("credit", False),
         license=entry.get("license"),
         obligations=tuple(entry.get("obligations", ())),
+        share_pictures=ShareMerges(pictures) if pictures else None,
+        pictures_statement=entry.get("pictures_statement", ""),
+        picture_obligations=tuple(entry.get("picture_obligations", ())),
+        use=entry.get("use", ""),
     )

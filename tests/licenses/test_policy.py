@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lorakit.errors import BadUsage, Refused
 from lorakit.licenses.policy import Ingredient, judge, require_allowed
+from lorakit.licenses.spdx import license_terms
 from lorakit.licenses.terms import (
     ShareMerges,
     Terms,
-    claimed_terms,
     known_licenses,
     known_models,
     model_terms,
@@ -91,10 +91,10 @@ def test_a_refusal_names_the_ingredient_its_term_and_the_source() -> None:
 
 
 def test_what_a_header_claims_is_looked_up_and_anything_else_is_unknown() -> None:
-    assert claimed_terms("CC0-1.0", "h").share_merges is ShareMerges.ALLOW
-    assert claimed_terms("cc-by-4.0", "h").share_merges is ShareMerges.ALLOW_WITH_OBLIGATIONS
-    for claim in (None, "", "do what you like", "openrail"):
-        assert claimed_terms(claim, "h").share_merges is ShareMerges.UNKNOWN
+    assert license_terms("CC0-1.0", "h").share_merges is ShareMerges.ALLOW
+    assert license_terms("cc-by-4.0", "h").share_merges is ShareMerges.ALLOW_WITH_OBLIGATIONS
+    for claim in ("", "do what you like", "mit and", "((("):
+        assert license_terms(claim, "h").share_merges is ShareMerges.UNKNOWN
 
 
 def test_an_unknown_model_key_lists_the_known_ones() -> None:

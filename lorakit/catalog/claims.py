@@ -1,0 +1,79 @@
+"""Claims: what sources say of the terms of a content, kept beyond the files they stood in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lorakit.db.store import Store
+from lorakit.db.times import from_text
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    """What one source says of one content (a `tensor_sha256`, or `model:KEY` of the known models).
+
+    `origin` is the kind of source, `source` where it stands, `model` a key of the table of known
+    models, `terms` what is said, as `lorakit.licenses.terms.Terms.to_dict` gives it.
+    """
+
+    id: int
+    content: str
+    origin: str
+    source: str
+    model: str | None
+    terms: Mapping[str, Any]
+    recorded_at: datetime
+
+
+def claims_of(store: Store, content: str) -> list[ClaimRecord]:
+    """The claims about a content, the oldest first."""
+    rows = store.read(
+        "SELECT id, content, origin, source, model, terms, recorded_at FROM claim "
+        "WHERE content = :content ORDER BY id",
+        {"content": content},
+    )
+    return [
+        ClaimRecord(number, about, origin, source, model, json.loads(terms), from_text(at))
+        for number, about, origin, source, model, terms, at in rows
+    ]
+
+
+def store_claim(
+    session: Session,
+    content: str,
+    origin: str,
+    source: str,
+    terms: Mapping[str, Any],
+    model: str | None,
+) -> int:
+    """Keep a claim; one of the same origin and source is replaced. Returns its row."""
+    from sqlalchemy import select
+
+    from lorakit.db.models import Claim
+
+    found = session.scalar(
+        select(Claim).where(
+            Claim.content == content, Claim.origin == origin, Claim.source == source
+        )
+    )
+    claim = found or Claim(content=content, origin=origin, source=source)
+    claim.model, claim.terms, claim.recorded_at = model, dict(terms), datetime.now(UTC)
+    session.add(claim)
+    session.flush()
+    return claim.id
+
+
+def drop_claims(session: Session, numbers: Iterable[int]) -> None:
+    """Remove claims by row."""
+    from sqlalchemy import delete
+
+    from lorakit.db.models import Claim
+
+    session.execute(delete(Claim).where(Claim.id.in_(list(numbers))))

@@ -1,0 +1,74 @@
+"""Evidence: what one file says of its terms and its making, before it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from lorakit.formats.metadata import TrainingInfo
+from lorakit.licenses.claims import Claim
+from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.known import by_name, known, mentioned
+from lorakit.licenses.lineage import header_ancestors, model_claim
+from lorakit.licenses.spdx import license_terms
+from lorakit.licenses.terms import ShareMerges, Terms
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Claims about the subject itself, what it was made from, and things to know.
+
+    `problems` are files that should have said something and could not be read.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    ancestors: tuple[Dossier, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def __add__(self, other: Evidence) -> Evidence:
+        return Evidence(
+            (*self.claims, *other.claims),
+            (*self.ancestors, *other.ancestors),
+            (*self.notes, *other.notes),
+            (*self.problems, *other.problems),
+        )
+
+
+def header_evidence(
+    metadata: Mapping[str, str], info: TrainingInfo, path: Path, *, adapter: bool
+) -> Evidence:
+    """What a header says: its licence, what it was merged from, and the known model it is called."""
+    claims = []
+    where = f"the header of {path.name}"
+    if info.license:
+        claims.append(
+            Claim(
+                "modelspec",
+                license_terms(info.license, f"modelspec.license in {where}", date.today()),
+            )
+        )
+    claims += _named(path.stem, info.title, where, adapter=adapter)
+    return Evidence(tuple(claims), header_ancestors(metadata, path.name))
+
+
+def _named(stem: str, title: str | None, where: str, *, adapter: bool) -> list[Claim]:
+    """Claims that make the terms stricter, for a file called as a model that denies."""
+    for name, place in ((stem, "the file's name"), (title, f"the title in {where}")):
+        key = by_name(name, adapter=adapter)
+        if key is not None:
+            return [model_claim(key, f"{place}, {name!r}, which is what it is published as")]
+    for key in mentioned(title):
+        model = known()[key].terms
+        terms = Terms(
+            f"names {model.title}",
+            ShareMerges.UNKNOWN,
+            f"Its title, {title!r}, names {model.title}; whether it holds weights of it the name does "
+            "not say.",
+            f"the title in {where}",
+            date.today(),
+        )
+        return [Claim("modelspec", terms)]
+    return []

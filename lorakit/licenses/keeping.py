@@ -1,0 +1,125 @@
+"""Claims in the catalog: what files once said stays known when the file that said it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lorakit.errors import CatalogError
+from lorakit.licenses.claims import ORIGINS, Claim, Origin
+from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.known import known
+from lorakit.licenses.lineage import model_claim, table_ancestors
+from lorakit.licenses.terms import Terms
+
+if TYPE_CHECKING:
+    from lorakit.catalog import Catalog
+    from lorakit.catalog.claims import ClaimRecord
+
+
+def kept(catalog: Catalog, content: str) -> tuple[tuple[Claim, ...], tuple[Dossier, ...]]:
+    """The claims about a content that the catalog keeps, and the ancestors it keeps for it."""
+    claims, ancestors = [], []
+    for record in catalog.claims(content):
+        claim = _claim(record)
+        if claim.origin in ("ancestor", "recognised"):
+            ancestors.append(_ancestor(record, claim))
+        else:
+            claims.append(claim)
+    return tuple(claims), tuple(ancestors)
+
+
+def keep(
+    catalog: Catalog, content: str, claims: Iterable[Claim], ancestors: Iterable[Dossier]
+) -> None:
+    """Keep what files say of a content, in place of what the same source said before."""
+    there = {(record.origin, record.source): record for record in catalog.claims(content)}
+    rows: list[tuple[str, str, str | None, dict[str, Any]]] = [
+        (claim.origin, claim.where, claim.model, claim.terms.to_dict()) for claim in claims
+    ]
+    rows += [("ancestor", one.relation, *_row(one)) for one in everyone(ancestors)]
+    # A catalog that cannot be written now gets them another time; reading goes on.
+    with suppress(CatalogError):
+        for origin, source, model, terms in rows:
+            before = there.get((origin, source))
+            if before is None or (before.model, _undated(before.terms)) != (model, _undated(terms)):
+                catalog.record_claim(
+                    content, origin=origin, source=source, terms=terms, model=model
+                )
+
+
+def everyone(dossiers: Iterable[Dossier]) -> Iterator[Dossier]:
+    """The dossiers and their ancestors at every depth."""
+    for dossier in dossiers:
+        yield dossier
+        yield from everyone(dossier.ancestors)
+
+
+def merged(found: Sequence[Claim], stored: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Claims of both, those found now before what the same source was read to say earlier.
+
+    Where nothing has changed, the earlier reading's date and row stand.
+    """
+    rows = {(claim.origin, claim.where): claim for claim in stored}
+    newest = []
+    for claim in found:
+        before = rows.pop((claim.origin, claim.where), None)
+        same = before is not None and replace(before.terms, read_on=None) == replace(
+            claim.terms, read_on=None
+        )
+        newest.append(before if before is not None and same else claim)
+    return (*newest, *rows.values())
+
+
+def _undated(terms: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+    return {**terms, "read_on": None}
+
+
+def _claim(record: ClaimRecord) -> Claim:
+    """The claim as the table of known models has it now, where it is that something is such a model."""
+    origin: Origin = next((one for one in ORIGINS if one == record.origin), "ancestor")
+    if origin == "table" and record.model is not None and record.model in known():
+        return replace(model_claim(record.model, record.source), id=record.id)
+    try:
+        terms = Terms.from_dict(record.terms)
+    except ValueError:
+        terms = Terms.from_dict(
+            {
+                "title": "unreadable",
+                "share_merges": "unknown",
+                "statement": "What was kept of this claim cannot be read.",
+                "source": record.source,
+            }
+        )
+    found = "" if record.source == terms.source else record.source
+    return Claim(origin, terms, record.model, record.id, found)
+
+
+def _ancestor(record: ClaimRecord, claim: Claim) -> Dossier:
+    """An ancestor that was recorded once. Its terms are those of the table too, if it stands there."""
+    extra = record.terms
+    key = record.model if record.model in known() else None
+    claims = (claim, model_claim(key, record.source)) if key else (claim,)
+    return Dossier(
+        str(extra.get("name") or claim.terms.title),
+        "base" if extra.get("role") == "base" else "adapter",
+        extra.get("content"),
+        extra.get("sha256"),
+        claims,
+        table_ancestors(key) if key else (),
+        record.source,
+    )
+
+
+def _row(ancestor: Dossier) -> tuple[str | None, dict[str, Any]]:
+    """Model and terms of an ancestor as they are kept, with what tells it from others."""
+    model = next((claim.model for claim in ancestor.claims if claim.model), None)
+    identity = {
+        "name": ancestor.name,
+        "role": ancestor.role,
+        "content": ancestor.content,
+        "sha256": ancestor.sha256,
+    }
+    return model, {**ancestor.own_terms.to_dict(), **identity}
