@@ -244,7 +244,7 @@ class Audit(Table):
     """
 
     __tablename__ = "audit"
-    __table_args__: Any = {"sqlite_strict": True, "sqlite_autoincrement": True}
+    __table_args__: Any = {"sqlite_strict": True, "sqlite_autoincrement": True}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=_now)

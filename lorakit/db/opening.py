@@ -1,12 +1,16 @@
 """Open a catalog file with the standard library alone: what is it, and is it up to date?
 
-SQLAlchemy costs a quarter of a second to import, so a command that only reads must not need it.
+SQLAlchemy costs a quarter of a second to import, so a command that only reads must not need it. Nothing
+here opens the file but SQLite itself: where locks are POSIX's, a file that is closed takes along the locks
+that this process holds on it by other connections, and another process would then take the log away
+under them (https://sqlite.org/howtocorrupt.html, 2.2).
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +21,6 @@ from lorakit.errors import CatalogError
 # "LoRA" in ASCII; `file` and other tools can tell a catalog by it.
 APPLICATION_ID = 0x4C6F5241
 BUSY_SECONDS = 5.0
-
-_MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
-_WAL_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -49,45 +49,54 @@ def parse_target(url: str | Path) -> Target:
 def is_catalog(path: Path) -> bool:
     """True for a catalog, False where there is nothing yet.
 
-    Only the first bytes are read, so a refused file is never touched. Raises `CatalogError` for a
-    file that is no database, is another program's, or cannot be read.
+    A refused file is never touched. Raises `CatalogError` for a file that is no database, is another
+    program's, or cannot be read.
     """
-    start = _header(path)
-    if not start:
+    if not _has_bytes(path):
         return False
     if path.with_name(f"{path.name}-journal").exists():
         # Somebody is creating it, or was killed at it: what counts is known after recovery.
         return True
-    if not start.startswith(_MAGIC) or len(start) < _HEADER_BYTES:
-        raise CatalogError(
-            f"{path} is not a database.",
-            hint="Name another file, or move this one away to start a new catalog.",
-        )
-    _check_application(path, int.from_bytes(start[68:72], "big"))
+    try:
+        with closing(_connect(f"{path.as_uri()}?mode=ro&immutable=1")) as connection:
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise CatalogError(
+                f"{path} is not a database.",
+                hint="Name another file, or move this one away to start a new catalog.",
+            ) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise CatalogError(f"The catalog {path} cannot be read: {error}.") from error
+        # Damaged, or being written at this moment: what is done with it next will tell.
+        return True
+    _check_application(path, found)
     return True
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection for reading the catalog at `path`. Raises `CatalogError`.
+def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """A connection for reading the catalog at `path`, and whether it may stay in the mode it is in.
 
-    It cannot write. A catalog in a folder that cannot be written is read all the same.
+    It cannot write. A catalog in a folder that cannot be written is read all the same; any other is to
+    be in WAL mode. Raises `CatalogError`.
     """
     with sqlite_faults(str(path)):
         connection = _connect(f"{path.as_uri()}?mode=rw")
         try:
             connection.execute("PRAGMA query_only = ON")
             (found,) = connection.execute("PRAGMA application_id").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.OperationalError as error:
             connection.close()
             if "locked" in str(error):
                 raise
-            return _connect_frozen(path)
+            return _connect_frozen(path), True
     try:
         _check_application(path, found)
     except CatalogError:
         connection.close()
         raise
-    return connection
+    return connection, mode == "wal"
 
 
 def stored_revision(connection: sqlite3.Connection) -> str | None:
@@ -108,11 +117,6 @@ def is_current(where: object, revision: str | None) -> bool:
             hint="Update lorakit: pip install --upgrade lorakit",
         )
     return revision == HEAD
-
-
-def is_wal(path: Path) -> bool:
-    """Whether the database file is in WAL mode, by its first bytes."""
-    return _header(path)[18:19] == bytes([_WAL_VERSION])
 
 
 def switch_to_wal(path: Path) -> None:
@@ -137,12 +141,11 @@ def switch_to_wal(path: Path) -> None:
         _warn("The catalog %s cannot use write-ahead logging (%s); going on.", path, mode)
 
 
-def _header(path: Path) -> bytes:
+def _has_bytes(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(_HEADER_BYTES)
+        return path.stat().st_size > 0
     except FileNotFoundError:
-        return b""
+        return False
     except OSError as error:
         raise CatalogError(f"The catalog {path} cannot be read: {error.strerror}.") from error
 

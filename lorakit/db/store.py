@@ -13,7 +13,6 @@ from lorakit.db.opening import (
     connect,
     is_catalog,
     is_current,
-    is_wal,
     stored_revision,
     switch_to_wal,
 )
@@ -86,11 +85,11 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         if not is_catalog(path):
             self._upgrade()
-        self._reader = connect(path)
+        self._reader, settled = connect(path)
         with sqlite_faults(str(path)):
             if not is_current(path, stored_revision(self._reader)):
                 self._upgrade()
-            if not is_wal(path):
+            if not settled:
                 switch_to_wal(path)
 
     def _upgrade(self) -> None:

@@ -171,3 +171,19 @@ def test_a_catalog_that_cannot_be_written_is_read(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("[]\nCatalogError Check the permissions")
     assert done.stderr.count("cannot be written") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks there belong to the handle")
+def test_opening_never_costs_a_process_its_locks(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    first = Store(parse_target(path))
+    first.read("SELECT count(*) FROM adapter")
+    second = Store(parse_target(path))
+    log = path.with_name("c.db-wal")
+    assert log.exists()
+    # Whoever closes a database last takes the log away, and asks the locks who is last.
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM audit'); c.close()"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert log.exists()
+    second.close()
+    first.close()

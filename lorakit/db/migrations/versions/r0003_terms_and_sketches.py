@@ -83,9 +83,7 @@ def _chain_audit() -> None:
     for row in rows:
         text = "\n".join((previous, row.at, row.action, row.verdict, row.subject))
         digest = hashlib.sha256(text.encode()).hexdigest()
-        connection.execute(
-            chained.insert().values(**row._mapping, previous=previous, hash=digest)
-        )
+        connection.execute(chained.insert().values(**row._mapping, previous=previous, hash=digest))
         previous = digest
     if connection.dialect.name == "sqlite":
         for event in ("UPDATE", "DELETE"):
