@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lorakit.catalog.records import AdapterRecord as AdapterRecord
     from lorakit.catalog.records import AddedFile as AddedFile
     from lorakit.catalog.records import AddResult as AddResult
+    from lorakit.catalog.records import AuditCheck as AuditCheck
     from lorakit.catalog.records import BaseRecord as BaseRecord
     from lorakit.catalog.records import DecisionRecord as DecisionRecord
     from lorakit.catalog.records import RejectedFile as RejectedFile
@@ -21,6 +22,7 @@ _HOMES = {
     "AdapterRecord": "records",
     "AddResult": "records",
     "AddedFile": "records",
+    "AuditCheck": "records",
     "BaseRecord": "records",
     "Catalog": "catalog",
     "DecisionRecord": "records",
@@ -32,6 +34,7 @@ __all__ = [
     "AdapterRecord",
     "AddResult",
     "AddedFile",
+    "AuditCheck",
     "BaseRecord",
     "Catalog",
     "DecisionRecord",

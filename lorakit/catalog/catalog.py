@@ -23,6 +23,7 @@ from lorakit.catalog.paths import absolute, is_there, is_unicode
 from lorakit.catalog.records import (
     AdapterRecord,
     AddResult,
+    AuditCheck,
     BaseRecord,
     ComparisonRecord,
     DecisionRecord,
@@ -213,7 +214,15 @@ class Catalog:
 
     def decisions(self) -> list[DecisionRecord]:
         """The licence decisions, the oldest first."""
-        return queries.all_decisions(self._store)
+        from lorakit.catalog.audit import all_decisions
+
+        return all_decisions(self._store)
+
+    def check_audit(self) -> AuditCheck:
+        """Whether the chain of decisions is whole, and which is the first that is not as written."""
+        from lorakit.catalog.audit import check_chain
+
+        return check_chain(self._store)
 
     def record_comparison(
         self,

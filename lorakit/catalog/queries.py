@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lorakit.catalog.paths import is_there, stat_of
-from lorakit.catalog.records import AdapterRecord, BaseRecord, DecisionRecord
+from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 
@@ -87,15 +87,6 @@ def adapters_claiming(store: Store, prefix: str) -> list[AdapterRecord]:
 def all_bases(store: Store) -> list[BaseRecord]:
     """Every base, sorted by name."""
     return [_base(row) for row in store.read(f"SELECT {', '.join(_BASE)} FROM base ORDER BY name")]
-
-
-def all_decisions(store: Store) -> list[DecisionRecord]:
-    """Every licence decision, the oldest first."""
-    rows = store.read("SELECT id, at, action, verdict, subject FROM audit ORDER BY id")
-    return [
-        DecisionRecord(number, from_text(at), action, verdict, json.loads(subject))
-        for number, at, action, verdict, subject in rows
-    ]
 
 
 def _adapters(rows: Iterable[tuple[Any, ...]]) -> list[AdapterRecord]:

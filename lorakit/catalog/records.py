@@ -99,13 +99,28 @@ class BaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A licence decision as it was written down."""
+    """A licence decision as it was written down; `hash` is its link in the chain."""
 
     id: int
     at: datetime
     action: str
     verdict: str
     subject: Mapping[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCheck:
+    """Whether the chain of decisions is whole.
+
+    `head` is the hash of the last decision that is as written, "" where there is none; `broken` is the
+    number of the first that is not, and `reason` what is wrong with it.
+    """
+
+    count: int
+    head: str
+    broken: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
