@@ -27,11 +27,12 @@ class LokrModule:
     def delta(self, weight: torch.Tensor, dora: DoraFormula = "trainer") -> torch.Tensor:
         """The change at strength 1; it does not depend on the weight's values."""
         parts = self.parts
-        first, second = _factor(parts, "1", weight), _factor(parts, "2", weight)
+        first, second = factor(parts, "1", weight), factor(parts, "2", weight)
         return torch.kron(first, second) * parts.scale
 
 
-def _factor(parts: Parts, side: str, like: torch.Tensor) -> torch.Tensor:
+def factor(parts: Parts, side: str, like: torch.Tensor) -> torch.Tensor:
+    """One side of the product, whole, in the dtype and on the device of `like`."""
     whole = parts.get(f"lokr_w{side}")
     if whole is not None:
         return whole.to(like).flatten(1)

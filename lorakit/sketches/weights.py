@@ -66,7 +66,7 @@ def find_matrices(shards: Shards) -> dict[str, Matrix | None]:
         called[name] = layer
     found: dict[str, Matrix | None] = {}
     for name, parts in layers.items():
-        if not _is_norm(name) and any(tail.startswith(("weight", "qweight")) for tail in parts):
+        if not is_norm(name) and any(tail.startswith(("weight", "qweight")) for tail in parts):
             found |= _matrices(name, called[name], parts)
     return found
 
@@ -132,7 +132,8 @@ def _canonical(path: str) -> str | None:
     return anima.from_diffusers(path) or read_fused(path)
 
 
-def _is_norm(name: str) -> bool:
+def is_norm(name: str) -> bool:
+    """Whether a module is a norm, which has no matrix."""
     return "norm" in name.rpartition(".")[2]
 
 
