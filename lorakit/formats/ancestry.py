@@ -62,7 +62,8 @@ class Ancestor:
     """One thing whose weights, or whose change of weights, went into a file.
 
     `content` is its `tensor_sha256`, `model` a key of the table of known models, `strength` the text
-    form of the strength it went in at, `recognised` how it was found where no record named it.
+    form of the strength it went in at, `relation` how it is known to be in the one above, where it is no
+    ingredient that somebody named.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Ancestor:
     file_sha256: str | None = None
     model: str | None = None
     strength: str | None = None
-    recognised: str | None = None
+    relation: str | None = None
     terms: RecordedTerms = RecordedTerms()
     ancestors: tuple[Ancestor, ...] = ()
 
@@ -148,7 +149,7 @@ def _ancestor(entry: dict[str, Any], depth: int, budget: list[int]) -> Ancestor:
         file_sha256=_hash(entry.get("file_sha256", entry.get("sha256"))),
         model=_text(entry.get("model")),
         strength=_text(entry.get("strength")),
-        recognised=_text(entry.get("recognised")),
+        relation=_text(entry.get("relation")),
         terms=_terms(entry.get("terms", entry)),
         ancestors=_ancestors(entry.get("ancestors"), depth + 1, budget),
     )

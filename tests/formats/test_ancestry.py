@@ -23,7 +23,7 @@ TERMS = RecordedTerms(
 RDBT = Ancestor("rdbt", "base", "a" * 64, "b" * 64, "rdbt", terms=TERMS)
 MADE = (
     Ancestor("mix, of two", "adapter", "c" * 64, strength="0.8@blocks=0-9:0", ancestors=(RDBT,)),
-    Ancestor("ink", "adapter", None, "d" * 64, recognised="by its weights"),
+    Ancestor("ink", "adapter", None, "d" * 64, relation="is recognised by its weights"),
 )
 
 json_values = st.recursive(
@@ -36,7 +36,7 @@ entries = st.fixed_dictionaries(
     {},
     optional={
         key: json_values | st.just("f" * 64)
-        for key in ("name", "role", "content", "sha256", "model", "strength", "terms", "ancestors")
+        for key in ("name", "role", "content", "sha256", "model", "relation", "terms", "ancestors")
     },
 )
 
