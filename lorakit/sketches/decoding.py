@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from lorakit.formats.header import DTYPE_BITS
 from lorakit.sketches.shards import Stored
 from lorakit.sketches.weights import Matrix
-
-if TYPE_CHECKING:
-    import numpy
 
 # What multiplies the stored numbers, under ComfyUI's older and newer name.
 _SCALES = ("weight_scale", "scale_weight")
@@ -74,7 +73,7 @@ class Rule:
     """
 
     dtype: str
-    scale: numpy.ndarray | None = None
+    scale: np.ndarray | None = None
     rotated: int = 1
 
     @property
@@ -108,13 +107,11 @@ def rule_of(
     return Rule(dtype, scale, rotated)
 
 
-def decode(raw: numpy.ndarray, dtype: str) -> numpy.ndarray:
+def decode(raw: np.ndarray, dtype: str) -> np.ndarray:
     """Bytes (..., n * size) of `n` numbers as float32 (..., n)."""
-    import numpy as np
-
     if dtype == "BF16":
         widened = raw.view("<u2").astype(np.uint32) << 16
-        numbers: numpy.ndarray = widened.view(np.float32)
+        numbers: np.ndarray = widened.view(np.float32)
     elif dtype in _SMALL_FLOATS:
         numbers = _small_floats(dtype)[raw]
     else:
@@ -124,22 +121,22 @@ def decode(raw: numpy.ndarray, dtype: str) -> numpy.ndarray:
 
 
 def scaled(
-    numbers: numpy.ndarray,
+    numbers: np.ndarray,
     rule: Rule,
     shape: tuple[int, ...],
-    rows: numpy.ndarray,
-    columns: numpy.ndarray,
-) -> numpy.ndarray:
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> np.ndarray:
     """Numbers of a stored tensor of `shape` times the scale of their row (n, 1) and column (n, m)."""
     if rule.scale is None:
         return numbers
     tall, wide = rule.scale.shape
     factors = rule.scale[rows * tall // shape[0], columns * wide // shape[1]]
-    weights: numpy.ndarray = numbers * factors
+    weights: np.ndarray = numbers * factors
     return weights
 
 
-def turned_back(values: numpy.ndarray, group: int) -> numpy.ndarray:
+def turned_back(values: np.ndarray, group: int) -> np.ndarray:
     """Undo ConvRot: every `group` neighbouring columns times the orthogonal matrix they were turned by.
 
     That matrix is the regular Hadamard matrix, a Kronecker power of a symmetric 4 x 4 one over the root of
@@ -148,27 +145,23 @@ def turned_back(values: numpy.ndarray, group: int) -> numpy.ndarray:
     if group == 1:
         return values
     shape = values.shape
-    turned: numpy.ndarray = values.reshape(*shape[:-1], -1, group) @ _hadamard(group)
+    turned: np.ndarray = values.reshape(*shape[:-1], -1, group) @ _hadamard(group)
     return turned.reshape(shape)
 
 
 @cache
-def _hadamard(size: int) -> numpy.ndarray:
-    import numpy as np
-
+def _hadamard(size: int) -> np.ndarray:
     four = np.ones((4, 4), np.float32) - 2 * np.eye(4, dtype=np.float32)[::-1]
-    whole: numpy.ndarray = four
+    whole: np.ndarray = four
     while len(whole) < size:
         whole = np.kron(whole, four)
-    normal: numpy.ndarray = whole / np.float32(size**0.5)
+    normal: np.ndarray = whole / np.float32(size**0.5)
     return normal
 
 
 @cache
-def _small_floats(dtype: str) -> numpy.ndarray:
+def _small_floats(dtype: str) -> np.ndarray:
     """The 256 numbers of an 8-bit float format."""
-    import numpy as np
-
     mantissa_bits, bias, special = _SMALL_FLOATS[dtype]
     code = np.arange(256)
     exponent = (code & 0x7F) >> mantissa_bits
@@ -221,10 +214,8 @@ def _number_dtype(stored: str, config: Mapping[str, Any] | None) -> str | None:
 
 def _scale(
     stored: Stored, shape: tuple[int, ...], read: Callable[[Stored], bytes]
-) -> numpy.ndarray | None:
+) -> np.ndarray | None:
     """A scale as (a, b) numbers for as many equal blocks; None where its shape does not tell."""
-    import numpy as np
-
     own = stored.info.shape
     if stored.info.dtype not in _PLAIN:
         return None

@@ -47,6 +47,8 @@ SCHEME = 1
 RUN = 32
 
 _MANY, _FEW = 32, 8
+# What a sketch holds of one matrix at most.
+MOST_VALUES = _MANY * RUN
 _SAMPLED_WELL = ("blocks.*.self_attn.", "blocks.*.cross_attn.", "blocks.*.mlp.")
 _BLOCK_NUMBER = re.compile(r"(^|\.)blocks\.[0-9]+\.")
 

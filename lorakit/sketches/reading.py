@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from lorakit.errors import BadFile
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
@@ -22,9 +24,6 @@ from lorakit.sketches.positions import Positions, positions
 from lorakit.sketches.shards import Shards, Stored, read_shards
 from lorakit.sketches.sketch import Sketch
 from lorakit.sketches.weights import Matrix, block_count, find_matrices
-
-if TYPE_CHECKING:
-    import numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +60,17 @@ class _Sample:
                 weight.path, offset, buffer[number * run_bytes : number * run_bytes + run_bytes]
             )
 
-    def values(self) -> numpy.ndarray:
+    def values(self) -> np.ndarray:
         """The weights at the positions, float32 (n,)."""
-        import numpy as np
-
         count = len(self.starts)
         raw = np.frombuffer(self.raw, np.uint8).reshape(count, -1)
         starts = np.array(self.starts, np.intp).reshape(count, 1)
         rows = np.array(self.places.rows, np.intp).reshape(count, 1) + self.matrix.first_row
         columns = starts + np.arange(self.width)
         shape = self.matrix.weight.info.shape
-        numbers = scaled(decode(raw, self.rule.dtype), self.rule, shape, rows, columns)
-        whole = turned_back(numbers, self.rule.rotated)
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = scaled(decode(raw, self.rule.dtype), self.rule, shape, rows, columns)
+            whole = turned_back(numbers, self.rule.rotated)
         skipped = np.array(self.places.columns, np.intp).reshape(count, 1) - starts
         return np.take_along_axis(whole, skipped + np.arange(self.places.length), 1).ravel()
 
@@ -131,9 +129,7 @@ def _sample(name: str, matrix: Matrix, rule: Rule) -> _Sample:
 
 
 def _sketch(matrices: Mapping[str, Matrix | None], samples: Mapping[str, _Sample]) -> Sketch:
-    import numpy as np
-
-    values: dict[str, numpy.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
     dtypes: Counter[str] = Counter()
     for name, sample in samples.items():
         found = sample.values()

@@ -142,7 +142,7 @@ def _matrices(name: str, layer: str, parts: Mapping[str, Stored]) -> dict[str, M
     weight = parts.get("weight")
     shape = () if weight is None else weight.info.shape
     flat = len(shape) >= 2 and all(size == 1 for size in shape[2:])
-    if weight is None or not flat or shape[0] % len(modules):
+    if weight is None or not flat or 0 in shape or shape[0] % len(modules):
         return dict.fromkeys(modules)
     rows = shape[0] // len(modules)
     beside = {tail: stored for tail, stored in parts.items() if tail != "weight"}
