@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lorakit.catalog.records import BaseRecord as BaseRecord
     from lorakit.catalog.records import DecisionRecord as DecisionRecord
     from lorakit.catalog.records import RejectedFile as RejectedFile
+    from lorakit.catalog.records import SketchRecord as SketchRecord
 
 _HOMES = {
     "AdapterRecord": "records",
@@ -27,6 +28,7 @@ _HOMES = {
     "Catalog": "catalog",
     "DecisionRecord": "records",
     "RejectedFile": "records",
+    "SketchRecord": "records",
     "home_folder": "home",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "Catalog",
     "DecisionRecord",
     "RejectedFile",
+    "SketchRecord",
     "home_folder",
 ]
 

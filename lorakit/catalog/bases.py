@@ -16,7 +16,7 @@ from lorakit.errors import CatalogError, NotFound
 def store_base(session: Session, name: str, path: str, fields: dict[str, Any]) -> None:
     """Insert the base, or update the one of that name where it is the same file, perhaps moved.
 
-    A hash that is known is kept as long as the file is unchanged. Raises `NotFound` for a missing
+    Hashes that are known are kept as long as the file is unchanged. Raises `NotFound` for a missing
     file and `CatalogError` when the name belongs to another one.
     """
     stat = stat_of(path)
@@ -32,7 +32,8 @@ def store_base(session: Session, name: str, path: str, fields: dict[str, Any]) -
             hint="Give this one another name: lorakit base add FILE --name NAME",
         )
     elif (base.file_size, base.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-        fields = {**fields, "file_sha256": fields["file_sha256"] or base.file_sha256}
+        for known in ("file_sha256", "tensor_sha256"):
+            fields = {**fields, known: fields[known] or getattr(base, known)}
     base.path = path
     for column, value in fields.items():
         setattr(base, column, value)

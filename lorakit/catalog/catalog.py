@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lorakit.catalog import queries, reports, votes
+from lorakit.catalog import queries, reports, sketches, votes
 from lorakit.catalog.claims import ClaimRecord, claims_of, drop_claims, store_claim
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
@@ -28,6 +28,8 @@ from lorakit.catalog.records import (
     ComparisonRecord,
     DecisionRecord,
     Progress,
+    SketchKind,
+    SketchRecord,
 )
 from lorakit.db.opening import parse_target
 from lorakit.db.store import Store
@@ -146,10 +148,12 @@ class Catalog:
         dtype: str,
         components: str | None,
         file_sha256: str | None = None,
+        tensor_sha256: str | None = None,
+        parent: str | None = None,
     ) -> BaseRecord:
         """Register a base checkpoint, or update the one of that name when it is the same file.
 
-        Raises `NotFound` when there is no such file, `CatalogError` when the name belongs to another,
+        `parent` is the content of the model that it was made from. Raises `NotFound` when there is no such file, `CatalogError` when the name belongs to another,
         and `BadUsage` for a name that cannot be one.
         """
         check_name(name)
@@ -164,6 +168,8 @@ class Catalog:
             "dtype": dtype,
             "components": components,
             "file_sha256": file_sha256,
+            "tensor_sha256": tensor_sha256,
+            "parent": parent,
         }
         with self._store.writing() as session:
             store_base(session, normal(name), absolute(path), fields)
@@ -179,6 +185,42 @@ class Catalog:
         Raises `NotFound` with what there is, and `Ambiguous` with the candidates.
         """
         return pick_base(name, self.bases())
+
+    def keep_sketch(
+        self,
+        content: str,
+        kind: SketchKind,
+        *,
+        name: str,
+        model: str | None,
+        parent: str | None,
+        data: bytes,
+    ) -> None:
+        """Keep the sketch of a content, a fingerprint's bytes, in place of the one of that kind."""
+        with self._store.writing() as session:
+            sketches.store_sketch(
+                session, content, kind, name=name, model=model, parent=parent, data=data
+            )
+
+    def sketches(self, kind: SketchKind | None = None) -> list[SketchRecord]:
+        """The sketches that this version can read, by name."""
+        return sketches.sketches_of(self._store, kind=kind)
+
+    def sketch(self, content: str, kind: SketchKind) -> SketchRecord | None:
+        """The sketch of a content, where there is one."""
+        return next(iter(sketches.sketches_of(self._store, content, kind)), None)
+
+    def sketch_data(self, record: SketchRecord) -> bytes:
+        """The bytes of a sketch, a fingerprint's. Raises `NotFound` when it has gone meanwhile."""
+        data = sketches.sketch_data(self._store, record.id)
+        if data is None:
+            raise NotFound(f"The sketch of {record.name!r} is no longer in the catalog.")
+        return data
+
+    def drop_sketch(self, record: SketchRecord) -> None:
+        """Forget a sketch; one that is not there is no error."""
+        with self._store.writing() as session:
+            sketches.drop_sketch(session, record.id)
 
     def claims(self, content: str) -> list[ClaimRecord]:
         """What sources say of the terms of a content (its `tensor_sha256`), the oldest first."""

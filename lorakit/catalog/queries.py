@@ -51,6 +51,8 @@ _BASE = [
     "dtype",
     "components",
     "added_at",
+    "tensor_sha256",
+    "parent",
 ]
 
 

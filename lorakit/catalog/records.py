@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lorakit.errors import BadFile, NotFound
+
+# What a sketch is of: a registered base, an adapter, or a model whose weights are not here.
+SketchKind = Literal["base", "adapter", "fingerprint"]
 
 # Called with the file about to be read, its number, and how many there are.
 Progress = Callable[[Path, int, int], None]
@@ -61,7 +64,8 @@ class BaseRecord:
 
     `model` is a key of the table of known models, `prefix` what the file puts before its key names,
     `components` where the other parts of the pipeline come from. `changed` says that the file's size
-    or time differ from those at registration.
+    or time differ from those at registration. `tensor_sha256` is the base's content, None for one that
+    was registered before it was taken; `parent` is the content of the model that it was made from.
     """
 
     id: int
@@ -78,6 +82,8 @@ class BaseRecord:
     added_at: datetime
     missing: bool
     changed: bool
+    tensor_sha256: str | None = None
+    parent: str | None = None
 
     def unchanged_path(self) -> Path:
         """Where the file is. Raises `NotFound` when it is missing, `BadFile` when it was replaced.
@@ -121,6 +127,23 @@ class AuditCheck:
     head: str
     broken: int | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SketchRecord:
+    """A weight sketch in the catalog, without its values (`Catalog.sketch_data` has those).
+
+    `content` is the `tensor_sha256` of what it was taken of, `model` a key of the table of known
+    models, `parent` the content that the model was made from.
+    """
+
+    id: int
+    content: str
+    kind: SketchKind
+    name: str
+    model: str | None
+    parent: str | None
+    made_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
