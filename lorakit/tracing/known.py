@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lorakit.sketches.sketch import Sketch
@@ -35,7 +35,8 @@ class Finding:
 
     `strength` is the estimated coefficient of the known model's own change, `error` its standard error,
     both None where none could be estimated. `how` is a sentence that says what was seen; `settle`
-    what would decide an open question.
+    what would decide an open question. `change` is what was looked for, `reference` the model that a
+    checkpoint was compared with.
     """
 
     known: Known
@@ -44,6 +45,8 @@ class Finding:
     strength: float | None = None
     error: float | None = None
     settle: str | None = None
+    change: Sketch | None = field(default=None, repr=False, compare=False)
+    reference: Known | None = field(default=None, repr=False, compare=False)
 
     @property
     def z(self) -> float | None:

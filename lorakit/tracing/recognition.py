@@ -24,9 +24,10 @@ from lorakit.tracing.weighing import (
     weigh_weights,
 )
 
-# Model -> the models that it may have been made from, as in the table of known models.
+# Model -> the models that it may have been made from, as in the table of known models; none for a model
+# that was trained from nothing, and no entry where that is not known.
 Ancestors = Mapping[str, Sequence[str]]
-_NONE: Ancestors = MappingProxyType({})
+NO_ANCESTORS: Ancestors = MappingProxyType({})
 # From the least to the most that has to be respected.
 _SEVERITY: tuple[Outcome, ...] = ("absent", "unseen", "undecided", "contains", "same")
 _OUTCOMES: Mapping[Answer, Outcome] = MappingProxyType(
@@ -49,7 +50,7 @@ class OwnChange:
 
 
 def own_changes(
-    known: Known, others: Iterable[Known], ancestors: Ancestors = _NONE
+    known: Known, others: Iterable[Known], ancestors: Ancestors = NO_ANCESTORS
 ) -> list[OwnChange]:
     """The changes that make `known` out of each of `others` that it was certainly made from.
 
@@ -69,11 +70,31 @@ def own_changes(
     return [OwnChange(known, parent, difference(known.sketch, parent.sketch)) for parent in parents]
 
 
+def references_for(
+    one: Known, known: Iterable[Known], ancestors: Ancestors = NO_ANCESTORS
+) -> list[Known]:
+    """The models that a checkpoint is compared with to find the adapter `one` in it.
+
+    They must not hold it themselves: what it was made from, else its model's ancestors, else models that
+    others were made from, else all that are not that model.
+    """
+    bases = [base for base in known if base.holds == "weights"]
+    parents = {other.parent for other in known}
+    allowed = ancestors.get(one.model or "", ())
+    choices = (
+        [base for base in bases if base.content == one.parent],
+        [base for base in bases if base.model in allowed],
+        [base for base in bases if base.content in parents and not allowed],
+        [base for base in bases if not allowed and (one.model is None or base.model != one.model)],
+    )
+    return next((choice for choice in choices if choice), [])
+
+
 def recognise_base(
     suspect: Sketch,
     known: Sequence[Known],
     *,
-    ancestors: Ancestors = _NONE,
+    ancestors: Ancestors = NO_ANCESTORS,
     about: Iterable[Known] | None = None,
 ) -> tuple[Finding, ...]:
     """What the checkpoint `suspect` has of each of `known`, or of those `about` alone."""
@@ -85,7 +106,7 @@ def recognise_adapter(
     suspect: Sketch,
     known: Sequence[Known],
     *,
-    ancestors: Ancestors = _NONE,
+    ancestors: Ancestors = NO_ANCESTORS,
     about: Iterable[Known] | None = None,
 ) -> tuple[Finding, ...]:
     """What the adapter `suspect` has of each of `known`, or of those `about` alone."""
@@ -102,6 +123,8 @@ def _in_base(suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Anc
     if relation.strangers:
         return Finding(one, "absent", _strange(one, relation))
     changes = own_changes(one, known, ancestors)
+    if not changes and ancestors.get(one.model or "") == ():
+        return Finding(one, "contains", _descends(one, relation))
     if not changes:
         return _near(one, relation, ancestors)
     return _gravest([_weighed(suspect, own, own.parent or one) for own in changes])
@@ -111,21 +134,17 @@ def _change_in_base(
     suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors
 ) -> Finding:
     """An adapter inside a checkpoint: any relative that does not hold it will do for comparison."""
-    allowed = ancestors.get(one.model or "", ())
     references = [
-        other
-        for other in known
-        if other.holds == "weights"
-        and (other.model in allowed if allowed else other.model != one.model)
-        and not relate(suspect, other.sketch).strangers
-        and not relate(suspect, other.sketch).same
+        base
+        for base in references_for(one, known, ancestors)
+        if not (relation := relate(suspect, base.sketch)).strangers and not relation.same
     ]
     if references:
         own = OwnChange(one, None, one.sketch)
         return _gravest([_weighed(suspect, own, reference) for reference in references])
     found, _ = weigh_change(suspect, one.sketch)
     if answer(found) == "there":
-        return Finding(one, "contains", _there(one, None, found), found.value, found.error)
+        return _finding(OwnChange(one, None, one.sketch), "there", found)
     how = (
         f"Nothing points to {one.name}, but without another model of the same family registered a part "
         f"of it below {5 * found.kept_error:.2f} would not be seen."
@@ -168,7 +187,15 @@ def _finding(
 ) -> Finding:
     said = {"there": _there, "opposite": _opposite, "unclear": _unclear, "not there": _not_there}
     how = said[found](own.known, reference, estimate)
-    return Finding(own.known, _OUTCOMES[found], how, estimate.value, estimate.error)
+    return Finding(
+        own.known,
+        _OUTCOMES[found],
+        how,
+        estimate.value,
+        estimate.error,
+        change=own.change,
+        reference=reference,
+    )
 
 
 def _gravest(findings: Sequence[Finding]) -> Finding:
@@ -188,6 +215,14 @@ def _strange(one: Known, relation: Relation) -> str:
     return (
         f"Its weights are not related to those of {one.name}: {relation.related:.0%} of "
         f"{relation.modules} modules are alike."
+    )
+
+
+def _descends(one: Known, relation: Relation) -> str:
+    """Of a model that nothing else was before: every relative was made from its weights."""
+    return (
+        f"It was made from {one.name}, or from another version of it: {relation.related:.0%} of "
+        f"{relation.modules} modules are alike, and its weights lie within {relation.distance:.1%}."
     )
 
 

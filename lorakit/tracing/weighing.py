@@ -35,11 +35,18 @@ def weigh_weights(
 
     Both are whole models; a module that was multiplied by a number is compared at its own scale.
     """
+    grid, observed, wanted = observed_in(suspect, reference, change, modules)
+    return estimate(observed, wanted, grid, grid.take(reference)), grid
+
+
+def observed_in(
+    suspect: Sketch, reference: Sketch, change: Sketch, modules: set[str]
+) -> tuple[Grid, Floats, Floats]:
+    """The grid on which all three are known, what separates the two models there, and `change`."""
     grid = common_grid(_aligned(change, reference, suspect), modules)
     before = grid.take(reference)
     after = _at_scale(grid.take(with_blocks(suspect, reference.blocks)), before, grid)
-    wanted = grid.take(with_blocks(change, reference.blocks))
-    return estimate(after - before, wanted, grid, before), grid
+    return grid, after - before, grid.take(with_blocks(change, reference.blocks))
 
 
 def weigh_change(suspect: Sketch, change: Sketch) -> tuple[Estimate, Grid]:
