@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lorakit.licenses.claims import Claim, conflicts, joined
@@ -15,7 +16,8 @@ class Dossier:
 
     `content` is its `tensor_sha256`; `claims` are about itself; `ancestors` are what its weights were
     made from or what its licence derives from: models of the table, recorded ingredients, recognised
-    models, each with a `relation` as in `Ingredient`. `notes` are things to know that decide nothing.
+    models, each with a `relation` as in `Ingredient`. `notes` are things to know that decide nothing,
+    `problems` are files that should have said something and could not be read.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Dossier:
     ancestors: tuple[Dossier, ...] = ()
     relation: str = ""
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def own_terms(self) -> Terms:
@@ -48,6 +51,12 @@ class Dossier:
     def conflicts(self) -> tuple[str, ...]:
         """A sentence for each two claims that differ."""
         return conflicts(self.claims)
+
+    def everyone(self) -> Iterator[Dossier]:
+        """The subject and its ancestors at every depth."""
+        yield self
+        for ancestor in self.ancestors:
+            yield from ancestor.everyone()
 
     def ingredient(self) -> Ingredient:
         """The subject as the policy sees it."""

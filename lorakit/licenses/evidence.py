@@ -50,16 +50,24 @@ def header_evidence(
                 license_terms(info.license, f"modelspec.license in {where}", date.today()),
             )
         )
-    claims += _named(path.stem, info.title, where, adapter=adapter)
+    claims += _titled(info.title, where, adapter=adapter)
     return Evidence(tuple(claims), header_ancestors(metadata, path.name))
 
 
-def _named(stem: str, title: str | None, where: str, *, adapter: bool) -> list[Claim]:
-    """Claims that make the terms stricter, for a file called as a model that denies."""
-    for name, place in ((stem, "the file's name"), (title, f"the title in {where}")):
-        key = by_name(name, adapter=adapter)
-        if key is not None:
-            return [model_claim(key, f"{place}, {name!r}, which is what it is published as")]
+def named_claims(path: Path, *, adapter: bool) -> tuple[Claim, ...]:
+    """The claim that a file is the known model under whose published name it lies.
+
+    Only for models that deny, as anybody may give a file any name; and never kept, as it may be changed.
+    """
+    key = by_name(path.stem, adapter=adapter)
+    return (model_claim(key, f"the file's name, {path.name!r}"),) if key else ()
+
+
+def _titled(title: str | None, where: str, *, adapter: bool) -> list[Claim]:
+    """Claims that make the terms stricter, for a title that names a model that denies."""
+    published = by_name(title, adapter=adapter)
+    if published is not None:
+        return [model_claim(published, f"the title {title!r} in {where}")]
     for key in mentioned(title):
         model = known()[key].terms
         terms = Terms(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +12,20 @@ from lorakit.formats.checkpoint import parse_checkpoint
 from lorakit.formats.header import Header, read_header
 from lorakit.formats.metadata import read_training_info
 from lorakit.formats.variants import SIZES
+from lorakit.licenses.beside import evidence_beside
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
-from lorakit.licenses.evidence import Evidence, header_evidence
-from lorakit.licenses.keeping import everyone, keep, kept, merged
+from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
+from lorakit.licenses.keeping import keep, kept, merged
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, model_dossier, table_ancestors
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.formats.inspection import AdapterReport
+
+# The content under which claims about a model of the table are kept, whatever files it is in.
+MODEL_CONTENT = "model:"
 
 
 def adapter_dossier(
@@ -37,8 +41,10 @@ def adapter_dossier(
     What the files say is kept in `catalog` under `content`, where both are given.
     """
     found = header_evidence(report.metadata, report.info, path, adapter=True)
+    found += evidence_beside(path, "adapter", sha256, content)
+    said = named_claims(path, adapter=True)
     derived = report.model_blocks in SIZES
-    return _gathered(catalog, Dossier(name, "adapter", content, sha256, ()), (), found, derived)
+    return _gathered(catalog, Dossier(name, "adapter", content, sha256, ()), said, found, derived)
 
 
 def base_dossier(
@@ -54,16 +60,22 @@ def base_dossier(
     A file that cannot be read adds nothing to what the catalog knows.
     """
     said = tuple(model_claim(key, f"registered as {key}") for key in models if key in known())
-    found, derived = Evidence(), False
+    said += named_claims(path, adapter=False)
+    found, derived = evidence_beside(path, "base", sha256, content), False
     try:
         header = read_header(path)
     except BadFile:
         pass  # an unplugged drive: what was read before is in the catalog
     else:
         metadata = header.metadata
-        found = header_evidence(metadata, read_training_info(metadata), path, adapter=False)
+        found += header_evidence(metadata, read_training_info(metadata), path, adapter=False)
         derived = _blocks(header) in SIZES
     return _gathered(catalog, Dossier(name, "base", content, sha256, ()), said, found, derived)
+
+
+def stored_dossier(catalog: Catalog, subject: Dossier) -> Dossier:
+    """What the table and the catalog know of a subject whose file is not at hand."""
+    return _gathered(catalog, subject, subject.claims, Evidence(), False)
 
 
 def _gathered(
@@ -84,28 +96,65 @@ def _gathered(
         stored, before = kept(catalog, subject.content)
         keep(catalog, subject.content, claims, ancestors)
         claims = merged(claims, stored)
-        relations = {one.relation for one in everyone(ancestors)}
+        relations = {one.relation for ancestor in ancestors for one in ancestor.everyone()}
         ancestors = (*ancestors, *(one for one in before if one.relation not in relations))
     claims = (*said, *claims)
     models = dict.fromkeys(c.model for c in claims if c.origin == "table" and c.model)
-    for model in models:
-        ancestors += table_ancestors(model)
+    if models:
+        # What a known model was made from stands in the table; a card may go further back.
+        ancestors = tuple(one for one in ancestors if not _is_named_by_a_card(one))
+    ancestors += tuple(one for model in models for one in table_ancestors(model))
+    ancestors = _with_anima(tuple(dict.fromkeys(ancestors)), models, subject.role, derived)
+    whole = replace(
+        subject, claims=claims, ancestors=ancestors, notes=found.notes, problems=found.problems
+    )
+    return _completed(catalog, whole, tuple(c for c in claims if c.origin == "user"))
+
+
+def _completed(catalog: Catalog | None, dossier: Dossier, own: tuple[Claim, ...]) -> Dossier:
+    """With what the catalog keeps of the models and the contents in it, at every depth.
+
+    `own` are the person's claims about the whole: they settle what a name alone leaves unknown of its
+    parts, and no more than that.
+    """
+    claims = dossier.claims
+    if catalog is not None:
+        models = dict.fromkeys(c.model for c in claims if c.origin == "table" and c.model)
+        for model in models:
+            claims += kept(catalog, f"{MODEL_CONTENT}{model}")[0]
     return replace(
-        subject,
+        dossier,
         claims=claims,
-        ancestors=_with_anima(tuple(dict.fromkeys(ancestors)), models, subject.role, derived),
-        notes=found.notes,
+        ancestors=tuple(_part(catalog, one, own) for one in dossier.ancestors),
     )
 
 
+def _part(catalog: Catalog | None, ancestor: Dossier, own: tuple[Claim, ...]) -> Dossier:
+    claims = ancestor.claims
+    if catalog is not None and ancestor.content is not None:
+        claims += kept(catalog, ancestor.content)[0]
+    elif _is_a_mere_name(ancestor):
+        claims += own
+    return _completed(catalog, replace(ancestor, claims=claims), own)
+
+
+def _is_a_mere_name(ancestor: Dossier) -> bool:
+    """Whether nothing is known of an ancestor but what some text calls it."""
+    hashed = ancestor.content is not None or ancestor.sha256 is not None
+    return not hashed and all(
+        claim.origin == "ancestor" and claim.model is None for claim in ancestor.claims
+    )
+
+
+def _is_named_by_a_card(ancestor: Dossier) -> bool:
+    return _is_a_mere_name(ancestor) and "base_model in " in ancestor.relation
+
+
 def _with_anima(
-    ancestors: tuple[Dossier, ...],
-    models: Sequence[str] | dict[str, None],
-    role: str,
-    derived: bool,
+    ancestors: tuple[Dossier, ...], models: Iterable[str], role: str, derived: bool
 ) -> tuple[Dossier, ...]:
     """Anima among the ancestors of whatever is laid out as Anima is: its licence covers them all."""
-    there = {claim.model for one in everyone(ancestors) for claim in one.claims} | set(models)
+    there = {c.model for a in ancestors for one in a.everyone() for c in one.claims} | set(models)
     if not derived or "anima" in there:
         return ancestors
     if role == "adapter":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,12 @@ def keep(
     rows: list[tuple[str, str, str | None, dict[str, Any]]] = [
         (claim.origin, claim.where, claim.model, claim.terms.to_dict()) for claim in claims
     ]
-    rows += [("ancestor", one.relation, *_row(one)) for one in everyone(ancestors)]
+    rows += [
+        ("ancestor", one.relation, *_row(one))
+        for ancestor in ancestors
+        for one in ancestor.everyone()
+        if not _is_of_the_table(one)
+    ]
     # A catalog that cannot be written now gets them another time; reading goes on.
     with suppress(CatalogError):
         for origin, source, model, terms in rows:
@@ -48,13 +53,6 @@ def keep(
                 catalog.record_claim(
                     content, origin=origin, source=source, terms=terms, model=model
                 )
-
-
-def everyone(dossiers: Iterable[Dossier]) -> Iterator[Dossier]:
-    """The dossiers and their ancestors at every depth."""
-    for dossier in dossiers:
-        yield dossier
-        yield from everyone(dossier.ancestors)
 
 
 def merged(found: Sequence[Claim], stored: Sequence[Claim]) -> tuple[Claim, ...]:
@@ -111,6 +109,11 @@ def _ancestor(record: ClaimRecord, claim: Claim) -> Dossier:
         table_ancestors(key) if key else (),
         record.source,
     )
+
+
+def _is_of_the_table(ancestor: Dossier) -> bool:
+    """Whether an ancestor is there because the table says so of a model, which need not be kept."""
+    return all(claim.origin == "table" and not claim.found for claim in ancestor.claims)
 
 
 def _row(ancestor: Dossier) -> tuple[str | None, dict[str, Any]]:

@@ -81,8 +81,11 @@ def by_name(text: str | None, *, adapter: bool = False) -> str | None:
     Only models with telling names are found so; anybody may give a file any name. Where a checkpoint
     and an adapter go by the same names, `adapter` chooses.
     """
-    words = _words(text)
-    fits = [m for m in known().values() if words and any(re.search(n, words) for n in m.names)]
+    # `animaPreviewRdbt` is three words, and `LoRA` one.
+    spellings = {_words(text), _words(re.sub(r"([a-z])([A-Z])", r"\1 \2", text or ""))}
+    fits = [
+        m for m in known().values() if any(re.search(n, s) for n in m.names for s in spellings if s)
+    ]
     fits.sort(key=lambda model: model.is_adapter != adapter)
     return fits[0].key if fits else None
 
@@ -97,8 +100,7 @@ def mentioned(*texts: str | None) -> Iterator[str]:
 
 def _words(text: str | None) -> str:
     """In lower case, with one space for whatever is neither letter nor digit nor dot."""
-    apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", text or "")
-    return re.sub(r"[^a-z0-9.]+", " ", apart.lower()).strip()
+    return re.sub(r"[^a-z0-9.]+", " ", (text or "").lower()).strip()
 
 
 def _known(key: str, entry: Mapping[str, Any], is_adapter: bool) -> KnownModel:

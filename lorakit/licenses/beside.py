@@ -1,0 +1,153 @@
+"""The files that other programs keep beside a model's: what they say of its terms.
+
+Beside `X.safetensors`: `X.civitai.info` and `X.civitai.json` (an answer about a version),
+`X.metadata.json` (LoRA Manager), `X.api_info.json` (an answer about a model), `X.md` and, for a folder
+that holds one repository, `README.md` (model cards). They are read and never written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from lorakit.licenses.cards import Card, card_ancestors, card_notes, card_terms, read_card
+from lorakit.licenses.civitai import Permissions, permission_terms, read_permissions
+from lorakit.licenses.claims import Claim
+from lorakit.licenses.evidence import Evidence
+from lorakit.licenses.known import by_civitai
+from lorakit.licenses.lineage import model_claim
+from lorakit.licenses.terms import ALLOWING
+
+ANSWERS = (".civitai.info", ".metadata.json", ".api_info.json", ".civitai.json")
+_MAX_BYTES = 32_000_000
+# How far above a file the top of its repository may be, such as `split_files/diffusion_models/`.
+_LEVELS = 3
+
+Subject = Literal["base", "adapter"]
+
+
+def evidence_beside(
+    path: Path, subject: Subject, sha256: str | None, content: str | None
+) -> Evidence:
+    """What the files beside the model at `path` say. One that cannot be read is a problem, no error."""
+    found = Evidence()
+    for ending in ANSWERS:
+        answer = path.with_name(path.stem + ending)
+        if answer.is_file():
+            found += answer_evidence(answer, sha256, content)
+    for card in (path.with_name(f"{path.stem}.md"), _readme(path)):
+        if card is not None and card.is_file():
+            found += card_evidence(card, subject)
+    return found
+
+
+def answer_evidence(path: Path, sha256: str | None, content: str | None) -> Evidence:
+    """What a saved answer of Civitai, or a tool's record of one, says of the file with these hashes."""
+    try:
+        document = json.loads(_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        return Evidence(problems=(f"{path.name} cannot be read: {_shown(error)}.",))
+    models = list(read_permissions(document))
+    fitting = [model for model in models if model.fits(sha256, content)]
+    found = Evidence()
+    for model in fitting or (models if len(models) == 1 else ()):
+        found += _of_model(model, path, strange=model.fits(sha256, content) is False)
+    return found
+
+
+def _of_model(model: Permissions, path: Path, *, strange: bool) -> Evidence:
+    """The claims of one model's record; `strange` says that it lists other files than this one."""
+    where = f"Civitai model {model.model_id} ({path.name})" if model.model_id else path.name
+    key = by_civitai(model.model_id)
+    claims = [model_claim(key, where)] if key else []
+    problems = []
+    if model.invented:
+        problems.append(
+            f"{path.name} holds what LoRA Manager writes when Civitai's answer names no permissions, so "
+            "it permits nothing. A saved answer of https://civitai.com/api/v1/models/ID settles it: "
+            "`lorakit license set NAME --from FILE`."
+        )
+    elif model.says_anything:
+        claims.append(Claim("civitai", permission_terms(model, where, _saved_on(path))))
+    if strange:
+        # Left over from another file of that name. A permission is not taken over; a refusal is.
+        allowing = [c for c in claims if c.terms.share_merges in ALLOWING]
+        claims = [claim for claim in claims if claim not in allowing]
+        if allowing:
+            problems.append(
+                f"{path.name} is about another file (its hashes differ) and is passed over."
+            )
+    return Evidence(tuple(claims), problems=tuple(problems))
+
+
+def card_evidence(path: Path, subject: Subject) -> Evidence:
+    """What a model card says of the file that it is about."""
+    try:
+        card = read_card(_text(path))
+    except (OSError, ValueError) as error:
+        return Evidence(problems=(f"{path.name} cannot be read: {_shown(error)}.",))
+    return _of_card(card, path, adapter=subject == "adapter")
+
+
+def _of_card(card: Card, path: Path, *, adapter: bool) -> Evidence:
+    where = f"the model card {path.name}"
+    terms = card_terms(card, where, _saved_on(path))
+    return Evidence(
+        (Claim("card", terms),) if terms else (),
+        card_ancestors(card, where, adapter=adapter),
+        tuple(card_notes(card, where, adapter=adapter)),
+    )
+
+
+def _readme(path: Path) -> Path | None:
+    """The card of the repository that `path` lies in; None where a folder may hold files of many."""
+    for folder in _above(path):
+        if folder.parent.name == "snapshots" or (folder / ".cache" / "huggingface").is_dir():
+            return folder / "README.md"
+    card = path.with_name("README.md")
+    return card if card.is_file() and _is_alone(path) else None
+
+
+def _above(path: Path) -> Iterator[Path]:
+    folder = path.absolute().parent
+    for _ in range(_LEVELS):
+        yield folder
+        folder = folder.parent
+
+
+def _is_alone(path: Path) -> bool:
+    """Whether a folder holds no other model, or is a clone of one repository."""
+    if path.with_name(".git").exists():
+        return True
+    try:
+        return len(list(islice(path.parent.glob("*.safetensors"), 2))) < 2
+    except OSError:
+        return False
+
+
+def _text(path: Path) -> str:
+    """A file's text. Raises `OSError`, and `ValueError` for one that is none or is too large."""
+    with path.open("rb") as file:
+        raw = file.read(_MAX_BYTES + 1)
+    if len(raw) > _MAX_BYTES:
+        raise ValueError(f"it is larger than {_MAX_BYTES:,} bytes")
+    return raw.decode("utf-8-sig")
+
+
+def _saved_on(path: Path) -> date | None:
+    """The day a file was written, which is when its answer was had."""
+    try:
+        return date.fromtimestamp(path.stat().st_mtime)
+    except (OSError, OverflowError, ValueError):
+        return None
+
+
+def _shown(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text[:200] or type(error).__name__
