@@ -71,17 +71,25 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
         name = bases[0].name
     record = catalog.base(name)
     path = record.unchanged_path()
-    models = tuple(base.model for base in same_content(catalog, path, record.file_sha256))
-    return ChosenBase(record.name, path, models, record.components, record.file_sha256)
+    sha256, content = record.file_sha256, record.tensor_sha256
+    models = tuple(base.model for base in same_content(catalog, path, sha256, content))
+    return ChosenBase(record.name, path, models, record.components, sha256, content)
 
 
-def same_content(catalog: Catalog, path: Path, sha256: str | None) -> list[BaseRecord]:
-    """Every registration of the bytes at `path`: by their hash, or by the file they lead to."""
+def same_content(
+    catalog: Catalog, path: Path, sha256: str | None, content: str | None = None
+) -> list[BaseRecord]:
+    """Every registration of the weights at `path`: by a hash, or by the file they lead to.
+
+    `content` is their `tensor_sha256`, which an edit of the header leaves as it is.
+    """
     real = path.resolve()
     return [
         base
         for base in catalog.bases()
-        if (sha256 is not None and base.file_sha256 == sha256) or base.path.resolve() == real
+        if (sha256 is not None and base.file_sha256 == sha256)
+        or (content is not None and base.tensor_sha256 == content)
+        or base.path.resolve() == real
     ]
 
 
