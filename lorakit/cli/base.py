@@ -8,12 +8,13 @@ import typer
 
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
-from lorakit.paths import expanded
-from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
+    from lorakit.catalog import Catalog
     from lorakit.catalog.records import BaseRecord
     from lorakit.licenses.terms import Terms
 
@@ -43,6 +44,15 @@ def add(
             "was registered as before, else other: its terms are then unknown.",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="The model that this one was made from: a registered base, or a fingerprint that was "
+            "learnt. Left out, what was said before.",
+        ),
+    ] = None,
     components: Annotated[
         str | None,
         typer.Option(
@@ -55,41 +65,19 @@ def add(
     quiet: Quiet = False,
 ) -> None:
     """Register a base checkpoint under the terms of a known model."""
-    from lorakit.bases import UNNAMED_MODEL, require_not_looser
+    from lorakit.cli.base_add import Wanted, register
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.formats.checkpoint import read_checkpoint
-    from lorakit.formats.hashing import hash_file
     from lorakit.licenses.terms import model_terms
 
     out = Output.of("base add", json, quiet)
     if model is not None:
         model_terms(model)
-    path = expanded(file).absolute()
-    if not path.is_file():
-        raise NotFound(f"There is no file {file}.")
-    checkpoint = read_checkpoint(path)
-    with open_catalog() as catalog, out.progress("Registering") as update:
-        update(0, 0, f"hashing {path.name}")
-        hashes = hash_file(path, checkpoint.header.data_offset)
-        called = name or path.stem
-        before = next((base for base in catalog.bases() if base.name == called), None)
-        model = model or (before.model if before else UNNAMED_MODEL)
-        require_not_looser(catalog, path, hashes.file_sha256, model)
-        record = catalog.add_base(
-            path,
-            name=called,
-            model=model,
-            prefix=checkpoint.prefix,
-            blocks=checkpoint.blocks,
-            dtype=checkpoint.dtype,
-            components=_components(components) or (before.components if before else None),
-            file_sha256=hashes.file_sha256,
-        )
-    if not checkpoint.has_llm_adapter:
-        out.warn(f"{path.name} has no text adapter (llm_adapter.*), so it cannot render by itself.")
+    with open_catalog() as catalog:
+        record = register(catalog, file, Wanted(name, model, components, on), out)
+        parents = _names(catalog)
     out.result(
         {"base": record},
-        human=lambda console: show(console, record, model_terms(record.model)),
+        human=lambda console: show(console, record, model_terms(record.model), parents),
         ids=[record.name],
     )
 
@@ -98,17 +86,25 @@ def add(
 def ls(json: Json = False, quiet: Quiet = False) -> None:
     """List the registered bases with their terms."""
     from lorakit.cli.catalogs import open_catalog
+
     out = Output.of("base ls", json, quiet)
     with open_catalog() as catalog:
         bases = catalog.bases()
+        parents = _names(catalog)
     out.result(
         {"bases": bases},
-        human=lambda console: _show_all(console, bases),
+        human=lambda console: _show_all(console, bases, parents),
         ids=[b.name for b in bases],
     )
 
 
-def _show_all(console: Console, bases: list[BaseRecord]) -> None:
+def _names(catalog: Catalog) -> dict[str, str]:
+    """What the known contents are called."""
+    learnt = {sketch.content: sketch.name for sketch in catalog.sketches("fingerprint")}
+    return learnt | {b.tensor_sha256: b.name for b in catalog.bases() if b.tensor_sha256}
+
+
+def _show_all(console: Console, bases: list[BaseRecord], names: Mapping[str, str]) -> None:
     from lorakit.licenses.terms import model_terms
 
     if not bases:
@@ -117,11 +113,11 @@ def _show_all(console: Console, bases: list[BaseRecord]) -> None:
         if number:
             console.print()
         terms = model_terms(record.model)
-        show(console, record, terms)
+        show(console, record, terms, names)
 
 
-def show(console: Console, record: BaseRecord, terms: Terms) -> None:
-    """One base for a person."""
+def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str, str]) -> None:
+    """One base for a person; `names` says what the contents of other models are called."""
     from lorakit.cli.render import facts, heading, size
 
     heading(console, record.name, terms.title)
@@ -131,14 +127,8 @@ def show(console: Console, record: BaseRecord, terms: Terms) -> None:
             ("file", f"{record.path} ({size(record.file_size)})"),
             ("blocks", f"{record.blocks}, stored as {record.dtype}"),
             ("prefix", record.prefix or "none (bare names)"),
+            ("made from", names.get(record.parent, record.parent[:12]) if record.parent else None),
             ("components", record.components or "Anima's own repository"),
             ("share merges", f"{terms.share_merges}: {terms.statement}".replace("_", " ")),
         ],
     )
-
-
-def _components(source: str | None) -> str | None:
-    """A folder is kept as an absolute path, a repository as it is; both are checked when used."""
-    if source is None or not expanded(source).exists():
-        return source
-    return str(expanded(source).absolute())

@@ -1,0 +1,153 @@
+"""What `lorakit base add` does: hashes, sketch and terms of a checkpoint, then its registration."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorakit.cli.output import Output, Progress
+from lorakit.errors import BadFile, BadUsage, NotFound
+from lorakit.paths import expanded, is_file
+
+if TYPE_CHECKING:
+    from lorakit.catalog import BaseRecord, Catalog
+    from lorakit.formats.checkpoint import Checkpoint
+    from lorakit.sketches.sketch import Sketch
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person says of a base; None for what is left out, and stays what it was."""
+
+    name: str | None
+    model: str | None
+    components: str | None
+    on: str | None
+
+
+def register(catalog: Catalog, file: str, wanted: Wanted, out: Output) -> BaseRecord:
+    """Register the checkpoint `file`, with its content and its sketch. Warns of what it lacks.
+
+    Raises `NotFound`, `BadFile`, `BadUsage`, `Refused` for terms looser than those of the same content,
+    and `CatalogError` for a name that another base has.
+    """
+    from lorakit.catalog.naming import check_name, name_of_file, normal
+
+    path = expanded(file).absolute()
+    if not is_file(path):
+        raise NotFound(f"There is no file {file}.")
+    name = normal(name_of_file(str(path)) if wanted.name is None else wanted.name)
+    check_name(name)
+    components = _components(wanted.components)
+    checkpoint = _checkpoint(path)
+    with out.progress("Registering") as update:
+        record, sketch = _store(catalog, checkpoint, name, wanted, components, update)
+    _warn(out, checkpoint, sketch)
+    return record
+
+
+def _checkpoint(path: Path) -> Checkpoint:
+    from lorakit.formats.checkpoint import parse_checkpoint
+    from lorakit.formats.header import read_header
+    from lorakit.sketches.fingerprint import is_fingerprint
+
+    header = read_header(path)
+    if is_fingerprint(header.metadata):
+        raise BadFile(
+            f"{path} is the fingerprint of a model, with a sample of its weights only.",
+            hint=f"`lorakit trace learn {path}` lets lorakit recognise that model.",
+        )
+    return parse_checkpoint(header)
+
+
+def _store(
+    catalog: Catalog,
+    checkpoint: Checkpoint,
+    name: str,
+    wanted: Wanted,
+    components: str | None,
+    update: Progress,
+) -> tuple[BaseRecord, Sketch]:
+    from lorakit.bases import UNNAMED_MODEL, require_not_looser
+    from lorakit.formats.hashing import hash_file
+    from lorakit.sketches.reading import sketch_checkpoint
+    from lorakit.tracing.kept import find_content, keep_base_sketch, known_parent
+
+    path = checkpoint.path
+    stated = None if wanted.on is None else find_content(catalog, wanted.on)
+    update(0, 0, f"hashing {path.name}")
+    hashes = hash_file(path, checkpoint.header.data_offset)
+    if stated is not None:
+        _refuse_circle(catalog, path, hashes.tensor_sha256, stated, wanted.on)
+    before = next((base for base in catalog.bases() if base.name == name), None)
+    model = wanted.model or (before.model if before else UNNAMED_MODEL)
+    require_not_looser(catalog, path, hashes.file_sha256, model)
+    parent = stated or (before.parent if before else None)
+    parent = parent or known_parent(catalog, hashes.tensor_sha256)
+    update(0, 0, f"sampling {path.name}")
+    sketch = sketch_checkpoint(path)
+    record = catalog.add_base(
+        path,
+        name=name,
+        model=model,
+        prefix=checkpoint.prefix,
+        blocks=checkpoint.blocks,
+        dtype=checkpoint.dtype,
+        components=components or (before.components if before else None),
+        file_sha256=hashes.file_sha256,
+        tensor_sha256=hashes.tensor_sha256,
+        parent=parent,
+    )
+    keep_base_sketch(catalog, record, sketch)
+    return record, sketch
+
+
+def _refuse_circle(
+    catalog: Catalog, path: Path, content: str, parent: str, called: str | None
+) -> None:
+    from lorakit.tracing.kept import is_made_from
+
+    if is_made_from(catalog, parent, content):
+        same = parent == content
+        raise BadUsage(
+            f"{path.name} cannot be made from {called}: "
+            + ("they are the same model." if same else f"{called} was made from it."),
+            hint="--on names the model that this one was made from.",
+        )
+
+
+def _warn(out: Output, checkpoint: Checkpoint, sketch: Sketch) -> None:
+    label = checkpoint.path.name
+    if not checkpoint.has_llm_adapter:
+        out.warn(f"{label} has no text adapter (llm_adapter.*), so it cannot render by itself.")
+    if sketch.undecided:
+        out.warn(
+            f"{len(sketch.undecided)} of the {len(sketch.values) + len(sketch.undecided)} matrices of "
+            f"{label} are stored in a form that cannot be sampled, such as {sketch.undecided[0]}: they "
+            "take no part when lorakit recognises models."
+        )
+
+
+def _components(source: str | None) -> str | None:
+    """A folder is kept as an absolute path, a repository as it is; what is in them is checked when used.
+
+    Raises `NotFound` for what is neither.
+    """
+    if source is None:
+        return None
+    folder = expanded(source)
+    if os.path.isdir(folder):  # noqa: PTH112 (never raises)
+        return str(folder.absolute())
+    if os.path.exists(folder) or not _REPOSITORY.fullmatch(source):  # noqa: PTH110 (never raises)
+        state = "is a file" if os.path.exists(folder) else "does not exist"  # noqa: PTH110
+        raise NotFound(
+            f"The folder of components {source!r} {state}.",
+            hint="Name a folder in diffusers' layout, ComfyUI's models folder, or a Hugging Face "
+            "repository OWNER/NAME.",
+        )
+    return source
