@@ -8,7 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from lorakit.catalog import queries, reports, sketches, votes
-from lorakit.catalog.claims import ClaimRecord, claims_of, drop_claims, store_claim
+from lorakit.catalog.claims import (
+    ClaimRecord,
+    claims_of,
+    denied_contents,
+    drop_claims,
+    store_claim,
+)
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -225,6 +231,10 @@ class Catalog:
     def claims(self, content: str) -> list[ClaimRecord]:
         """What sources say of the terms of a content (its `tensor_sha256`), the oldest first."""
         return claims_of(self._store, content)
+
+    def denied_contents(self) -> frozenset[str]:
+        """The contents of which some source says that their merges may not be shared."""
+        return denied_contents(self._store)
 
     def record_claim(
         self,

@@ -45,6 +45,15 @@ def claims_of(store: Store, content: str) -> list[ClaimRecord]:
     ]
 
 
+def denied_contents(store: Store) -> frozenset[str]:
+    """The contents of which some source says that their merges may not be shared."""
+    rows = store.read(
+        "SELECT DISTINCT content FROM claim WHERE terms LIKE :denies",
+        {"denies": '%"share_merges":"deny"%'},
+    )
+    return frozenset(str(content) for (content,) in rows)
+
+
 def store_claim(
     session: Session,
     content: str,
