@@ -1,4 +1,7 @@
-"""What A1111's text, as it, Forge, LoRA Manager and lorakit write it, says of how a picture was made."""
+"""What A1111's text, as it, Forge, LoRA Manager and lorakit write it, says of how a picture was made.
+
+lorakit writes under `lorakit` what tags cannot say. It holds while the tag is the one that was written.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from lorakit.formats.generation import (
     Generation,
@@ -16,7 +20,8 @@ from lorakit.formats.generation import (
     unused_sampler,
     whole,
 )
-from lorakit.formats.infotext import read_infotext, split_tags
+from lorakit.formats.infotext import OWN_KEY, folded_name, read_infotext, split_tags
+from lorakit.formats.own_record import own_adapter, rows, table
 
 _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 _CARRIED = {
@@ -35,6 +40,7 @@ _CARRIED = {
     "Denoising strength",
     "RNG",
     "Created Date",
+    OWN_KEY,
     "Template",
     "Negative Template",
     "User",
@@ -53,15 +59,19 @@ def a1111_generation(text: str) -> Generation:
         # LoRA Manager's own tags put the model's strength before the text encoder's.
         tags = tuple((name, _reversed(arguments)) for name, arguments in tags)
     adapters = tuple(
-        UsedAdapter(model_name(name), hashes.pop(_folded(name), ()), arguments)
+        UsedAdapter(model_name(name), hashes.get(_folded(name), ()), arguments)
         for name, arguments in tags
     )
     # What has a hash and no tag was loaded by a node; its strength is in Civitai's list, or nowhere.
-    weights = _resource_weights(settings, len(hashes))
+    tagged = {_folded(name) for name, _ in tags}
+    loaded = [(name, digests) for name, digests in hashes.items() if name not in tagged]
+    weights = _resource_weights(settings, len(loaded))
     adapters += tuple(
         UsedAdapter(name, digests, weight)
-        for (name, digests), weight in zip(hashes.items(), weights, strict=True)
+        for (name, digests), weight in zip(loaded, weights, strict=True)
     )
+    own = _json_object(settings.get(OWN_KEY))
+    adapters = tuple(_as_stated(adapter, rows(own.get("entries"))) for adapter in adapters)
     return Generation(
         program=_program(version),
         prompt=prompt,
@@ -75,6 +85,7 @@ def a1111_generation(text: str) -> Generation:
         denoise=None if _is_hires(settings) else real(settings.get("Denoising strength")),
         base_name=model_name(settings.get("Model")),
         base_hash=next(iter(_base_hashes(settings)), ""),
+        base_tensors=next(iter(hex_hashes(table(own.get("base")).get("tensor_sha256"))), ""),
         adapters=adapters,
         left_out=_left_out(settings),
     )
@@ -92,6 +103,17 @@ def completed_by(generation: Generation, graph: Generation) -> Generation:
             for a in generation.adapters
         ),
     )
+
+
+def _as_stated(adapter: UsedAdapter, entries: list[Any]) -> UsedAdapter:
+    """`adapter` with what lorakit wrote beside its tag, as far as nobody has changed the tag since."""
+    for entry in map(table, entries):
+        own = own_adapter(entry)
+        if _folded(own.name) == _folded(adapter.name) and adapter.arguments == tuple(
+            map(str, rows(entry.get("tag")))
+        ):
+            return replace(adapter, hashes=own.hashes, strength=own.strength)
+    return adapter
 
 
 def _adapter_hashes(settings: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -135,8 +157,7 @@ def _json_object(text: str | None) -> dict[str, object]:
 
 
 def _folded(name: str) -> str:
-    """A name without what A1111 leaves out of it in `Lora hashes`."""
-    return re.sub("[:,]", "", model_name(name))
+    return folded_name(model_name(name))
 
 
 def _reversed(arguments: tuple[str, ...]) -> tuple[str, ...]:

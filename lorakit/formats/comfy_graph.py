@@ -11,7 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lorakit.formats.comfy_subgraphs import FlatNode, flat_nodes
 from lorakit.formats.generation import text
+from lorakit.formats.own_record import table
 
 Node = Mapping[str, Any]
 Graph = Mapping[str, Node]
@@ -29,6 +31,7 @@ _WIDGETS: Mapping[str, Sequence[str]] = {
     "LoraLoaderModelOnly": ("lora_name", "strength_model"),
     "CheckpointLoaderSimple": ("ckpt_name",),
     "UNETLoader": ("unet_name",),
+    "UnetLoaderGGUF": ("unet_name",),
     "EmptyLatentImage": ("width", "height"),
     "EmptySD3LatentImage": ("width", "height"),
     "ModelSamplingAuraFlow": ("shift",),
@@ -46,8 +49,27 @@ _DEEPEST = 200
 
 
 def read_graph(prompt: str | None, workflow: str | None) -> Graph:
-    """The nodes by id, from either text; none where they are no graphs."""
-    return _executed(_json(prompt)) or _edited(_json(workflow))
+    """The nodes by id, from either text; none where they are no graphs.
+
+    The executed graph counts where there is one; only the editor's has properties.
+    """
+    executed, edited = _executed(_json(prompt)), _edited(_json(workflow))
+    return {
+        key: {**node, "properties": edited[key].get("properties")} if key in edited else node
+        for key, node in executed.items()
+    } or edited
+
+
+def stated_of(node: Node) -> Mapping[str, Any]:
+    """What lorakit wrote into the node beside its inputs."""
+    return table(
+        table(node.get("properties")).get("lorakit") or table(node.get("_meta")).get("lorakit")
+    )
+
+
+def noted_in(workflow: str | None) -> object:
+    """The adapters that lorakit noted in a workflow that it wrote, whatever became of its nodes."""
+    return table(table(table(_json(workflow)).get("extra")).get("lorakit")).get("entries")
 
 
 def upstream(graph: Graph, start: str, name: str) -> Iterator[Node]:
@@ -107,22 +129,14 @@ def _edited(document: Any) -> Graph:  # noqa: ANN401 (parsed JSON)
     if not isinstance(document, dict):
         return {}
     nodes, links = document.get("nodes"), document.get("links")
-    if not isinstance(nodes, list) or not isinstance(links, list) or len(nodes) > _MOST_NODES:
+    if not isinstance(nodes, list) or not isinstance(links, list):
         return {}
-    # A link is [id, from node, from slot, to node, to slot, type].
-    sources = {
-        link[0]: [str(link[1]), link[2]]
-        for link in links
-        if isinstance(link, list) and len(link) >= 5 and isinstance(link[0], int)
-    }
-    return {
-        str(node["id"]): _edited_node(node, sources)
-        for node in nodes
-        if isinstance(node, dict) and "id" in node and node.get("mode") != _MUTED
-    }
+    flat = flat_nodes(document, _MOST_NODES)
+    return {node.id: _edited_node(node) for node in flat if node.node.get("mode") != _MUTED}
 
 
-def _edited_node(node: Mapping[str, Any], sources: Mapping[int, list[Any]]) -> Node:
+def _edited_node(flat: FlatNode) -> Node:
+    node = flat.node
     kind = text(node.get("type"))
     bypassed = node.get("mode") == _BYPASSED
     inputs: dict[str, Any] = {}
@@ -138,14 +152,15 @@ def _edited_node(node: Mapping[str, Any], sources: Mapping[int, list[Any]]) -> N
         inputs.update(
             ("loras", v) for v in values if isinstance(v, list) and "lora" in kind.lower()
         )
+    inputs.update(flat.outside)
     if bypassed:
         inputs = {}
-    slots = node.get("inputs")
-    for slot in slots if isinstance(slots, list) else ():
-        link = slot.get("link") if isinstance(slot, dict) else None
-        if isinstance(link, int) and link in sources:
-            inputs[text(slot.get("name"))] = sources[link]
-    return {"class_type": "" if bypassed else kind, "inputs": inputs}
+    inputs.update((name, list(source)) for name, source in flat.sources.items())
+    return {
+        "class_type": "" if bypassed else kind,
+        "inputs": inputs,
+        "properties": {} if bypassed else node.get("properties"),
+    }
 
 
 def _json(document: str | None) -> Any:  # noqa: ANN401 (parsed JSON)

@@ -1,12 +1,13 @@
 """What ComfyUI's graphs say of how a picture was made, by following links from the sampler.
 
-Nodes that are not known are passed through, by an input of the name that is sought.
+Nodes that are not known are passed through, by an input of the name that is sought. What lorakit wrote
+into its own nodes, hashes and whole strengths, holds while the file and the strength are those it wrote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lorakit.formats.comfy_graph import (
@@ -14,14 +15,17 @@ from lorakit.formats.comfy_graph import (
     Node,
     inputs_of,
     kind_of,
+    noted_in,
     read_graph,
     resolved,
+    stated_of,
     target_of,
     upstream,
 )
 from lorakit.formats.generation import (
     Generation,
     UsedAdapter,
+    hex_hashes,
     model_name,
     real,
     text,
@@ -29,6 +33,7 @@ from lorakit.formats.generation import (
     whole,
 )
 from lorakit.formats.infotext import split_tags
+from lorakit.formats.own_record import own_adapter, rows, same_number
 
 _BASES = ("ckpt_name", "unet_name", "model_name", "gguf_name")
 
@@ -37,7 +42,10 @@ def comfy_generation(prompt: str | None, workflow: str | None) -> Generation | N
     """What the graphs in a picture say; None where they are no graphs, or nothing in them samples."""
     graph = read_graph(prompt, workflow)
     sampler = _first_sampler(graph)
-    return None if sampler is None else _generation(graph, sampler)
+    if sampler is None:
+        return None
+    made = _generation(graph, sampler)
+    return replace(made, adapters=_with_noted(made.adapters, noted_in(workflow)))
 
 
 def _generation(graph: Graph, sampler: str) -> Generation:
@@ -59,6 +67,7 @@ def _generation(graph: Graph, sampler: str) -> Generation:
         for node in chain
         if "lora" in kind_of(node).lower() and not _known_loader(node)
     ]
+    base, stated = _base_of(chain)
     size = next((node for node in latent if {"width", "height"} <= inputs_of(node).keys()), {})
     return Generation(
         program="ComfyUI",
@@ -71,8 +80,10 @@ def _generation(graph: Graph, sampler: str) -> Generation:
         height=whole(resolved(graph, inputs_of(size).get("height"))),
         shift=next((s for n in chain if (s := real(inputs_of(n).get("shift"))) is not None), None),
         denoise=_partial(real(settings.value("denoise"))),
-        base_name=next((name for node in chain if (name := _base(node))), ""),
-        adapters=tuple(reversed(_adapters(chain))),
+        base_name=base,
+        base_hash=next(iter(hex_hashes(stated.get("sha256"))), ""),
+        base_tensors=next(iter(hex_hashes(stated.get("tensor_sha256"))), ""),
+        adapters=tuple(reversed(_adapters(graph, chain))),
         left_out=tuple(left_out),
     )
 
@@ -139,9 +150,17 @@ def _prompt(graph: Graph, start: str, kind: str) -> str | None:
     return None
 
 
-def _adapters(chain: Sequence[Node]) -> list[UsedAdapter]:
-    """The adapters that the nodes load, the last of a node first."""
-    return [adapter for node in chain for adapter in reversed(list(_loaded(node)))]
+def _adapters(graph: Graph, chain: Sequence[Node]) -> list[UsedAdapter]:
+    """The adapters that the nodes load, the last of a node first.
+
+    A node may also load those of a list that another node hands it.
+    """
+    found: list[UsedAdapter] = []
+    for node in chain:
+        stack = upstream(graph, target_of(inputs_of(node).get("lora_stack")), "lora_stack")
+        for loader in (node, *stack):
+            found += reversed(list(_loaded(loader)))
+    return found
 
 
 def _loaded(node: Node) -> Iterator[UsedAdapter]:
@@ -150,7 +169,9 @@ def _loaded(node: Node) -> Iterator[UsedAdapter]:
     if text(inputs.get("lora_name")) and inputs["lora_name"] != "None":
         clip = inputs.get("strength_clip", inputs.get("strength_model"))
         model = inputs.get("strength_model", inputs.get("strength"))
-        yield _adapter(inputs["lora_name"], model, clip if clip is not None else model)
+        yield _as_stated(
+            node, _adapter(inputs["lora_name"], model, clip if clip is not None else model)
+        )
     for entry in _listed(inputs.get("loras")):
         if entry.get("active", True) and text(entry.get("name")):
             model = entry.get("strength")
@@ -161,10 +182,34 @@ def _loaded(node: Node) -> Iterator[UsedAdapter]:
             yield _adapter(entry["lora"], model, model if clip is None else clip)
 
 
+def _as_stated(node: Node, adapter: UsedAdapter) -> UsedAdapter:
+    """`adapter` with what lorakit wrote into the node, as far as nobody has changed it since."""
+    stated, inputs = stated_of(node), inputs_of(node)
+    if not stated or model_name(stated.get("lora_name")) != adapter.name:
+        return adapter
+    same = all(
+        same_number(inputs.get(name), stated.get(name))
+        for name in ("strength_model", "strength_clip")
+        if name in inputs
+    )
+    own = own_adapter(stated)
+    return replace(adapter, hashes=own.hashes, strength=own.strength if same else None)
+
+
+def _with_noted(adapters: Sequence[UsedAdapter], noted: object) -> tuple[UsedAdapter, ...]:
+    """The adapters with the hashes that lorakit noted in the workflow, where their nodes have none."""
+    known = {
+        model_name(entry.get("file")): own_adapter(entry).hashes
+        for entry in rows(noted)
+        if isinstance(entry, dict)
+    }
+    return tuple(replace(a, hashes=a.hashes or known.get(a.name, ())) for a in adapters)
+
+
 def _known_loader(node: Node) -> bool:
     inputs = inputs_of(node)
     of_rgthree = any(isinstance(entry, dict) and "lora" in entry for entry in inputs.values())
-    return of_rgthree or "lora_name" in inputs or "loras" in inputs
+    return of_rgthree or bool({"lora_name", "loras", "lora_stack"} & inputs.keys())
 
 
 def _adapter(name: object, model: object, clip: object) -> UsedAdapter:
@@ -185,9 +230,14 @@ def _listed(value: object) -> list[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _base(node: Node) -> str:
-    inputs = inputs_of(node)
-    return next((name for key in _BASES if (name := model_name(inputs.get(key)))), "")
+def _base_of(chain: Sequence[Node]) -> tuple[str, Mapping[str, Any]]:
+    """The name of the model that the first loader in `chain` loads, and what lorakit stated of it."""
+    for node in chain:
+        name = next((n for key in _BASES if (n := model_name(inputs_of(node).get(key)))), "")
+        if name:
+            stated = stated_of(node)
+            return name, stated if model_name(stated.get("unet_name")) == name else {}
+    return "", {}
 
 
 def _partial(denoise: float | None) -> float | None:

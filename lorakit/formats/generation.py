@@ -28,13 +28,16 @@ class UsedAdapter:
     `hashes` are lower-case hex, whole or the beginning, of the file or of its tensors: programs
     differ in which they write. `strength` is lorakit's own text of a strength; else `arguments` are
     those of an A1111 tag, `("0.8",)` or `("te=0.5", "unet=0.8")`, and none where the strength is not
-    known.
+    known. `path` is where the record says that the file lies, "" where it does not; `typed` says that
+    the name is one that a person gave, which may be the beginning of a catalog's name.
     """
 
     name: str
     hashes: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     strength: str | None = None
+    path: str = ""
+    typed: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class StartImage:
 class Generation:
     """How a picture was made. None and "" mean that it does not say.
 
-    `program` is who wrote it. `base_hash` is the beginning of the base file's SHA-256. `left_out` are
-    sentences on what it says and lorakit cannot do. `environment` (versions, device, dtype) is what
-    lorakit wrote down of the place where it was made.
+    `program` is who wrote it. `base_hash` is the beginning of the base file's SHA-256, and
+    `base_tensors` that of its bytes after the header. `left_out` are sentences on what it says and
+    lorakit cannot do. `environment` (versions, device, dtype) is what lorakit wrote down of the place
+    where it was made.
     """
 
     program: str
@@ -66,6 +70,7 @@ class Generation:
     denoise: float | None = None
     base_name: str = ""
     base_hash: str = ""
+    base_tensors: str = ""
     adapters: tuple[UsedAdapter, ...] = ()
     start_image: StartImage | None = None
     left_out: tuple[str, ...] = ()

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+# What lorakit writes for itself, as JSON in quotes: other programs pass over a setting they do not know.
+OWN_KEY = "lorakit"
 _NEGATIVE = "Negative prompt:"
 # The look behind keeps a long run of blanks from being searched once for each of them.
 _TAG = re.compile(r"(?<!\s)\s*<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
@@ -41,14 +43,30 @@ def write_infotext(info: Infotext, tags: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def lora_tag(name: str, strength: str) -> str:
+def lora_tag(name: str, *arguments: str) -> str:
     """The tag for an adapter, without the signs in its name that would end it."""
-    return f"<lora:{re.sub('[<>:]', '', name)}:{strength}>"
+    return f"<lora:{':'.join((re.sub('[<>:]', '', name), *arguments))}>"
 
 
 def lora_hashes(pairs: Iterable[tuple[str, str]]) -> str:
     """A1111's `Lora hashes` from (name, hash), without the signs that separate them in the name."""
-    return ", ".join(f"{re.sub('[:,]', '', name)}: {digest}" for name, digest in pairs)
+    return ", ".join(f"{folded_name(name)}: {digest}" for name, digest in pairs)
+
+
+def civitai_hashes(base: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """What Civitai looks files up by: JSON of the base's hash and (name, hash) of adapters.
+
+    It is written without quotes around it, as the last setting, and holds no closing brace but its own:
+    readers take it with a pattern that ends there.
+    """
+    found = {"model": base} if base else {}
+    found |= {f"lora:{re.sub('[{}]', '', folded_name(name))}": digest for name, digest in pairs}
+    return json.dumps(found, ensure_ascii=False)
+
+
+def folded_name(name: str) -> str:
+    """A name without what A1111 leaves out of it in `Lora hashes`."""
+    return re.sub("[:,]", "", name)
 
 
 def read_infotext(text: str) -> Infotext:

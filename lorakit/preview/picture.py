@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit import __version__
 from lorakit.errors import BadUsage, LorakitError
 from lorakit.formats.infotext import Infotext, lora_hashes, lora_tag, write_infotext
+from lorakit.formats.own_record import PICTURE
 from lorakit.strengths.text import number
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from lorakit.preview.settings import RenderSettings
 
 CHUNK = "lorakit"
-SCHEMA = "lorakit/picture/1"
 # Each of these can change a pixel.
 _LIBRARIES = ("torch", "diffusers", "transformers")
 
@@ -75,7 +75,7 @@ def picture_record(settings: RenderSettings, made_from: MadeFrom) -> dict[str, A
     Pictures get about, so it names files without their folders.
     """
     return {
-        "schema": SCHEMA,
+        "schema": PICTURE,
         **made_from.to_dict(),
         "settings": {**settings.to_dict(), "image": _start_image(settings.image)},
         "versions": versions(),
