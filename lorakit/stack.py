@@ -7,15 +7,24 @@ Quote a name that holds spaces, or an @ before a word and an equals sign: `"my i
 
 from __future__ import annotations
 
+import os
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lorakit.errors import BadFile, BadUsage, NotFound
+from lorakit.formats.generation import Generation, UsedAdapter
 from lorakit.formats.inspection import AdapterReport, inspect
+from lorakit.formats.recipe_files import SUFFIXES, read_recipe
+from lorakit.formats.stack_file import (
+    FileEntry,
+    Named,
+    StackFile,
+    read_stack_file,
+    write_stack_file,
+)
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import adapter_dossier
 from lorakit.licenses.policy import Ingredient
@@ -45,7 +54,6 @@ _WORD = re.compile(
 _NOT_FINITE = re.compile(r".+:[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _HALF_REFINED = re.compile(rf":{NUMBER}@")
 _PLAIN_NAME = re.compile(r'(?!sha256$)[^\s<"@][^\s@]*')
-_FILE_FORMAT = "lorakit/stack/1"
 
 
 @dataclass(frozen=True)
@@ -86,27 +94,30 @@ class Stack:
 
     @classmethod
     def parse(cls, text: str) -> Stack:
-        """Read a stack from its text form, or from the stack file that `text` names.
+        """Read a stack from its text form, or from the file that `text` names.
 
-        An empty text is the empty stack. Raises `BadUsage` for text that is no stack, `NotFound` and
-        `BadFile` for a stack file that is missing or broken.
+        That may be a stack file (.toml), whose relative paths start at its own folder, or a recipe of
+        another program (.json, .txt), whose adapters are named by their hash where it states one. An
+        empty text is the empty stack. Raises `BadUsage` for text that is no stack, `NotFound` and
+        `BadFile` for a file that is missing or broken.
         """
+        path = expanded(text.strip())
         if text.strip().endswith(".toml"):
-            return _read_file(Path(text.strip()))
+            return cls(tuple(_entry_of(used, used.name) for used in read_saved(path).adapters))
+        if path.suffix.lower() in SUFFIXES and is_file(path):
+            return cls(tuple(_entry_of(u, _by_hash(u)) for u in read_recipe(path).adapters))
         return cls(tuple(_read_text(text)))
 
     def to_toml(self) -> str:
         """The stack as a file, which `parse` reads back."""
-        lines = [f'format = "{_FILE_FORMAT}"']
-        for entry in self.entries:
-            lines += [
-                "",
-                "[[entry]]",
-                f"name = {_toml(entry.name)}",
-                f"strength = {entry.strength.base!r}",
-            ]
-            lines += [f"{key} = {_toml(value)}" for key, value in to_fields(entry.strength).items()]
-        return "\n".join(lines) + "\n"
+        return write_stack_file(
+            StackFile(
+                tuple(
+                    FileEntry(Named(entry.name), entry.strength.base, to_fields(entry.strength))
+                    for entry in self.entries
+                )
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -198,43 +209,71 @@ def _shown(text: str, most: int = 120) -> str:
     return repr(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
-def _read_file(path: Path) -> Stack:
+def read_saved(path: Path) -> Generation:
+    """The stack file at `path`, with everything it states: hashes, base, and the picture's settings.
+
+    Raises `NotFound` when there is none, and `BadFile` for one that cannot be read or is none.
+    """
+    saved = read_stack_file(path)
+    return Generation(
+        program="lorakit",
+        base_name=saved.base.name,
+        base_hash=saved.base.sha256,
+        base_tensors=saved.base.tensors,
+        adapters=tuple(_saved_adapter(path, entry) for entry in saved.entries),
+        **saved.picture,
+    )
+
+
+def stated_strength(used: UsedAdapter) -> Strength | None:
+    """The strength that a record states of an adapter; None where it states none.
+
+    Raises `BadUsage` for one that lorakit does not know.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFound(f"There is no stack file {path}.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadFile(f"The stack file {path} cannot be read: {error}.") from error
-    if document.get("format") != _FILE_FORMAT:
-        raise BadFile(f'{path} is not a stack file: it lacks format = "{_FILE_FORMAT}".')
-    entries = document.get("entry", [])
-    if not isinstance(entries, list):
-        raise BadFile(f"{path}: `entry` must be a list of tables, written [[entry]].")
-    return Stack(tuple(_file_entry(path, entry) for entry in entries))
+        if used.strength is not None:
+            return Strength.parse(used.strength)
+        return parse_tag(used.arguments) if used.arguments else None
+    except BadUsage as error:
+        stated = used.strength or ":".join(used.arguments)
+        raise BadUsage(
+            f"The strength of {used.name}, {stated!r}, is not one that lorakit knows: "
+            f"{error.message}",
+            hint="Give the stack yourself, as text.",
+        ) from error
 
 
-def _file_entry(path: Path, entry: Any) -> Entry:  # noqa: ANN401 - parsed TOML
-    known = {"name", "strength", *FIELDS}
-    fields = dict(entry) if isinstance(entry, dict) and entry.keys() <= known else {}
-    name, base = fields.pop("name", None), fields.pop("strength", 1.0)
-    if not isinstance(name, str) or not name:
+def _saved_adapter(path: Path, entry: FileEntry) -> UsedAdapter:
+    name = entry.what.name
+    if not entry.fields.keys() <= set(FIELDS):
         raise BadFile(
-            f"{path}: an entry needs a name and may have {', '.join(sorted(known - {'name'}))}, but is "
-            f"{entry!r}."
+            f"{path}: the entry {name!r} may have strength, sha256, tensors, {', '.join(FIELDS)}, but "
+            f"has {', '.join(entry.fields)}."
         )
     try:
-        return Entry(name, from_fields(base, fields))
+        strength = from_fields(entry.strength, entry.fields)
     except BadUsage as error:
         raise BadFile(f"{path}: in the entry {name!r}: {error.message}", hint=error.hint) from error
+    placed = _placed(name, path.parent)
+    hashes = tuple(filter(None, (entry.what.sha256, entry.what.tensors)))
+    is_path = placed if is_file(expanded(placed)) else ""
+    return UsedAdapter(placed, hashes, strength=str(strength), path=is_path, typed=True)
 
 
-def _toml(value: str | float | Sequence[float] | Mapping[str, float]) -> str:
-    """A value as TOML writes it on one line."""
-    if isinstance(value, str):
-        plain = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", plain) + '"'
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Sequence):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(float(value))
+def _placed(name: str, folder: Path) -> str:
+    """A relative path as seen from here, when it leads from `folder` to a file; else the name as it is.
+
+    Stack files once held paths as they were typed, wherever the file was saved to.
+    """
+    is_path = any(sign in name for sign in {"/", os.sep}) or name.endswith((".safetensors", ".sft"))
+    return str(folder / name) if is_path and is_file(folder / name) else name
+
+
+def _entry_of(used: UsedAdapter, name: str) -> Entry:
+    strength = stated_strength(used)
+    return Entry(name, Strength() if strength is None else strength)
+
+
+def _by_hash(used: UsedAdapter) -> str:
+    """The adapter's hash as a catalog looks it up; the name where none is stated."""
+    return f"sha256:{used.hashes[0]}" if used.hashes else used.name

@@ -87,19 +87,23 @@ def run(
     Stopped, the same command with the same folder goes on where it was.
     """
     from lorakit.cli.ab_run import free_folder, run_ab
+    from lorakit.cli.stack_argument import given_stack
     from lorakit.preview.ab.comparison import AbRequest
     from lorakit.preview.grid.cells import Asked
     from lorakit.preview.grid.jobs import How
     from lorakit.stack import Stack
 
     out = Output.of("ab run", json, quiet)
-    sides = [Stack.parse(text) for text in stacks or [""]]
     named: list[str | None] = list(bases) if bases else [None]
-    if len(sides) > 2 or len(named) > 2:
+    texts_of = stacks or [""]
+    if len(texts_of) > 2 or len(named) > 2:
         raise BadUsage("Two sides are compared.", hint="Give at most two stacks and two bases.")
+    pairs = ((texts_of[0], named[0]), (texts_of[-1], named[-1]))
+    found = {pair: given_stack(pair[0], out, base=pair[1]) for pair in dict.fromkeys(pairs)}
+    first, second = (found[pair] for pair in pairs)
     texts = given.read_prompts(prompt, prompts) or [""]
     request = AbRequest(
-        sides=((named[0], sides[0]), (named[-1], sides[-1])),
+        sides=((first.base, first.stack), (second.base, second.stack)),
         prompts=tuple(dict.fromkeys(texts)),
         seeds=tuple(given.parse_seeds(seed)) if seed is not None else (0,),
         asked=Asked(

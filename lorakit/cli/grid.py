@@ -99,10 +99,10 @@ def grid_verb(
     lorakit grid "ink:0.8" --x base=rdbt,anima --y seed=1-4 --z replace=sea,wood
     """
     from lorakit.cli.grid_run import dry_run_grid, run_grid
+    from lorakit.cli.stack_argument import given_stack
     from lorakit.preview.grid.axes import Axis
     from lorakit.preview.grid.cells import Asked
     from lorakit.preview.grid.grid import GridRequest, check_request, read_request
-    from lorakit.stack import Stack
 
     out = Output.of("grid", json, quiet)
     if resume is not None:
@@ -110,9 +110,10 @@ def grid_verb(
             raise BadUsage("--resume DIR goes on as the folder says; leave STACK, axes and -o out.")
         request, target = read_request(expanded(resume)), expanded(resume)
     else:
+        found = given_stack(stack, out, base=base)
         asked = Asked(
-            stack=Stack.parse(stack),
-            base=base,
+            stack=found.stack,
+            base=found.base,
             prompt=_only(prompt or [""]),
             negative=negative or "",
             size=None if size is None else given.parse_size(size),

@@ -35,7 +35,9 @@ def preview_verb(
     picture: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="PICTURE", help="Make this picture again; options change it."
+            "--from",
+            metavar="PICTURE",
+            help="Make this picture or recipe again; options change it.",
         ),
     ] = None,
     negative: given.Negative = None,

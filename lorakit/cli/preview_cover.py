@@ -94,13 +94,14 @@ def _places(entry: ResolvedEntry, *, force: bool, beside: bool) -> tuple[Path, P
 
 def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
     """The plan for the one adapter, at its recommended strength unless another was given."""
+    from lorakit.cli.stack_argument import find_given
     from lorakit.preview.advice import with_triggers
     from lorakit.preview.cover import SUBJECT, Recommended, recommended_strength
     from lorakit.preview.recipes import stacked
-    from lorakit.stack import Entry, Stack, resolve_stack
+    from lorakit.stack import Entry, resolve_stack
     from lorakit.strengths import Strength
 
-    stack = Stack.parse(wanted.stack)
+    stack = find_given(catalog, wanted.stack)
     if len(stack) != 1:
         raise BadUsage(
             "A cover shows one adapter.", hint="For example: lorakit preview ink --cover"

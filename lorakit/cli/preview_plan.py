@@ -8,6 +8,7 @@ from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorakit.cli.stack_argument import find_given, is_picture, read_made, recipe_path
 from lorakit.errors import BadUsage, LorakitError, MissingComponent
 from lorakit.paths import expanded
 from lorakit.preview.settings import USUAL_DENOISE, RenderSettings
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from lorakit.formats.generation import Generation
     from lorakit.preview.advice import Advice
     from lorakit.preview.recipes import Recipe
-    from lorakit.preview.remake import Found
-    from lorakit.stack import ResolvedEntry, Stack
+    from lorakit.sharing.finding import Found
+    from lorakit.stack import ResolvedEntry
 
 _EXTRA = ("diffusers", "transformers", "accelerate", "PIL")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was said on the command line; None and () mean that nothing was."""
+    """What was said on the command line; None and () mean that nothing was.
+
+    `picture` is a picture or a recipe that is to be made; so is a `stack` that names a file, where no
+    picture is named.
+    """
 
     stack: str = ""
     base: str | None = None
@@ -102,9 +107,10 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     from lorakit.preview.recipes import recipe_named, stacked
     from lorakit.stack import resolve_stack
 
+    wanted = _with_recipe(wanted)
     made, found = _picture(catalog, wanted)
     base = choose_base(catalog, wanted.base or (found.base if found else None))
-    stack = _stack(wanted, found)
+    stack = found.stack if found and not wanted.stack else find_given(catalog, wanted.stack)
     entries = resolve_stack(stack, catalog)
     recipe = recipe_named(wanted.recipe) if wanted.recipe else _recipe(base, entries)
     settings, remarks = _settings(wanted, made, recipe)
@@ -112,9 +118,9 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     pictures = _pictures(wanted, made, settings, recipe)
     if wanted.add_triggers:
         pictures = [replace(p, prompt=with_triggers(p.prompt, adapters)) for p in pictures]
-    if made is not None and made.seed is None and not wanted.seeds:
+    if made is not None and made.prompt and made.seed is None and not wanted.seeds:
         remarks = (*remarks, "It does not say its seed; 0 is taken.")
-    said = (*_foreign(made), *(found.remarks if found else ()), *remarks)
+    said = (*_foreign(made, wanted.picture), *(found.remarks if found else ()), *remarks)
     return Plan(
         base,
         entries,
@@ -158,29 +164,28 @@ def require_extra() -> None:
         )
 
 
+def _with_recipe(wanted: Wanted) -> Wanted:
+    """`wanted` with the file that its stack names as the picture to be made, if it names one."""
+    path = recipe_path(wanted.stack) if wanted.picture is None else None
+    return wanted if path is None else replace(wanted, stack="", picture=path)
+
+
 def _picture(catalog: Catalog, wanted: Wanted) -> tuple[Generation | None, Found | None]:
     if wanted.picture is None:
         return None, None
-    from lorakit.preview.read_picture import read_generation
-    from lorakit.preview.remake import find_ingredients
+    from lorakit.sharing.finding import find_ingredients
 
-    made = read_generation(expanded(wanted.picture))
+    made = read_made(expanded(wanted.picture))
     found = find_ingredients(catalog, made, stack=not wanted.stack, base=wanted.base is None)
     return made, found
 
 
-def _foreign(made: Generation | None) -> tuple[str, ...]:
-    """What to say of a picture that another program made, or nothing."""
-    if made is None or made.program == "lorakit":
+def _foreign(made: Generation | None, path: Path | None) -> tuple[str, ...]:
+    """What to say of a picture or a recipe of another program, or nothing."""
+    if made is None or path is None or made.program == "lorakit":
         return ()
     likeness = f"It was made with {made.program}: expect a picture like it, not the same pixels."
-    return (likeness, *made.left_out)
-
-
-def _stack(wanted: Wanted, found: Found | None) -> Stack:
-    from lorakit.stack import Stack
-
-    return found.stack if found and not wanted.stack else Stack.parse(wanted.stack)
+    return (*((likeness,) if is_picture(path) else ()), *made.left_out)
 
 
 def _recipe(base: ChosenBase, entries: Sequence[ResolvedEntry]) -> Recipe:

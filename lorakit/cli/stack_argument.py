@@ -1,0 +1,88 @@
+"""What a STACK on the command line means: text, or a file that states a stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorakit.paths import expanded
+
+if TYPE_CHECKING:
+    from lorakit.catalog import Catalog
+    from lorakit.cli.output import Output
+    from lorakit.formats.generation import Generation
+    from lorakit.stack import Stack
+
+_RECIPES = (".json", ".toml", ".txt")
+_PICTURES = (".jpeg", ".jpg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class GivenStack:
+    """A STACK, and the base that it states, if it is a file that does and none was asked for."""
+
+    stack: Stack
+    base: str | None = None
+
+
+def given_stack(text: str, out: Output, *, base: str | None = None) -> GivenStack:
+    """Read a STACK, and find what a file states in the person's catalog. `base` is the one asked for.
+
+    What is not certain is said. Raises what `Stack.parse` raises, `BadFile` for a file that states no
+    stack, and `NotFound` or `Ambiguous` for what it states.
+    """
+    from lorakit.stack import Stack
+
+    path = recipe_path(text)
+    if path is None:
+        return GivenStack(Stack.parse(text), base)
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.sharing.finding import find_ingredients
+
+    made = read_made(path)
+    with open_catalog() as catalog:
+        found = find_ingredients(catalog, made, base=base is None)
+    for remark in found.remarks:
+        out.warn(remark)
+    return GivenStack(found.stack, base or found.base)
+
+
+def find_given(catalog: Catalog, text: str) -> Stack:
+    """As `given_stack`, for those who have opened the catalog and want nothing but the stack."""
+    from lorakit.sharing.finding import find_ingredients
+    from lorakit.stack import Stack
+
+    path = recipe_path(text)
+    if path is None:
+        return Stack.parse(text)
+    return find_ingredients(catalog, read_made(path), base=False).stack
+
+
+def recipe_path(text: str) -> Path | None:
+    """The file that `text` names, where it ends as files do that state a stack."""
+    path = expanded(text.strip())
+    return path if path.suffix.lower() in (*_RECIPES, *_PICTURES) else None
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file's name is a picture's."""
+    return path.suffix.lower() in _PICTURES
+
+
+def read_made(path: Path) -> Generation:
+    """What the recipe or picture at `path` states.
+
+    Raises `NotFound` when there is none, and `BadFile` for one that states nothing.
+    """
+    if is_picture(path):
+        from lorakit.preview.read_picture import read_generation
+
+        return read_generation(path)
+    if path.suffix.lower() == ".toml":
+        from lorakit.stack import read_saved
+
+        return read_saved(path)
+    from lorakit.formats.recipe_files import read_recipe
+
+    return read_recipe(path)
