@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from lorakit.licenses.terms import Terms, table
+from lorakit.licenses.terms import Terms, entry_terms, table
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,13 @@ class KnownModel:
 
 @cache
 def known() -> Mapping[str, KnownModel]:
-    """Every model and adapter of the table by key, but for the nameless `other`."""
-    bases = {key: _known(key, entry, False) for key, entry in table()["models"].items()}
-    adapters = {key: _known(key, entry, True) for key, entry in table()["adapters"].items()}
-    return MappingProxyType({k: v for k, v in (bases | adapters).items() if k != "other"})
+    """Every model and adapter of the table by key, and what they were made from; not the nameless `other`."""
+    found = {}
+    for section in ("models", "adapters", "upstream"):
+        for key, entry in table()[section].items():
+            found[key] = _known(key, entry, section == "adapters")
+    del found["other"]
+    return MappingProxyType(found)
 
 
 def ancestors_of(model: str) -> tuple[str, ...]:
@@ -106,7 +109,7 @@ def _words(text: str | None) -> str:
 def _known(key: str, entry: Mapping[str, Any], is_adapter: bool) -> KnownModel:
     return KnownModel(
         key,
-        Terms.from_dict(entry),
+        entry_terms(entry),
         entry.get("adapter", is_adapter),
         tuple(entry.get("ancestors", ())),
         tuple(entry.get("sha256", ())),

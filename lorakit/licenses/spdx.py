@@ -13,7 +13,14 @@ from datetime import date
 from functools import cache
 from types import MappingProxyType
 
-from lorakit.licenses.terms import ShareMerges, Terms, known_licenses, loosest, strictest, table
+from lorakit.licenses.terms import (
+    ShareMerges,
+    Terms,
+    known_licenses,
+    license_entries,
+    loosest,
+    strictest,
+)
 
 _TOKENS = re.compile(r"[()]|[^\s()]+")
 _OPERATORS = ("and", "or", "with")
@@ -71,7 +78,7 @@ def _plain(name: str) -> str:
 @cache
 def _spellings() -> Mapping[str, str]:
     found = {}
-    for key, entry in table()["licenses"].items():
+    for key, entry in license_entries().items():
         names = [key, entry.get("license", key), entry["title"], *entry.get("names", ())]
         found.update({_plain(name): key for name in names})
     return MappingProxyType(found)

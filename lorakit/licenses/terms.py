@@ -103,13 +103,35 @@ class Terms:
 @cache
 def known_models() -> Mapping[str, Terms]:
     """The table of known models by key (`rdbt`, `anima`, ...), from known_models.toml."""
-    return MappingProxyType({key: _terms(entry) for key, entry in table()["models"].items()})
+    return MappingProxyType({key: entry_terms(entry) for key, entry in table()["models"].items()})
 
 
 @cache
 def known_licenses() -> Mapping[str, Terms]:
     """Terms of licences by lower-case identifier, as headers name them."""
-    return MappingProxyType({key: _terms(entry) for key, entry in table()["licenses"].items()})
+    return MappingProxyType({key: _terms(entry) for key, entry in license_entries().items()})
+
+
+@cache
+def license_entries() -> Mapping[str, Mapping[str, Any]]:
+    """The licences as the table has them, those with versions once for each."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for key, entry in table()["licenses"].items():
+        for version in entry.get("versions", ()):
+            found[f"{key}-{version.lower()}"] = {
+                **entry,
+                "title": f"{entry['title']} {version}",
+                "license": f"{entry['license']}-{version}",
+            }
+        if "versions" not in entry:
+            found[key] = entry
+    return MappingProxyType(found)
+
+
+def entry_terms(entry: Mapping[str, Any]) -> Terms:
+    """The terms of a model in the table; what it leaves out is its licence's (`under`)."""
+    under = license_entries()[entry["under"]] if "under" in entry else {}
+    return _terms({**under, **entry})
 
 
 def model_terms(model: str) -> Terms:
