@@ -168,7 +168,6 @@ def _small_floats(dtype: str) -> np.ndarray:
     mantissa = (code & (1 << mantissa_bits) - 1) / (1 << mantissa_bits)
     normal = np.ldexp(1 + mantissa, exponent - bias)
     values = np.where(exponent == 0, np.ldexp(mantissa, 1 - bias), normal)
-    values = np.where(code & 0x80, -values, values)
     if special == "last":
         values[(code & 0x7F) == 0x7F] = np.nan
     elif special == "minus zero":
@@ -176,7 +175,7 @@ def _small_floats(dtype: str) -> np.ndarray:
     else:
         largest = exponent == exponent.max()
         values[largest] = np.where(mantissa[largest] == 0, np.inf, np.nan)
-    return values.astype(np.float32)
+    return np.where(code & 0x80, -values, values).astype(np.float32)
 
 
 def _config(

@@ -140,7 +140,7 @@ def _indexed(index: Path) -> list[Path]:
             hint="Name the checkpoint, its folder, or its .safetensors.index.json.",
         )
     wanted = set(map(str, names.values()))
-    strange = next((name for name in wanted if Path(name).name != name or "\0" in name), None)
+    strange = next((n for n in wanted if not n or Path(n).name != n or "\0" in n), None)
     if strange is not None:
         raise BadFile(f"{index} names {strange[:200]!r}, which is not a file beside it.")
     return _all_there(index, [index.with_name(name) for name in sorted(wanted)])
