@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import BaseName, Force, Json, Quiet, StackText
+from lorakit.cli.options import BaseName, Json, Quiet, StackText
 from lorakit.cli.output import Output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lorakit.fusion.export import Exported
+    from lorakit.gate.derived import Written
 
 EXAMPLE = 'lorakit export "ink:0.8" --base anima -o merged.safetensors'
 
@@ -22,7 +22,9 @@ def export_verb(
     stack: StackText,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
     base: BaseName = None,
-    force: Force = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,13 +33,13 @@ def export_verb(
     Refused (exit code 3) when any ingredient denies or its terms are unknown. No option changes that.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.fusion.export import export_checkpoint
+    from lorakit.gate import export_checkpoint
     from lorakit.stack import Stack
 
     out = Output.of("export", json, quiet)
     with open_catalog() as catalog, out.progress("Writing") as update:
         done = export_checkpoint(
-            catalog, base, Stack.parse(stack), output, overwrite=force, on_progress=update
+            catalog, base, Stack.parse(stack), output, overwrite=overwrite, on_progress=update
         )
     out.result(
         {"path": str(done.path), "notice": str(done.notice), "verdict": done.verdict.to_dict()},
@@ -46,7 +48,7 @@ def export_verb(
     )
 
 
-def show(console: Console, done: Exported) -> None:
+def show(console: Console, done: Written) -> None:
     """What was written, and what must go with it."""
     from lorakit.cli.render import facts, notes
 

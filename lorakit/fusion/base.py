@@ -85,6 +85,11 @@ class BaseTensors(Mapping[str, torch.Tensor]):
         )
         return torch.bfloat16 if stored.itemsize == 1 else stored
 
+    def given_dtype(self, key: str) -> torch.dtype:
+        """The dtype of `self[key]`, without building a scaled weight for it."""
+        holder = next(part for part in self._parts if key in part)
+        return holder.given_dtype(key) if isinstance(holder, ScaledTensors) else holder[key].dtype
+
     def __getitem__(self, key: str) -> torch.Tensor:
         own, beside = self._parts
         return beside[key] if key in beside else own[key]

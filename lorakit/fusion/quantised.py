@@ -43,6 +43,10 @@ class ScaledTensors(Mapping[str, torch.Tensor]):
         """What the file holds, scaled or not."""
         return self._tensors[key].dtype
 
+    def given_dtype(self, key: str) -> torch.dtype:
+        """The dtype of `self[key]`, which need not be built for it."""
+        return torch.bfloat16 if key in self._scales else self._tensors[key].dtype
+
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._keys:
             raise KeyError(key)

@@ -139,8 +139,11 @@ def judge(ingredients: Sequence[Ingredient]) -> Verdict:
     return Verdict(strictest(part.terms.share_merges for part in parts), tuple(ingredients))
 
 
-def require_allowed(verdict: Verdict, what: str) -> None:
-    """Raise `Refused` unless `verdict` allows `what` (a phrase such as "writing this checkpoint")."""
+def require_allowed(verdict: Verdict, what: str, hint: str | None = None) -> None:
+    """Raise `Refused` unless `verdict` allows `what` (a phrase such as "writing this checkpoint").
+
+    `hint` says what can be done instead.
+    """
     if verdict.allowed:
         return
     why = " ".join(verdict.reasons) or "Nothing is known of its ingredients."
@@ -148,6 +151,7 @@ def require_allowed(verdict: Verdict, what: str) -> None:
     intro = "the terms are unknown, and unknown denies" if unknown else "its licence forbids it"
     raise Refused(
         f"{what} is refused: {intro}. {why}",
-        hint="Nothing was written. Share the recipe instead: `lorakit stack ... --save FILE.toml` "
+        hint=hint
+        or "Nothing was written. Share the recipe instead: `lorakit stack ... --save FILE.toml` "
         "lists the adapters and strengths, and anyone with the files can rebuild the stack.",
     )

@@ -39,9 +39,10 @@ LIBRARIES = {
     "sketches": {"numpy", "torch"},
     "db": {"alembic", "sqlalchemy"},
     "catalog": {"platformdirs", "sqlalchemy"},
-    "tracing": {"numpy"},
+    "tracing": {"numpy", "safetensors", "torch"},
     "licenses": {"packaging", "yaml"},
     "fusion": {"safetensors", "torch", "triton"},  # PyTorch for CUDA brings Triton along
+    "gate": {"torch"},
     "preview": {
         "PIL",
         "accelerate",

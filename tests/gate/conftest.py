@@ -49,6 +49,7 @@ def out(tmp_path: Path) -> Path:
 def register(catalog: Catalog, path: Path, name: str, model: str) -> None:
     """What `lorakit base add` does."""
     checkpoint = read_checkpoint(path)
+    hashes = hash_file(path, checkpoint.header.data_offset)
     catalog.add_base(
         path,
         name=name,
@@ -57,5 +58,6 @@ def register(catalog: Catalog, path: Path, name: str, model: str) -> None:
         blocks=checkpoint.blocks,
         dtype=checkpoint.dtype,
         components=None,
-        file_sha256=hash_file(path, checkpoint.header.data_offset).file_sha256,
+        file_sha256=hashes.file_sha256,
+        tensor_sha256=hashes.tensor_sha256,
     )

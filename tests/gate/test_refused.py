@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lorakit.catalog import Catalog
 from lorakit.cli.main import run
 from lorakit.errors import Refused
-from lorakit.fusion.export import export_checkpoint
+from lorakit.gate import export_checkpoint
 from lorakit.stack import Stack
 
 # base, stack, and what the refusal must name
@@ -29,12 +30,14 @@ CASES = pytest.mark.parametrize(("base", "stack", "named"), REFUSALS.values(), i
 def test_a_refusal_writes_nothing_and_says_who_decides(
     catalog: Catalog, files: Path, out: Path, base: str, stack: str, named: str
 ) -> None:
-    before = tree(files)
+    before, touched = tree(files), out.stat().st_mtime_ns
     with pytest.raises(Refused) as caught:
         export_checkpoint(catalog, base, Stack.parse(stack), out / "merged.safetensors")
     assert named in caught.value.message
     assert caught.value.exit_code == 3
     assert list(out.iterdir()) == []
+    # Not even a file that is gone again: the folder was never written to.
+    assert out.stat().st_mtime_ns == touched
     assert tree(files) == before
 
 
@@ -46,9 +49,8 @@ def test_a_refusal_is_in_the_audit_table(
         export_checkpoint(catalog, base, Stack.parse(stack), out / "merged.safetensors")
     (decision,) = catalog.decisions()
     assert (decision.action, decision.verdict) == ("export", "refused")
-    assert decision.subject["stack"] == stack or decision.subject["stack"].startswith(
-        stack.split()[0]
-    )
+    assert decision.subject["kind"] == "checkpoint"
+    assert decision.subject["what"] == f"{Stack.parse(stack)} merged into {base}"
     assert named in " ".join(decision.subject["reasons"])
     first = decision.subject["ingredients"][0]
     assert (first["role"], len(first["sha256"])) == ("base", 64)
@@ -88,13 +90,15 @@ def test_nothing_is_computed_for_a_refusal(
         raise AssertionError("a refused export went on")
 
     monkeypatch.setattr("lorakit.fusion.base.open_base", never)
-    monkeypatch.setattr("lorakit.fusion.export._write", never)
-    monkeypatch.setattr("lorakit.fusion.export._check_output", never)
+    monkeypatch.setattr("lorakit.adapters.loading.load_adapter", never)
+    monkeypatch.setattr("lorakit.gate.writing._write", never)
+    monkeypatch.setattr("lorakit.gate.writing.check_output", never)
+    monkeypatch.setattr("lorakit.gate.writing.require_as_judged", never)
     with pytest.raises(Refused):
         export_checkpoint(catalog, "rdbt", Stack.parse("free"), out / "merged.safetensors")
 
 
-@pytest.mark.parametrize("flags", [(), ("--force",), ("--json",), ("-q",)], ids=" ".join)
+@pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--json",), ("-q",)], ids=" ".join)
 def test_no_option_of_the_command_line_changes_it(
     catalog: Catalog,
     files: Path,
@@ -111,9 +115,38 @@ def test_no_option_of_the_command_line_changes_it(
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith("Error: Writing merged.safetensors")
-        assert "--save" in said.err  # what to share instead
+        assert "--recipe" in said.err  # what to share instead
     assert list(out.iterdir()) == []
     assert [d.verdict for d in catalog.decisions()] == ["refused"] * len(bases)
+
+
+def test_there_is_no_option_to_force_it(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
+    words = ["export", "free", "--base", "own", "-o", str(out / "merged.safetensors"), "--force"]
+    assert run(words) == 2
+    assert list(out.iterdir()) == []
+
+
+def test_a_refusal_gives_the_commands_that_share_the_stack_without_weights(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    stack = Stack.parse('free:0.8 "named":0.5@blocks=0-1:0')
+    with pytest.raises(Refused) as caught:
+        export_checkpoint(catalog, "rdbt", stack, out / "merged.safetensors")
+    commands = [shlex.split(line) for line in str(caught.value.hint).splitlines()[1:]]
+    assert [words[words.index("--recipe") + 1] for words in commands] == [
+        "stack",
+        "comfyui",
+        "a1111",
+        "lora-manager",
+    ]
+    for words in commands:
+        assert words[:2] == ["lorakit", "export"]
+        assert Stack.parse(words[2]) == stack
+        assert words[words.index("--base") + 1] == "rdbt"
+        assert words[-2] == "-o"
 
 
 def test_a_registered_base_of_the_same_stem_lends_a_file_no_terms(

@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 
 import lorakit
 from lorakit.catalog import Catalog
-from lorakit.errors import BadUsage, LorakitError
+from lorakit.errors import BadFile, BadUsage, LorakitError
+from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
-from lorakit.fusion.export import export_checkpoint
+from lorakit.gate import export_checkpoint
 from lorakit.licenses.terms import known_licenses, known_models
 from lorakit.stack import Stack
-from tests.export.conftest import register
+from tests.gate.conftest import register
 from tests.models import tiny_base_file
 
 STACK = Stack.parse("free:0.8 named:-0.5")
@@ -79,15 +80,34 @@ def test_the_header_says_of_what_and_under_which_licence(
     done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
     metadata = read_header(done.path).metadata
     assert metadata["modelspec.merged_from"] == "own, free, named"
-    assert (
-        metadata["modelspec.license"] == "LicenseRef-CircleStone-NC-1.2 AND CC0-1.0 AND CC-BY-4.0"
+    licenses = metadata["modelspec.license"].split(" AND ")
+    assert {"LicenseRef-CircleStone-NC-1.2", "CC0-1.0", "CC-BY-4.0"} <= set(licenses)
+    for field in ("sai_model_spec", "architecture", "implementation", "title", "resolution"):
+        assert metadata[f"modelspec.{field}"]
+    assert metadata["modelspec.title"] == "merged"
+    assert json.loads(metadata["lorakit.ingredients"])["format"] == "lorakit/ingredients/1"
+    (decision,) = catalog.decisions()
+    assert metadata["lorakit.audit"] == decision.hash == done.audit
+
+
+def test_the_ingredients_are_recorded_with_hashes_strengths_and_terms(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    own, free, named = read_ancestry(read_header(done.path).metadata)
+    base = catalog.base("own")
+    assert (own.role, own.content, own.file_sha256) == (
+        "base",
+        base.tensor_sha256,
+        base.file_sha256,
     )
-    hashes = {i["name"]: i["sha256"] for i in json.loads(metadata["lorakit.ingredients"])}
-    assert hashes == {
-        "own": catalog.base("own").file_sha256,
-        "free": catalog.resolve("free").file_sha256,
-        "named": catalog.resolve("named").file_sha256,
-    }
+    assert (own.model, own.strength) == ("anima", None)
+    for found, name, strength in ((free, "free", "0.8"), (named, "named", "-0.5")):
+        record = catalog.resolve(name)
+        assert (found.name, found.strength, found.role) == (name, strength, "adapter")
+        assert (found.content, found.file_sha256) == (record.tensor_sha256, record.file_sha256)
+    assert named.terms.license == "CC-BY-4.0"
+    assert named.terms.obligations == known_licenses()["cc-by-4.0"].obligations
 
 
 def test_the_notice_holds_every_obligation(catalog: Catalog, files: Path, out: Path) -> None:
@@ -97,14 +117,33 @@ def test_the_notice_holds_every_obligation(catalog: Catalog, files: Path, out: P
     duties = known_models()["anima"].obligations + known_licenses()["cc-by-4.0"].obligations
     assert len(duties) == 6
     for duty in duties:
-        assert duty in notice
+        assert f"- {duty}\n" in notice
     for name in ("free", "named"):
         assert f"{name} at strength" in notice
         assert catalog.resolve(name).file_sha256 in notice
+        assert catalog.resolve(name).tensor_sha256 in notice
     assert sorted(path.name for path in out.iterdir()) == [
         "merged.NOTICE.txt",
         "merged.safetensors",
     ]
+
+
+def test_the_notice_shows_notices_word_for_word_and_where_licences_stand(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    notice = done.notice.read_text(encoding="utf-8")
+    for text in (
+        "The CircleStone Model is licensed by CircleStone Labs LLC under the CircleStone "
+        "Non-Commercial License. Copyright CircleStone Labs LLC.\nIN NO EVENT SHALL CIRCLESTONE",
+        "Licensed by NVIDIA Corporation under the NVIDIA Open Model License",
+        "Built on NVIDIA Cosmos",
+    ):
+        assert f"\n{text}" in notice
+    assert "https://huggingface.co/circlestone-labs/Anima" in notice
+    assert "https://spdx.org/licenses/CC-BY-4.0.html" in notice
+    assert "MODIFIED" in notice
+    assert done.audit in notice
 
 
 def test_an_allowed_export_is_in_the_audit_table_too(
@@ -153,14 +192,41 @@ def test_an_output_that_cannot_be_is_refused_before_any_work(
     assert list(out.iterdir()) == []
 
 
-def test_a_full_disk_is_noticed_before_writing(
+def test_room_is_asked_for_before_writing_and_for_no_more_than_is_written(
     catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    with pytest.raises(LorakitError, match="1 bytes free"):
+    size = (files / "base.safetensors").stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, size // 2))
+    with pytest.raises(LorakitError, match=f"{size // 2:,} bytes free"):
         export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
     assert list(out.iterdir()) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, size + 1_100_000))
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    assert done.path.stat().st_size + done.notice.stat().st_size < size + 100_000
+
+
+@pytest.mark.parametrize("name", ["base", "free"])
+def test_an_ingredient_that_changes_meanwhile_stops_the_export(
+    catalog: Catalog, files: Path, out: Path, name: str
+) -> None:
+    def meddle(done: int, total: int, what: str) -> None:
+        if done == total // 2:
+            os.utime(files / f"{name}.safetensors")
+
+    with pytest.raises(BadFile, match=f"{name}.safetensors was changed"):
+        export_checkpoint(catalog, "own", STACK, out / "merged.safetensors", on_progress=meddle)
+    assert list(out.iterdir()) == []
+
+
+def test_the_home_folder_may_be_written_short(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(out))
+    monkeypatch.setenv("USERPROFILE", str(out))
+    done = export_checkpoint(catalog, "own", STACK, "~/merged.safetensors")
+    assert done.path == out / "merged.safetensors"
+    assert done.path.is_file()
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lorakit
+from lorakit.gate import Derived, write_derived
 from lorakit.preview.demo_model import write_demo_adapters, write_demo_model
 from tests.cli.running import environment
 
@@ -28,6 +31,8 @@ WRITERS = {
     # Our own.
     "encode_header",
     "raw_bytes",
+    "save_adapter",
+    "save_lora",
     "write_tensors",
 }
 # Also as attributes of these modules, where the bare name says too little.
@@ -36,9 +41,13 @@ ALLOWED = {
     # The makings: a header, the bytes of a tensor, and the two joined for small files.
     "formats/writing.py": {"struct.pack"},
     "adapters/tensor_file.py": {"encode_header", "raw_bytes"},
-    # Adapters, and the merged checkpoint behind its policy.
-    "adapters/saving.py": {"write_tensors"},
-    "fusion/export.py": {"encode_header", "raw_bytes"},
+    # One adapter in another layout, by `Adapter.save`.
+    "adapters/saving.py": {"save_lora", "write_tensors"},
+    "adapters/adapter.py": {"save_adapter"},
+    # A few numbers of a model, by which it is recognised.
+    "sketches/fingerprint.py": {"encode_header", "tobytes"},
+    # Everything that holds weights of others.
+    "gate/writing.py": {"encode_header", "raw_bytes"},
 }
 
 
@@ -83,20 +92,38 @@ def test_the_search_finds_a_writer_however_it_is_written(source: str) -> None:
     assert writers(source)
 
 
-def test_only_one_function_writes_a_merged_checkpoint() -> None:
-    tree = ast.parse((PACKAGE / "fusion" / "export.py").read_text(encoding="utf-8"))
-    public = [
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+def test_only_one_function_writes_weights_of_others() -> None:
+    tree = ast.parse((PACKAGE / "gate" / "writing.py").read_text(encoding="utf-8"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert [name for name in functions if not name.startswith("_")] == ["write_derived"]
+    callers = [name for name, function in functions.items() if "_write" in calls(function)]
+    assert callers == ["write_derived"]
+    lines = calls(functions["write_derived"])
+    order = ["dossiers_of", "verdict_on", "require_writable", "check_output", "_write"]
+    assert sorted(order, key=lambda name: lines[name]) == order
+    # What is refused is refused before anything of it is opened.
+    assert lines["require_writable"] < lines["derived.open"] < lines["_write"]
+
+
+def test_no_caller_can_bring_a_verdict_or_overrule_one() -> None:
+    given = inspect.signature(write_derived).parameters
+    assert list(given) == [
+        "catalog",
+        "derived",
+        "ingredients",
+        "output",
+        "overwrite",
+        "on_progress",
     ]
-    assert public == ["export_checkpoint"]
-    (export,) = (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in public)
-    calls = [ast.unparse(n.func) for n in ast.walk(export) if isinstance(n, ast.Call)]
-    order = [name for name in calls if name in ("judge", "require_allowed", "_write")]
-    assert sorted(order) == ["_write", "judge", "require_allowed"]
-    lines = {ast.unparse(n.func): n.lineno for n in ast.walk(export) if isinstance(n, ast.Call)}
-    assert lines["judge"] < lines["require_allowed"] < lines["_check_output"] < lines["_write"]
+    fields = {field.name for field in dataclasses.fields(Derived)}
+    assert fields == {"kind", "what", "open", "metadata"}
+
+
+def calls(function: ast.FunctionDef) -> dict[str, int]:
+    """The functions that are called in it, with the line of the first call."""
+    found = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+    found.sort(key=lambda node: -node.lineno)
+    return {ast.unparse(node.func): node.lineno for node in found}
 
 
 # Runs a preview with every opening for writing noted, and the known writers of tensors blocked.

@@ -13,9 +13,9 @@ from lorakit.catalog import Catalog
 from lorakit.errors import BadFile, BadUsage, Refused
 from lorakit.formats.hashing import hash_file
 from lorakit.formats.header import read_header
-from lorakit.fusion.export import export_checkpoint
+from lorakit.gate import export_checkpoint
 from lorakit.stack import Stack
-from tests.export.conftest import register
+from tests.gate.conftest import register
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -78,17 +78,34 @@ def test_an_adapter_merged_from_strangers_has_unknown_terms(
         export_checkpoint(catalog, "own", Stack.parse(str(path)), out / "merged.safetensors")
 
 
-def test_a_base_swapped_for_one_of_the_same_size_and_time_is_noticed(
-    catalog: Catalog, files: Path, denied: Path, out: Path
-) -> None:
-    base = files / "base.safetensors"
+def swap(base: Path, other: Path) -> None:
+    """Put the bytes of `other` in the place of `base`, so that size and time tell nothing."""
     times = base.stat()
-    assert denied.stat().st_size == times.st_size
-    shutil.copy(denied, base)
+    assert other.stat().st_size == times.st_size
+    shutil.copy(other, base)
     os.utime(base, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_base_swapped_for_one_of_the_same_size_and_time_is_noticed(
+    catalog: Catalog, files: Path, tmp_path: Path, out: Path
+) -> None:
+    swap(files / "base.safetensors", tiny_base_file(tmp_path / "other.safetensors", seed=9))
     with pytest.raises(BadFile, match="not the one that was registered"):
         export_checkpoint(catalog, "own", FREE, out / "merged.safetensors")
     assert list(out.iterdir()) == []
+
+
+def test_a_base_swapped_for_one_that_denies_is_recognised_and_leaves_no_trace_in_the_catalog(
+    catalog: Catalog, files: Path, denied: Path, out: Path
+) -> None:
+    before = (files / "base.safetensors").read_bytes()
+    swap(files / "base.safetensors", denied)
+    with pytest.raises(Refused, match=r"is rdbt .* recognised by its weights"):
+        export_checkpoint(catalog, "own", FREE, out / "merged.safetensors")
+    (out / "was.safetensors").write_bytes(before)
+    swap(files / "base.safetensors", out / "was.safetensors")
+    (out / "was.safetensors").unlink()
+    export_checkpoint(catalog, "own", FREE, out / "merged.safetensors")
 
 
 def test_the_hash_that_is_recorded_is_that_of_the_file_that_was_merged(

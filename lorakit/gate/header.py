@@ -1,0 +1,93 @@
+"""The header of a file that the gate writes: what it is, what it was made from, and under which licence.
+
+The `modelspec.` entries are ModelSpec 1.0.1 (https://github.com/Stability-AI/ModelSpec), with every field
+that it says a model must have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lorakit import __version__
+from lorakit.formats.ancestry import AUDIT_KEY, Ancestor, RecordedTerms, encode_ancestry
+from lorakit.gate.derived import Derived
+from lorakit.gate.subjects import Subject
+from lorakit.licenses.policy import Ingredient, Verdict
+from lorakit.licenses.spdx import canonical
+from lorakit.licenses.terms import Terms
+from lorakit.stack import ResolvedEntry
+
+_SPEC = "1.0.1"
+_IMPLEMENTATION = "https://huggingface.co/circlestone-labs/Anima"
+_RESOLUTION = "1024x1024"
+
+
+def metadata(
+    derived: Derived, subjects: Sequence[Subject], verdict: Verdict, output: Path, audit: str
+) -> dict[str, str]:
+    """The header's entries; what `derived` brings of its own never replaces them."""
+    adapter = derived.kind != "checkpoint"
+    return {
+        "modelspec.implementation": _IMPLEMENTATION,
+        "modelspec.resolution": _RESOLUTION,
+        **derived.metadata,
+        "format": "pt",
+        "modelspec.sai_model_spec": _SPEC,
+        "modelspec.architecture": "anima/lora" if adapter else "anima",
+        "modelspec.title": output.stem,
+        "modelspec.date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "modelspec.license": license_expression(verdict),
+        **encode_ancestry(ancestors(subjects, verdict), derived.kind),
+        "lorakit.version": __version__,
+        AUDIT_KEY: audit,
+    }
+
+
+def license_expression(verdict: Verdict) -> str:
+    """The licences of all parts as one SPDX expression; a licence without an identifier is a LicenseRef."""
+    found = dict.fromkeys(license_id(part.terms) for part in verdict.parts)
+    joined = " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in found)
+    return canonical(joined) or joined
+
+
+def license_id(terms: Terms) -> str:
+    """The SPDX identifier or expression of `terms`, or a LicenseRef made of their title."""
+    if terms.license and (expression := canonical(terms.license)):
+        return expression
+    # The characters that an identifier may have (SPDX 2.2.2, annex IV).
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", terms.license or terms.title).strip("-.")
+    return name if name.startswith("LicenseRef-") else f"LicenseRef-{name or 'unnamed'}"
+
+
+def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, ...]:
+    """The ingredients as the file records them, each with its strength and all that it was made from."""
+    pairs = zip(subjects, verdict.ingredients, strict=True)
+    return tuple(_ancestor(ingredient, strength(subject)) for subject, ingredient in pairs)
+
+
+def strength(subject: Subject) -> str | None:
+    """The strength of an entry as text; None for a base, which has none."""
+    return str(subject.strength) if isinstance(subject, ResolvedEntry) else None
+
+
+def _ancestor(part: Ingredient, at: str | None = None) -> Ancestor:
+    return Ancestor(
+        name=part.name,
+        role=part.role,
+        content=part.content,
+        file_sha256=part.sha256,
+        model=next((c.model for c in part.claims if c.origin == "table" and c.model), None),
+        strength=at,
+        relation=part.relation or None,
+        terms=_recorded(part.terms.to_dict()),
+        ancestors=tuple(_ancestor(one) for one in part.ancestors),
+    )
+
+
+def _recorded(terms: Mapping[str, object]) -> RecordedTerms:
+    lists = ("obligations", "picture_obligations")
+    known = {k: v for k, v in terms.items() if k in RecordedTerms.__dataclass_fields__}
+    return RecordedTerms(**{k: tuple(v) if k in lists else v for k, v in known.items()})  # type: ignore[arg-type]

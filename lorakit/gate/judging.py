@@ -1,0 +1,49 @@
+"""From subjects to a verdict: what the catalog and the files say of each, and what its weights say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lorakit.bases import ChosenBase
+from lorakit.gate.subjects import Subject
+from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.policy import Verdict, judge
+from lorakit.licenses.terms import ShareMerges
+from lorakit.stack import ResolvedEntry
+
+if TYPE_CHECKING:
+    from lorakit.catalog import Catalog
+
+
+def judge_stack(catalog: Catalog, chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> Verdict:
+    """The verdict for a file that would hold the base `chosen` with `entries` merged into it."""
+    return verdict_on(dossiers_of(catalog, (chosen, *entries)))
+
+
+def verdict_on(dossiers: Sequence[Dossier]) -> Verdict:
+    """The verdict for a file that would hold all of these."""
+    return judge([dossier.ingredient() for dossier in dossiers])
+
+
+def dossiers_of(catalog: Catalog, subjects: Sequence[Subject]) -> tuple[Dossier, ...]:
+    """Everything known of each subject, with the models that are recognised in its weights.
+
+    Weights are looked at only where words do not forbid it already. Raises `BadFile` for a file whose
+    weights cannot be read.
+    """
+    found = tuple(subject.dossier(catalog) for subject in subjects)
+    if verdict_on(found).share_merges is ShareMerges.DENY:
+        return found
+    # What takes and compares sketches is not free to import.
+    from lorakit.gate.recognised import recognised_in, suspicions
+
+    models = suspicions(catalog)
+    return tuple(
+        replace(
+            dossier,
+            ancestors=(*dossier.ancestors, *recognised_in(catalog, subject, dossier, models)),
+        )
+        for subject, dossier in zip(subjects, found, strict=True)
+    )

@@ -1,0 +1,68 @@
+"""What a file would be made from, as its content is now, and whether it stays so until it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lorakit.bases import ChosenBase
+from lorakit.errors import BadFile
+from lorakit.formats.hashing import hash_file
+from lorakit.formats.header import read_header
+from lorakit.stack import ResolvedEntry
+
+# A base or an adapter, as the catalog or a path gives it: what the policy is asked about.
+Subject = ChosenBase | ResolvedEntry
+
+# Size, time and inode of a file, and the path they were read from.
+Stamp = tuple[Path, int, int, int]
+
+
+def pinned(subject: Subject) -> Subject:
+    """`subject` with the hashes of its file as it is now; the catalog may not have seen the latest.
+
+    A base, which has gigabytes, stays as it was registered: `require_as_judged` reads it, once it is
+    known that the file may be written. Raises `BadFile` for a file that is not valid.
+    """
+    if isinstance(subject, ChosenBase):
+        return subject
+    hashes = hash_file(subject.path, read_header(subject.path).data_offset)
+    return replace(subject, sha256=hashes.file_sha256, tensor_sha256=hashes.tensor_sha256)
+
+
+def stamps(subjects: Sequence[Subject]) -> tuple[Stamp, ...]:
+    """What tells, cheaply, whether the files of `subjects` have been changed meanwhile."""
+    return tuple(_stamp(subject.path) for subject in subjects)
+
+
+def require_as_judged(subjects: Sequence[Subject]) -> None:
+    """Raise `BadFile` unless the bytes of every base are those whose terms were judged."""
+    for subject in subjects:
+        if not isinstance(subject, ChosenBase):
+            continue
+        found = hash_file(subject.path, read_header(subject.path).data_offset)
+        if subject.sha256 != found.file_sha256:
+            raise BadFile(
+                f"The file of the base {subject.name} is not the one that was registered: "
+                f"{subject.path}.",
+                hint="Register it again with `lorakit base add`, naming the model it is now.",
+            )
+
+
+def require_unchanged(before: Sequence[Stamp]) -> None:
+    """Raise `BadFile` when a file was changed or replaced since `before`."""
+    for stamp in before:
+        if _stamp(stamp[0]) != stamp:
+            raise BadFile(
+                f"{stamp[0]} was changed while it was being read, so nothing was written.",
+                hint="Wait until whatever writes it has finished, and start again.",
+            )
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror or error}.") from error
+    return path, found.st_size, found.st_mtime_ns, found.st_ino
