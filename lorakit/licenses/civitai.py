@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from lorakit.licenses.terms import ShareMerges, Terms
 
 FIELDS = ("allowNoCredit", "allowCommercialUse", "allowDerivatives", "allowDifferentLicense")
+_CODED = "LicenseRef-Civitai-permissions-"
 _USES = ("Image", "RentCivit", "Rent", "Sell")
 # What LoRA Manager writes into its `.metadata.json` when Civitai's answer had no such fields.
 _INVENTED: Mapping[str, Any] = {
@@ -89,6 +90,26 @@ def link_permissions(link: str) -> Permissions | None:
     return _permissions(fields, {})
 
 
+def coded_permissions(license: str) -> Permissions | None:
+    """The permissions in an identifier that `permission_terms` gives as a licence; None for any other."""
+    found = re.fullmatch(rf"{_CODED}([0-9]{{1,3}})", license, re.IGNORECASE)
+    if found is None or int(found[1]) >= 1 << 7:
+        return None
+    bits = int(found[1])
+    uses = frozenset(use for place, use in enumerate(_USES, start=1) if bits >> place & 1)
+    return Permissions(bool(bits & 1), uses, bool(bits >> 5 & 1), bool(bits >> 6 & 1))
+
+
+def _coded(said: Permissions) -> str | None:
+    """An SPDX identifier that holds the permissions, in the order of LoRA Manager's licence bits."""
+    if said.derivatives is None:
+        return None
+    uses = said.commercial or frozenset()
+    flags = [bool(said.no_credit), *(use in uses for use in _USES), said.derivatives]
+    bits = sum(flag << place for place, flag in enumerate([*flags, bool(said.different_license)]))
+    return f"{_CODED}{bits}"
+
+
 def permission_terms(said: Permissions, source: str, read_on: date | None) -> Terms:
     """The terms that a model's permissions come to; `source` is where they were read."""
     name = said.name or "the model"
@@ -105,6 +126,7 @@ def permission_terms(said: Permissions, source: str, read_on: date | None) -> Te
         source=source,
         read_on=read_on,
         credit=not said.no_credit,
+        license=_coded(said),
         obligations=conditions,
         share_pictures=held,
         pictures_statement="Civitai's permissions limit the sale of pictures and ask for credit at most.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,7 @@ from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.known import by_name, known, mentioned
 from lorakit.licenses.lineage import header_ancestors, model_claim
-from lorakit.licenses.spdx import license_terms
+from lorakit.licenses.spdx import identifier, identifiers, license_terms
 from lorakit.licenses.terms import ShareMerges, Terms
 
 
@@ -43,7 +43,8 @@ def header_evidence(
     """What a header says: its licence, what it was merged from, and the known model it is called."""
     claims = []
     where = f"the header of {path.name}"
-    if info.license:
+    ancestors = header_ancestors(metadata, path.name)
+    if info.license and not _repeats(info.license, ancestors):
         claims.append(
             Claim(
                 "modelspec",
@@ -51,7 +52,24 @@ def header_evidence(
             )
         )
     claims += _titled(info.title, where, adapter=adapter)
-    return Evidence(tuple(claims), header_ancestors(metadata, path.name))
+    return Evidence(tuple(claims), ancestors)
+
+
+def _repeats(license: str, ancestors: Sequence[Dossier]) -> bool:
+    """Whether a licence is no more than those of the ingredients that stand in the same header.
+
+    That is what lorakit writes for a merge. An ingredient whose terms have no SPDX identifier goes by
+    a made-up one, which says less than its recorded terms.
+    """
+    recorded = [
+        claim.terms
+        for ancestor in ancestors
+        for one in ancestor.everyone()
+        for claim in one.claims
+        if claim.origin == "ancestor"
+    ]
+    there = frozenset(name for terms in recorded for name in identifiers(identifier(terms)))
+    return bool(recorded) and identifiers(license) <= there
 
 
 def named_claims(path: Path, *, adapter: bool) -> tuple[Claim, ...]:

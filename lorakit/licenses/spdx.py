@@ -13,6 +13,7 @@ from datetime import date
 from functools import cache
 from types import MappingProxyType
 
+from lorakit.licenses.civitai import coded_permissions, permission_terms
 from lorakit.licenses.terms import (
     ShareMerges,
     Terms,
@@ -64,6 +65,22 @@ def canonical(named: str) -> str | None:
         return str(canonicalize_license_expression(" ".join(words)))
     except (InvalidLicenseExpression, RecursionError):
         return None
+
+
+def identifier(terms: Terms) -> str:
+    """The SPDX expression of `terms`, or a LicenseRef made of their title."""
+    expression = canonical(terms.license) if terms.license else None
+    if expression is not None:
+        return expression
+    # The characters that an identifier may have (SPDX 2.2.2, annex IV).
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", terms.license or terms.title).strip("-.")
+    return name if name.startswith("LicenseRef-") else f"LicenseRef-{name or 'unnamed'}"
+
+
+def identifiers(expression: str) -> frozenset[str]:
+    """The licences that an expression names, in lower case."""
+    words = (token.lower() for token in _TOKENS.findall(expression))
+    return frozenset(word for word in words if word not in (*_OPERATORS, "(", ")"))
 
 
 def _spelled(name: str) -> str | None:
@@ -124,6 +141,9 @@ def _one(tokens: list[str]) -> Terms:
         return inner
     if tokens and tokens[0] == "WITH":
         del tokens[:2]
+    coded = coded_permissions(token)
+    if coded is not None:
+        return permission_terms(coded, "", None)
     key = _spelled(token.removesuffix("+")) or _spelled(token)
     return known_licenses()[key] if key else unknown_license(token, "")
 
