@@ -32,6 +32,7 @@ from lorakit.sketches.decoding import decode
 from lorakit.sketches.fields import Fields
 from lorakit.sketches.positions import MOST_VALUES, SCHEME
 from lorakit.sketches.sketch import Sketch
+from lorakit.sketches.weights import is_norm
 
 Kind = Literal["base", "adapter"]
 
@@ -174,13 +175,8 @@ def _header(data: bytes, label: str) -> Header:
 
 
 def _values(label: str, info: TensorInfo, data: bytes, header: Header) -> np.ndarray:
-    known = anima.is_module(info.name) and anima.component_of(info.name) != "text_encoder"
-    if (
-        not known
-        or len(info.shape) != 1
-        or info.shape[0] > MOST_VALUES
-        or info.dtype not in _DTYPES
-    ):
+    one_line = len(info.shape) == 1 and 1 <= info.shape[0] <= MOST_VALUES
+    if not (_is_matrix(info.name) and one_line and info.dtype in _DTYPES):
         raise BadFile(f"{label} is no fingerprint: {info.name[:100]!r} is no sketch of a matrix.")
     start = header.data_offset + info.start
     raw = np.frombuffer(data, np.uint8, info.end - info.start, start)
@@ -188,6 +184,11 @@ def _values(label: str, info: TensorInfo, data: bytes, header: Header) -> np.nda
     if not np.isfinite(values).all():
         raise BadFile(f"{label} is damaged: {info.name[:100]!r} holds values that are no numbers.")
     return values
+
+
+def _is_matrix(name: str) -> bool:
+    in_text_encoder = anima.component_of(name) == "text_encoder"
+    return anima.is_module(name) and not in_text_encoder and not is_norm(name)
 
 
 def _terms(fields: Fields) -> StatedTerms | None:
