@@ -86,7 +86,7 @@ def _store(
         _refuse_circle(catalog, path, hashes.tensor_sha256, stated, wanted.on)
     before = next((base for base in catalog.bases() if base.name == name), None)
     model = wanted.model or (before.model if before else UNNAMED_MODEL)
-    require_not_looser(catalog, path, hashes.file_sha256, model)
+    require_not_looser(catalog, path, hashes.file_sha256, model, hashes.tensor_sha256)
     parent = stated or (before.parent if before else None)
     parent = parent or known_parent(catalog, hashes.tensor_sha256)
     update(0, 0, f"sampling {path.name}")
@@ -141,10 +141,10 @@ def _components(source: str | None) -> str | None:
     if source is None:
         return None
     folder = expanded(source)
-    if os.path.isdir(folder):  # noqa: PTH112 (never raises)
+    if source and os.path.isdir(folder):  # noqa: PTH112 (never raises)
         return str(folder.absolute())
     if os.path.exists(folder) or not _REPOSITORY.fullmatch(source):  # noqa: PTH110 (never raises)
-        state = "is a file" if os.path.exists(folder) else "does not exist"  # noqa: PTH110
+        state = "is a file" if os.path.isfile(folder) else "does not exist"  # noqa: PTH113
         raise NotFound(
             f"The folder of components {source!r} {state}.",
             hint="Name a folder in diffusers' layout, ComfyUI's models folder, or a Hugging Face "
