@@ -54,7 +54,9 @@ VERBS: tuple[Verb, ...] = (
         "ab",
         "Compare two bases or stacks on the same prompts and seeds, blind if asked, by votes.",
     ),
+    Verb("Share", "license", "Show what may be shared and why; put terms on record."),
     Verb("Share", "export", "Write a merged checkpoint, if the terms of everything in it allow it."),
+    Verb("Share", "trace", "Tell which known models a file holds, by its weights."),
     Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),
 )
 

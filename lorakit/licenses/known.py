@@ -55,6 +55,19 @@ def ancestors_of(model: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def lineages() -> Mapping[str, tuple[str, ...]]:
+    """What each model was made from, of those that are models of this family themselves.
+
+    None for Anima: what it grew from has another shape, so its weights cannot be compared with.
+    """
+    upstream = table()["upstream"]
+    return {
+        key: tuple(one for one in ancestors_of(key) if one not in upstream)
+        for key in known()
+        if key not in upstream
+    }
+
+
 def by_hash(file_sha256: str | None) -> str | None:
     """The key of the published file with this hash."""
     return next((m.key for m in known().values() if file_sha256 and file_sha256 in m.sha256), None)

@@ -73,6 +73,11 @@ def estimate(observed: Floats, change: Floats, grid: Grid, weights: Floats | Non
     return replace(overall, value=finer.value, error=finer.error)
 
 
+def kept_part(observed: Floats, change: Floats, grid: Grid) -> float:
+    """The coefficient among all values, as `Estimate.kept`."""
+    return _fit(observed, change, grid.module, grid.run).value
+
+
 def sign_nulls(observed: Floats, change: Floats, grid: Grid, count: int, seed: int = 0) -> Floats:
     """The coefficients found for `count` changes that are not there, (count,).
 

@@ -8,14 +8,14 @@ the model that it was made from. Where that one is not known, a relative cannot 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.coefficient import Estimate
 from lorakit.tracing.grid import difference
 from lorakit.tracing.known import Finding, Known, Outcome
-from lorakit.tracing.relation import Relation, made_directly, relate, related_modules
+from lorakit.tracing.relation import Relation, Relations, made_directly
 from lorakit.tracing.weighing import (
     Answer,
     answer,
@@ -59,7 +59,7 @@ def own_changes(
     """
     if known.holds == "change":
         return [OwnChange(known, None, known.sketch)]
-    bases = [other for other in others if other.holds == "weights" and other != known]
+    bases = [other for other in others if other.holds == "weights" and other is not known]
     declared = [base for base in bases if base.content == known.parent]
     possible = [
         base
@@ -99,7 +99,8 @@ def recognise_base(
 ) -> tuple[Finding, ...]:
     """What the checkpoint `suspect` has of each of `known`, or of those `about` alone."""
     wanted = known if about is None else about
-    return tuple(_in_base(suspect, one, known, ancestors) for one in wanted)
+    relations = Relations(suspect)
+    return tuple(_in_base(relations, one, known, ancestors) for one in wanted)
 
 
 def recognise_adapter(
@@ -114,12 +115,14 @@ def recognise_adapter(
     return tuple(_in_adapter(suspect, one, known, ancestors) for one in wanted)
 
 
-def _in_base(suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors) -> Finding:
+def _in_base(
+    relations: Relations, one: Known, known: Sequence[Known], ancestors: Ancestors
+) -> Finding:
     if one.holds == "change":
-        return _change_in_base(suspect, one, known, ancestors)
-    relation = relate(suspect, one.sketch)
+        return _change_in_base(relations, one, known, ancestors)
+    relation = relations.to(one.sketch)
     if relation.same:
-        return Finding(one, "same", _same(one, suspect, relation), 1.0)
+        return Finding(one, "same", _same(one, relations.suspect, relation), 1.0)
     if relation.strangers:
         return Finding(one, "absent", _strange(one, relation))
     changes = own_changes(one, known, ancestors)
@@ -127,29 +130,30 @@ def _in_base(suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Anc
         return Finding(one, "contains", _descends(one, relation))
     if not changes:
         return _near(one, relation, ancestors)
-    return _gravest([_weighed(suspect, own, own.parent or one) for own in changes])
+    return _gravest([_weighed(relations, own, own.parent or one) for own in changes])
 
 
 def _change_in_base(
-    suspect: Sketch, one: Known, known: Sequence[Known], ancestors: Ancestors
+    relations: Relations, one: Known, known: Sequence[Known], ancestors: Ancestors
 ) -> Finding:
     """An adapter inside a checkpoint: any relative that does not hold it will do for comparison."""
     references = [
         base
         for base in references_for(one, known, ancestors)
-        if not (relation := relate(suspect, base.sketch)).strangers and not relation.same
+        if not (relation := relations.to(base.sketch)).strangers and not relation.same
     ]
     if references:
         own = OwnChange(one, None, one.sketch)
-        return _gravest([_weighed(suspect, own, reference) for reference in references])
-    found, _ = weigh_change(suspect, one.sketch)
+        return _gravest([_weighed(relations, own, reference) for reference in references])
+    found, _ = weigh_change(relations.suspect, one.sketch)
     if answer(found) == "there":
         return _finding(OwnChange(one, None, one.sketch), "there", found)
     how = (
         f"Nothing points to {one.name}, but without another model of the same family registered a part "
         f"of it below {5 * found.kept_error:.2f} would not be seen."
     )
-    return Finding(one, "unseen", how, found.value, found.error, "another model of its family")
+    settle = "another model of its family"
+    return Finding(one, "unseen", how, found.value, found.error, found.z, settle)
 
 
 def _in_adapter(
@@ -157,10 +161,15 @@ def _in_adapter(
 ) -> Finding:
     findings = []
     for own in own_changes(one, known, ancestors):
-        found, _ = weigh_change(suspect, own.change)
-        findings.append(_finding(own, answer_of_change(found), found))
+        found, _ = weigh_change(suspect, own.change, own.parent.sketch if own.parent else None)
+        finding = _finding(own, answer_of_change(found), found)
+        findings.append(replace(finding, reference=own.parent))
     if findings:
         return _gravest(findings)
+    if ancestors.get(one.model or "") == ():
+        return Finding(
+            one, "absent", f"{one.name} is a model that adapters change, and changed none."
+        )
     # The model alone: does what the adapter changes stand out in its weights?
     found, _ = weigh_change(one.sketch, suspect)
     settle = _ancestor_names(one, ancestors)
@@ -168,17 +177,17 @@ def _in_adapter(
         how = (
             f"The weights of {one.name} seem to hold what this adapter changes (z = {found.z:.1f})."
         )
-        return Finding(one, "undecided", how, None, None, settle)
+        return Finding(one, "undecided", how, settle=settle)
     how = (
         f"Nothing points to {one.name}, but the model that it was made from is not registered, so its "
         "own change is not known."
     )
-    return Finding(one, "unseen", how, None, None, settle)
+    return Finding(one, "unseen", how, settle=settle)
 
 
-def _weighed(suspect: Sketch, own: OwnChange, reference: Known) -> Finding:
-    modules = set(related_modules(suspect, reference.sketch))
-    found, _ = weigh_weights(suspect, reference.sketch, own.change, modules)
+def _weighed(relations: Relations, own: OwnChange, reference: Known) -> Finding:
+    modules = relations.modules(reference.sketch)
+    found, _ = weigh_weights(relations.suspect, reference.sketch, own.change, modules)
     return _finding(own, answer(found), found, reference)
 
 
@@ -193,6 +202,7 @@ def _finding(
         how,
         estimate.value,
         estimate.error,
+        estimate.z,
         change=own.change,
         reference=reference,
     )
@@ -268,4 +278,4 @@ def _not_there(one: Known, reference: Known | None, found: Estimate) -> str:
 
 
 def _sure(found: Estimate) -> str:
-    return f"{min(found.z, 9999):,.0f} standard errors from nothing, {found.count:,} sampled values"
+    return f"{min(abs(found.z), 9999):,.0f} standard errors from nothing, {found.count:,} sampled values"

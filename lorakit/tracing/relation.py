@@ -70,6 +70,28 @@ def relate(suspect: Sketch, known: Sketch) -> Relation:
     )
 
 
+class Relations:
+    """How one suspect stands to models, each looked at once."""
+
+    def __init__(self, suspect: Sketch) -> None:
+        self.suspect = suspect
+        self._relations: dict[int, tuple[Sketch, Relation]] = {}
+        self._modules: dict[int, tuple[Sketch, frozenset[str]]] = {}
+
+    def to(self, model: Sketch) -> Relation:
+        """How the suspect stands to `model`."""
+        # The sketch is kept beside its number, which would be given anew otherwise.
+        if id(model) not in self._relations:
+            self._relations[id(model)] = model, relate(self.suspect, model)
+        return self._relations[id(model)][1]
+
+    def modules(self, model: Sketch) -> frozenset[str]:
+        """The modules in which the two are alike."""
+        if id(model) not in self._modules:
+            self._modules[id(model)] = model, frozenset(related_modules(self.suspect, model))
+        return self._modules[id(model)][1]
+
+
 def untouched(made: Sketch, parent: Sketch) -> float:
     """The share of the blocks' modules that are the same in both, while others are not.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lorakit.tracing.known import Finding
 from lorakit.tracing.parts import Part
+
+NullKind = Literal["sign-flipped", "rank-permuted"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Nulls:
     `count` of them.
     """
 
-    kind: Literal["sign-flipped", "rank-permuted"]
+    kind: NullKind
     count: int
     largest: float
 
@@ -56,6 +58,7 @@ class Trace:
             "z": _rounded(finding.z),
             "how": finding.how,
             "settle": finding.settle,
+            "like": finding.like,
             "nulls": [
                 {"kind": n.kind, "count": n.count, "largest": _rounded(n.largest)}
                 for n in self.nulls
@@ -98,12 +101,32 @@ class TraceReport:
         if not self.traces:
             return f"{name} was compared with nothing: no model is registered."
         if self.found:
-            held = " and ".join(_held(trace) for trace in self.found)
-            return f"{name} {held}."
+            return f"{name} {_listed([self._held(trace) for trace in self._distinct])}."
         if self.open:
-            unclear = ", ".join(trace.finding.known.name for trace in self.open)
+            unclear = _listed([trace.finding.known.name for trace in self.open])
             return f"{name} shows none of the known models for certain; open is {unclear}."
-        return f"{name} holds none of the {len(self.traces)} models it was compared with."
+        count = len(self.traces)
+        models = "the one model" if count == 1 else f"any of the {count} models"
+        return f"{name} does not hold {models} that it was compared with."
+
+    @property
+    def _distinct(self) -> list[Trace]:
+        """The models that are there, of those that are alike the first."""
+        same = [trace for trace in self.found if trace.finding.outcome == "same"]
+        made = [trace for trace in self.found if trace.finding.strength is None]
+        held = [t for t in self.found if t not in same + made and t.finding.like is None]
+        # That it was made from another version says nothing beside being one, or holding a change.
+        return same + held or made[:1]
+
+    def _held(self, trace: Trace) -> str:
+        finding = trace.finding
+        alike = [t.finding.known.name for t in self.found if t.finding.like == finding.known.name]
+        name = finding.known.name + (f" (or {_listed(alike)}, which is alike)" if alike else "")
+        if finding.outcome == "same":
+            return f"is {name}"
+        if finding.strength is None:
+            return f"was made from {name} or from another version of it"
+        return f"holds {name} at strength {finding.strength:.2f}"
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -119,13 +142,9 @@ class TraceReport:
         }
 
 
-def _held(trace: Trace) -> str:
-    finding = trace.finding
-    if finding.outcome == "same":
-        return f"is {finding.known.name}"
-    if finding.strength is None:
-        return f"was made from {finding.known.name} or a version of it"
-    return f"holds {finding.known.name} at strength {finding.strength:.2f}"
+def _listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _part(part: Part) -> Mapping[str, Any]:

@@ -31,6 +31,11 @@ _FORMATS: Mapping[str, tuple[int, int]] = MappingProxyType(
 _SLACK = 1.02
 
 
+def fraction_bits(dtype: str) -> int:
+    """How many bits of fraction the format `dtype` keeps. Raises `KeyError` for one that is no float."""
+    return _FORMATS[dtype][0]
+
+
 def step(values: Floats, dtype: str) -> Floats:
     """The distance between the numbers of format `dtype` around each of `values`, same shape.
 

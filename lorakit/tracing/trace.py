@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from lorakit.sketches.sketch import Sketch
-from lorakit.tracing.coefficient import joint, sign_nulls
+from lorakit.tracing.arrays import Floats
+from lorakit.tracing.coefficient import joint, kept_part, sign_nulls
 from lorakit.tracing.grid import Grid, common_grid, with_blocks
 from lorakit.tracing.known import Finding, Known
 from lorakit.tracing.parts import Weigh, by_blocks, by_component
@@ -19,13 +20,13 @@ from lorakit.tracing.recognition import (
     recognise_adapter,
     recognise_base,
 )
-from lorakit.tracing.relation import related_modules
-from lorakit.tracing.report import Nulls, Trace
+from lorakit.tracing.relation import Relations
+from lorakit.tracing.report import NullKind, Nulls, Trace
 from lorakit.tracing.weighing import CERTAIN, observed_in, weigh_change, weigh_weights
 
 Kind = Literal["checkpoint", "adapter"]
 # Gives copies of an adapter's change that are not in the suspect, by how they were made.
-NullsOf = Callable[[Known], Mapping[Literal["sign-flipped", "rank-permuted"], Sequence[Sketch]]]
+NullsOf = Callable[[Known], Mapping[NullKind, Sequence[Sketch]]]
 
 _NULLS = 1000
 # Two changes with a larger cosine cannot be told apart.
@@ -48,8 +49,9 @@ def trace_sketch(
     recognise = recognise_base if kind == "checkpoint" else recognise_adapter
     findings = recognise(suspect, known, ancestors=ancestors, about=about)
     sorted_findings = sorted(findings, key=_certainty, reverse=True)
-    told_apart = _told_apart(suspect, kind, sorted_findings)
-    return tuple(_traced(suspect, kind, finding, nulls_of) for finding in told_apart)
+    relations = Relations(suspect)
+    told_apart = _told_apart(relations, kind, sorted_findings)
+    return tuple(_traced(relations, kind, finding, nulls_of) for finding in told_apart)
 
 
 def _certainty(finding: Finding) -> tuple[bool, bool, float]:
@@ -57,64 +59,50 @@ def _certainty(finding: Finding) -> tuple[bool, bool, float]:
     return finding.outcome == "same", there, abs(finding.z or 0.0)
 
 
-def _traced(suspect: Sketch, kind: Kind, finding: Finding, nulls_of: NullsOf | None) -> Trace:
+def _traced(relations: Relations, kind: Kind, finding: Finding, nulls_of: NullsOf | None) -> Trace:
     change = finding.change
-    if change is None:
+    if change is None or finding.outcome not in ("contains", "undecided"):
         return Trace(finding)
-    nulls = [_flipped(suspect, kind, finding, change)]
-    if finding.outcome != "contains":
-        return Trace(finding, tuple(nulls))
+    grid, observed, wanted = _compared(relations, kind, finding, change)
+    flipped = sign_nulls(observed, wanted, grid, _NULLS)
+    nulls = [Nulls("sign-flipped", _NULLS, float(np.abs(flipped).max(initial=0.0)))]
     if nulls_of is not None and finding.known.holds == "change":
-        nulls += [
-            _among(how, [_weigh(suspect, kind, finding, null) for null in sketches])
-            for how, sketches in nulls_of(finding.known).items()
-        ]
+        for how, sketches in nulls_of(finding.known).items():
+            values = [kept_part(observed, grid.take(null), grid) for null in sketches]
+            nulls.append(Nulls(how, len(values), max(map(abs, values), default=0.0)))
     modules = tuple(change.values)
-    weigh = _weigher(suspect, kind, finding, change)
+    weigh = _weigher(relations, kind, finding, change)
     return Trace(finding, tuple(nulls), by_component(modules, weigh), by_blocks(modules, weigh))
 
 
-def _weigher(suspect: Sketch, kind: Kind, finding: Finding, change: Sketch) -> Weigh:
+def _weigher(relations: Relations, kind: Kind, finding: Finding, change: Sketch) -> Weigh:
     """How much of `change` there is in a set of its modules."""
-    if kind == "checkpoint" and finding.reference is not None:
-        reference = finding.reference.sketch
-        related = set(related_modules(suspect, reference))
+    suspect = relations.suspect
+    reference = finding.reference.sketch if finding.reference else None
+    if kind == "checkpoint" and reference is not None:
+        related = relations.modules(reference)
         aligned = with_blocks(change, reference.blocks)
         return lambda wanted: weigh_weights(suspect, reference, aligned, wanted & related)[0]
     return lambda wanted: weigh_change(
         replace(suspect, values={n: v for n, v in suspect.values.items() if n in wanted}),
         replace(change, values={n: v for n, v in change.values.items() if n in wanted}),
+        reference,
     )[0]
 
 
-def _weigh(suspect: Sketch, kind: Kind, finding: Finding, change: Sketch) -> float:
-    return _weigher(suspect, kind, finding, change)(set(change.values)).kept
-
-
-def _flipped(suspect: Sketch, kind: Kind, finding: Finding, change: Sketch) -> Nulls:
-    grid, observed, wanted = _compared(suspect, kind, finding, change)
-    found = sign_nulls(observed, wanted, grid, _NULLS)
-    return Nulls("sign-flipped", _NULLS, float(np.abs(found).max(initial=0.0)))
-
-
-def _among(how: Literal["sign-flipped", "rank-permuted"], values: Sequence[float]) -> Nulls:
-    return Nulls(how, len(values), max(map(abs, values), default=0.0))
-
-
 def _compared(
-    suspect: Sketch, kind: Kind, finding: Finding, change: Sketch
-) -> tuple[Grid, np.ndarray, np.ndarray]:
+    relations: Relations, kind: Kind, finding: Finding, change: Sketch
+) -> tuple[Grid, Floats, Floats]:
     """What is observed and what is looked for, on their common grid."""
     if kind == "checkpoint" and finding.reference is not None:
         reference = finding.reference.sketch
-        related = set(related_modules(suspect, reference))
-        return observed_in(suspect, reference, change, related)
-    aligned = with_blocks(suspect, change.blocks)
+        return observed_in(relations.suspect, reference, change, relations.modules(reference))
+    aligned = with_blocks(relations.suspect, change.blocks)
     grid = common_grid([change, aligned])
     return grid, grid.take(aligned), grid.take(change)
 
 
-def _told_apart(suspect: Sketch, kind: Kind, findings: Sequence[Finding]) -> list[Finding]:
+def _told_apart(relations: Relations, kind: Kind, findings: Sequence[Finding]) -> list[Finding]:
     """The findings, of which those are withdrawn that surer ones explain.
 
     Two adapters that are alike are both there where one is, and the report says so.
@@ -123,26 +111,29 @@ def _told_apart(suspect: Sketch, kind: Kind, findings: Sequence[Finding]) -> lis
     result = []
     for finding in findings:
         if finding.outcome == "contains" and finding.change is not None:
-            finding = _beside(suspect, kind, finding, kept)
+            finding = _beside(relations, kind, finding, kept)
             if finding.outcome == "contains":
                 kept.append(finding)
         result.append(finding)
     return result
 
 
-def _beside(suspect: Sketch, kind: Kind, finding: Finding, kept: Sequence[Finding]) -> Finding:
+def _beside(relations: Relations, kind: Kind, finding: Finding, kept: Sequence[Finding]) -> Finding:
     """The finding in the light of surer ones."""
     assert finding.change is not None
     for other in kept:
         assert other.change is not None
         if abs(_cosine(finding.change, other.change)) > _ALIKE:
-            note = f" Its change is that of {other.known.name}: one of the two is there, or both."
-            return replace(finding, how=finding.how + note)
-    rivals = [other for other in kept if other.reference == finding.reference]
+            first = other.like or other.known.name
+            note = f" Its change is that of {first}: one of the two is there, or both."
+            return replace(finding, how=finding.how + note, like=first)
+    rivals = [
+        other for other in kept if other.reference == finding.reference and other.like is None
+    ]
     if not rivals:
         return finding
     changes = [one.change for one in (finding, *rivals) if one.change is not None]
-    grid, observed, _ = _compared(suspect, kind, finding, _united(changes))
+    grid, observed, _ = _compared(relations, kind, finding, _united(changes))
     columns = [grid.take(with_blocks(change, changes[0].blocks)) for change in changes]
     values, errors = joint(observed, columns, grid)
     if abs(values[0]) >= CERTAIN * errors[0]:

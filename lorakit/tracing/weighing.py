@@ -7,6 +7,7 @@ errors, for "it is not". What lies between is undecided. `bench/trace.py` measur
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Literal
 
@@ -29,7 +30,7 @@ _RESCALED = 0.05
 
 
 def weigh_weights(
-    suspect: Sketch, reference: Sketch, change: Sketch, modules: set[str]
+    suspect: Sketch, reference: Sketch, change: Sketch, modules: Collection[str]
 ) -> tuple[Estimate, Grid]:
     """How much of `change` lies between `reference` and `suspect`, in those `modules`.
 
@@ -40,7 +41,7 @@ def weigh_weights(
 
 
 def observed_in(
-    suspect: Sketch, reference: Sketch, change: Sketch, modules: set[str]
+    suspect: Sketch, reference: Sketch, change: Sketch, modules: Collection[str]
 ) -> tuple[Grid, Floats, Floats]:
     """The grid on which all three are known, what separates the two models there, and `change`."""
     grid = common_grid(_aligned(change, reference, suspect), modules)
@@ -49,11 +50,18 @@ def observed_in(
     return grid, after - before, grid.take(with_blocks(change, reference.blocks))
 
 
-def weigh_change(suspect: Sketch, change: Sketch) -> tuple[Estimate, Grid]:
-    """How much of `change` is in the change that `suspect` makes; both as of adapters."""
+def weigh_change(
+    suspect: Sketch, change: Sketch, changed: Sketch | None = None
+) -> tuple[Estimate, Grid]:
+    """How much of `change` is in the change that `suspect` makes; both as of adapters.
+
+    `changed` are the weights that `change` was made to, where it is the difference of two checkpoints,
+    which rounding has made coarse.
+    """
     suspect = with_blocks(suspect, change.blocks)
     grid = common_grid([_filled(change, suspect), _filled(suspect, change)])
-    return estimate(grid.take(suspect), grid.take(change), grid, None), grid
+    weights = None if changed is None else grid.take(with_blocks(changed, change.blocks))
+    return estimate(grid.take(suspect), grid.take(change), grid, weights), grid
 
 
 def answer(found: Estimate) -> Answer:
