@@ -6,6 +6,7 @@ diffusers write them. A diffusers pipeline keeps the transformer and the text ad
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from types import MappingProxyType
 from lorakit.errors import BadFile
 from lorakit.formats import strict_json
 from lorakit.formats.header import Header, TensorInfo, read_header
+from lorakit.paths import is_file
 
 # A folder of a diffusers pipeline -> what stands before its keys once they are put together.
 _PIPELINE: Mapping[str, str] = MappingProxyType(
@@ -52,11 +54,11 @@ def read_shards(path: Path) -> Shards:
     Raises `BadFile` for what is no safetensors, for shards that are missing or hold a key twice, and for
     a folder with several models.
     """
-    if path.is_dir() and not _files_in(path) and (path / "transformer").is_dir():
+    if _is_dir(path) and not _files_in(path) and _is_dir(path / "transformer"):
         parts = [(path / name, before) for name, before in _PIPELINE.items()]
         return _joined(
             path,
-            ((file, before) for part, before in parts if part.is_dir() for file in _files_of(part)),
+            ((file, before) for part, before in parts if _is_dir(part) for file in _files_of(part)),
         )
     return _joined(path, ((file, "") for file in _files_of(path)))
 
@@ -87,11 +89,15 @@ def _header(path: Path) -> Header:
 
 
 def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
+    if _is_dir(path):
         return _chosen(path, _files_in(path))
     if path.name.endswith(".json"):
         return _indexed(path)
     return _siblings(path)
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (never raises, not even for a name that is too long)
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -160,7 +166,7 @@ def _siblings(path: Path) -> list[Path]:
 
 
 def _all_there(path: Path, shards: list[Path]) -> list[Path]:
-    missing = [shard.name for shard in shards if not shard.is_file()]
+    missing = [shard.name for shard in shards if not is_file(shard)]
     if missing:
         more = "" if len(missing) <= _MOST_NAMED else f" and {len(missing) - _MOST_NAMED} more"
         raise BadFile(

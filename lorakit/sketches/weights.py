@@ -21,6 +21,9 @@ _MARK = re.compile(
     r"(?P<prefix>(?:.*\.)?)(?:blocks\.0\.mlp\.layer1|transformer_blocks\.0\.ff\.net\.0\.proj)"
     r"\.q?weight(?:[._].*)?"
 )
+_WAY_IN = re.compile(
+    r"(?P<prefix>(?:.*\.)?)(?:x_embedder\.proj\.1|patch_embed\.proj)\.q?weight(?:[._].*)?"
+)
 _TEXT_MARK = re.compile(
     r"(?P<prefix>(?:.*\.)?(?:llm_adapter|text_conditioner)\.)blocks\.0\.cross_attn\.q_proj"
     r"\.q?weight(?:[._].*)?"
@@ -85,7 +88,7 @@ def _parts(shards: Shards) -> Iterator[_Part]:
         if key.startswith(prefix) and (part := _layer_of(key, prefix, "", stored)):
             has_adapter = has_adapter or part[1].startswith(_ADAPTER)
             yield part
-    elsewhere = {match["prefix"] for key in shards.tensors if (match := _TEXT_MARK.fullmatch(key))}
+    elsewhere = _prefixes(_TEXT_MARK, shards)
     if not has_adapter and len(elsewhere) == 1:
         (text_prefix,) = elsewhere
         for key, stored in shards.tensors.items():
@@ -96,19 +99,26 @@ def _parts(shards: Shards) -> Iterator[_Part]:
 
 
 def _prefix(shards: Shards) -> str:
-    found = sorted({match["prefix"] for key in shards.tensors if (match := _MARK.fullmatch(key))})
+    found = _prefixes(_MARK, shards)
+    if len(found) > 1:
+        # A part built of the same blocks, such as a connector, has no way in for pictures.
+        found = found & _prefixes(_WAY_IN, shards) or found
     if not found:
         raise BadFile(
             f"{shards.path} is not an Anima checkpoint: it has no blocks.0.mlp.layer1.weight.",
             hint="A checkpoint is the diffusion model, such as RDBT's or anima-base-v1.0.safetensors.",
         )
     if len(found) > 1:
-        names = " and ".join(repr(prefix[:100]) for prefix in found[:2])
+        names = " and ".join(repr(prefix[:100]) for prefix in sorted(found)[:2])
         raise BadFile(
             f"{shards.path} holds the model more than once, under the prefixes {names}.",
             hint="Name a file with one model.",
         )
-    return found[0]
+    return found.pop()
+
+
+def _prefixes(mark: re.Pattern[str], shards: Shards) -> set[str]:
+    return {match["prefix"] for key in shards.tensors if (match := mark.fullmatch(key))}
 
 
 def _layer_of(key: str, prefix: str, stem: str, stored: Stored) -> _Part | None:

@@ -12,7 +12,7 @@ from lorakit.errors import BadFile
 from lorakit.formats import anima
 from lorakit.sketches.reading import sketch_checkpoint
 from lorakit.sketches.shards import Shards, read_shards
-from tests.sketches.factories import assert_same, expected, named, saved, weights
+from tests.sketches.factories import LAYER, assert_same, expected, named, saved, weights
 
 WEIGHTS = weights()
 WANTED = expected(WEIGHTS)
@@ -121,6 +121,20 @@ def test_a_diffusers_pipeline(tmp_path: Path) -> None:
     assert_same(sketch_checkpoint(tmp_path / "transformer"), only)
 
 
+def test_a_part_built_of_the_same_blocks_is_not_the_model(tmp_path: Path) -> None:
+    connector = {f"net.connector.{LAYER}.weight": torch.ones(64, 96)}
+    tensors = {**named(WEIGHTS), **connector}
+    assert_same(sketch_checkpoint(saved(tmp_path / "a.safetensors", tensors)), WANTED)
+
+
+def test_a_text_adapter_that_stands_elsewhere(tmp_path: Path) -> None:
+    tensors = {
+        (f"parts.{key[4:]}" if "llm_adapter" in key else key): tensor
+        for key, tensor in named(WEIGHTS).items()
+    }
+    assert_same(sketch_checkpoint(saved(tmp_path / "a.safetensors", tensors)), WANTED)
+
+
 def test_missing_shards_are_named(tmp_path: Path) -> None:
     files = shards(tmp_path)
     files[1].unlink()
@@ -157,6 +171,9 @@ def test_what_holds_no_model_or_two(tmp_path: Path) -> None:
         sketch_checkpoint(tmp_path)
     with pytest.raises(BadFile, match=r"nowhere\.safetensors"):
         sketch_checkpoint(tmp_path / "nowhere.safetensors")
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(BadFile, match="cannot be read"):
+            sketch_checkpoint(tmp_path / name)
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     with pytest.raises(BadFile, match="GGUF"):
         sketch_checkpoint(tmp_path / "a.gguf")
