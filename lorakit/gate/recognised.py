@@ -6,10 +6,9 @@ under any name, in another dtype, and inside merges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from lorakit.bases import UNNAMED_MODEL, ChosenBase
@@ -19,7 +18,7 @@ from lorakit.gate.subjects import Subject
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import stored_dossier
-from lorakit.licenses.known import ancestors_of, by_name, known
+from lorakit.licenses.known import by_name, known, lineages
 from lorakit.licenses.lineage import model_claim
 from lorakit.licenses.spdx import license_terms
 from lorakit.licenses.terms import ShareMerges, Terms
@@ -49,8 +48,9 @@ def recognised_in(
     recognise = recognise_base if isinstance(subject, ChosenBase) else recognise_adapter
     findings = recognise(
         sketch_of(catalog, subject),
-        [one for one, _ in suspicions if one.content != dossier.content],
-        ancestors=_lineages(),
+        # The subject too: it may be what another model was made from.
+        [one for one, _ in suspicions],
+        ancestors=lineages(),
         about=[one for one, _ in asked],
     )
     terms = {id(one): found for one, found in asked}
@@ -148,10 +148,6 @@ def _worth_asking(suspicion: Suspicion, dossier: Dossier) -> bool:
         return False
     there = {claim.model for part in dossier.everyone() for claim in part.claims}
     return one.model not in there or share is ShareMerges.DENY
-
-
-def _lineages() -> Mapping[str, Sequence[str]]:
-    return MappingProxyType({key: ancestors_of(key) for key in known()})
 
 
 def _ancestor(finding: Finding, dossier: Dossier) -> Dossier | None:
