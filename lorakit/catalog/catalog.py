@@ -124,6 +124,13 @@ class Catalog:
                 return queries.adapter_by_id(self._store, at_path)
         return queries.adapter_by_id(self._store, pick(name, adapters).id)
 
+    def headers(self, content: str) -> list[tuple[str, dict[str, str]]]:
+        """Name and header of every adapter that has this content (its `tensor_sha256`).
+
+        There are several where a header was edited, and the earlier one is still known.
+        """
+        return queries.headers_of(self._store, content)
+
     def claiming(self, prefix: str) -> list[AdapterRecord]:
         """The adapters whose own header states a hash that begins with `prefix` (lower-case hex).
 

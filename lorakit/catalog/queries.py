@@ -86,6 +86,16 @@ def adapters_claiming(store: Store, prefix: str) -> list[AdapterRecord]:
     return _adapters(store.read(_select_adapters(where), {"pattern": f'%"{prefix}%'}))
 
 
+def headers_of(store: Store, content: str) -> list[tuple[str, dict[str, str]]]:
+    """Name and header of every file that was ever read with this content, the latest first."""
+    rows = store.read(
+        "SELECT a.name, r.header FROM adapter AS a JOIN report AS r ON r.adapter_id = a.id "
+        "WHERE a.tensor_sha256 = :content ORDER BY a.id DESC",
+        {"content": content},
+    )
+    return [(name, json.loads(header)) for name, header in rows]
+
+
 def all_bases(store: Store) -> list[BaseRecord]:
     """Every base, sorted by name."""
     return [_base(row) for row in store.read(f"SELECT {', '.join(_BASE)} FROM base ORDER BY name")]

@@ -6,7 +6,6 @@ that it says a model must have.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +14,9 @@ from lorakit import __version__
 from lorakit.formats.ancestry import AUDIT_KEY, Ancestor, RecordedTerms, encode_ancestry
 from lorakit.gate.derived import Derived
 from lorakit.gate.subjects import Subject
+from lorakit.licenses.evidence import A_MERGE
 from lorakit.licenses.policy import Ingredient, Verdict
-from lorakit.licenses.spdx import canonical
-from lorakit.licenses.terms import Terms
+from lorakit.licenses.spdx import canonical, identifier
 from lorakit.stack import ResolvedEntry
 
 _SPEC = "1.0.1"
@@ -48,18 +47,14 @@ def metadata(
 
 def license_expression(verdict: Verdict) -> str:
     """The licences of all parts as one SPDX expression; a licence without an identifier is a LicenseRef."""
-    found = dict.fromkeys(license_id(part.terms) for part in verdict.parts)
+    found = dict.fromkeys(identifier(part.terms) for part in licensed(verdict))
     joined = " AND ".join(f"({one})" if " OR " in one and len(found) > 1 else one for one in found)
     return canonical(joined) or joined
 
 
-def license_id(terms: Terms) -> str:
-    """The SPDX identifier or expression of `terms`, or a LicenseRef made of their title."""
-    if terms.license and (expression := canonical(terms.license)):
-        return expression
-    # The characters that an identifier may have (SPDX 2.2.2, annex IV).
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", terms.license or terms.title).strip("-.")
-    return name if name.startswith("LicenseRef-") else f"LicenseRef-{name or 'unnamed'}"
+def licensed(verdict: Verdict) -> list[Ingredient]:
+    """The ingredients and ancestors that have terms of their own: a merge has those of its parts."""
+    return [part for part in verdict.parts if part.terms.title != A_MERGE]
 
 
 def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, ...]:

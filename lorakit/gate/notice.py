@@ -9,10 +9,11 @@ from pathlib import Path
 
 from lorakit import __version__
 from lorakit.gate.derived import Derived, Kind
-from lorakit.gate.header import license_expression, license_id, strength
+from lorakit.gate.header import license_expression, licensed, strength
 from lorakit.gate.subjects import Subject
 from lorakit.licenses.known import known
 from lorakit.licenses.policy import Ingredient, Verdict
+from lorakit.licenses.spdx import identifier
 
 _MADE: dict[Kind, str] = {
     "checkpoint": "a merge: the weights of the base were modified by the adapters below",
@@ -33,7 +34,7 @@ def notice_text(
     sections = [
         _opening(derived, output, verdict),
         ["It is made of:", *_ingredients(subjects, verdict)],
-        ["The licences of its parts:", *dict.fromkeys(_licence(part) for part in parts)],
+        ["The licences of its parts:", *dict.fromkeys(map(_licence, licensed(verdict)))],
     ]
     if notices := list(dict.fromkeys(text for part in parts for text in _notices(part))):
         sections.append(["Notices:", *(f"\n{text}" for text in notices)])
@@ -73,18 +74,18 @@ def _described(part: Ingredient, at: str, bullet: str) -> Iterator[str]:
 
 def _licence(part: Ingredient) -> str:
     """The identifier of a part's licence, and where its text stands."""
-    identifier, title = license_id(part.terms), part.terms.title
-    if not identifier.startswith("LicenseRef-"):
-        names = dict.fromkeys(re.findall(r"[A-Za-z0-9][A-Za-z0-9.+-]*", identifier))
-        plain = [
-            name for name in names if name not in ("AND", "OR", "WITH") and "LicenseRef" not in name
-        ]
-        links = " ".join(f"https://spdx.org/licenses/{name.rstrip('+')}.html" for name in plain)
-        return f"- {identifier}: {links}"
+    expression, title = identifier(part.terms), part.terms.title
+    names = re.findall(r"[A-Za-z0-9][A-Za-z0-9.+-]*", expression)
+    listed = [
+        n for n in names if n not in ("AND", "OR", "WITH") and not n.startswith("LicenseRef-")
+    ]
+    if listed:
+        links = (f"https://spdx.org/licenses/{n.rstrip('+')}.html" for n in dict.fromkeys(listed))
+        return f"- {expression}: {' '.join(links)}"
     keys = [claim.model for claim in part.claims if claim.model in known()]
     places = [place for key in keys if key for place in known()[key].repositories[:1]]
     where = f"https://huggingface.co/{places[0]}" if places else part.terms.cited
-    return f"- {identifier}: {title}; its text stands at {where}"
+    return f"- {expression}: {title}; its text stands at {where}"
 
 
 def _notices(part: Ingredient) -> Iterator[str]:

@@ -15,6 +15,9 @@ from lorakit.licenses.lineage import header_ancestors, model_claim
 from lorakit.licenses.spdx import identifier, identifiers, license_terms
 from lorakit.licenses.terms import ShareMerges, Terms
 
+# The title of terms that add nothing to those of a subject's recorded ingredients.
+A_MERGE = "a merge"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -44,15 +47,21 @@ def header_evidence(
     claims = []
     where = f"the header of {path.name}"
     ancestors = header_ancestors(metadata, path.name)
-    if info.license and not _repeats(info.license, ancestors):
-        claims.append(
-            Claim(
-                "modelspec",
-                license_terms(info.license, f"modelspec.license in {where}", date.today()),
-            )
-        )
+    if info.license:
+        source, today = f"modelspec.license in {where}", date.today()
+        repeats = _repeats(info.license, ancestors)
+        terms = (_of_its_parts if repeats else license_terms)(info.license, source, today)
+        claims.append(Claim("modelspec", terms))
     claims += _titled(info.title, where, adapter=adapter)
     return Evidence(tuple(claims), ancestors)
+
+
+def _of_its_parts(license: str, source: str, read_on: date) -> Terms:
+    """The terms of a merge beside those of its recorded ingredients: nothing of its own."""
+    statement = (
+        "Its licences are those of the ingredients that its header records, and theirs decide."
+    )
+    return Terms(A_MERGE, ShareMerges.ALLOW, statement, source, read_on)
 
 
 def _repeats(license: str, ancestors: Sequence[Dossier]) -> bool:
