@@ -47,7 +47,9 @@ VERBS: tuple[Verb, ...] = (
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
     Verb("Stack", "preview", "Fuse a stack onto a base in memory and render pictures."),
     Verb(
-        "Stack", "grid", "Render a grid of pictures over strengths, adapters, seeds, prompts and more."
+        "Stack",
+        "grid",
+        "Render a grid of pictures over strengths, adapters, seeds, prompts and more.",
     ),
     Verb(
         "Stack",
@@ -55,7 +57,11 @@ VERBS: tuple[Verb, ...] = (
         "Compare two bases or stacks on the same prompts and seeds, blind if asked, by votes.",
     ),
     Verb("Share", "license", "Show what may be shared and why; put terms on record."),
-    Verb("Share", "export", "Write a merged checkpoint, if the terms of everything in it allow it."),
+    Verb(
+        "Share",
+        "export",
+        "Write a merged checkpoint, if the terms of all in it allow it; or a recipe.",
+    ),
     Verb("Share", "trace", "Tell which known models a file holds, by its weights."),
     Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),
 )

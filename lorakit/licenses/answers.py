@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lorakit.licenses.policy import Ingredient, Verdict
+from lorakit.licenses.policy import Verdict
 from lorakit.licenses.terms import ShareMerges, strictest
 
 
@@ -32,50 +32,55 @@ def answers(verdict: Verdict) -> tuple[Answer, ...]:
 
 
 def brief(obligation: str) -> str:
-    """An obligation without the text that it quotes."""
-    head, _, _ = obligation.partition(': "')
-    return f"{head.rstrip('.')}."
+    """An obligation in few words, without the text that it quotes."""
+    head, _, quoted = obligation.partition(': "')
+    words = quoted.split()
+    return f'{head} "{" ".join(words[:4])} ...".' if words else obligation
 
 
 def _render(verdict: Verdict) -> Answer:
-    limits = dict.fromkeys(part.terms.use for part in verdict.parts if part.terms.use)
-    why = " ".join(("on your own machine, since rendering shares no weights.", *limits))
-    return Answer("render", "yes", why)
+    limits = _each(part.terms.use for part in verdict.parts if part.terms.use)
+    return Answer("render", "yes", " ".join(("rendering shares no weights.", *limits)))
 
 
 def _pictures(verdict: Verdict) -> Answer:
-    speaking = [part for part in verdict.parts if part.terms.share_pictures is not None]
-    silent = [one.name for one in verdict.ingredients if one.terms.share_pictures is None]
-    aside = f" Nothing is on record for {', '.join(silent)}." if silent else ""
+    speaking = [part.terms for part in verdict.parts if part.terms.share_pictures is not None]
+    silent = _each(one.name for one in verdict.ingredients if one.terms.share_pictures is None)
+    aside = f" Nothing is on record for {', '.join(silent)}." if silent and speaking else ""
     if not speaking:
-        return Answer("share pictures", "not settled", f"no term here speaks of pictures.{aside}")
-    share = strictest(s for p in speaking if (s := p.terms.share_pictures) is not None)
-    include = _each(o for part in speaking for o in part.terms.picture_obligations)
-    deciding = _each(_picture_reason(p) for p in speaking if p.terms.share_pictures == share)
+        return Answer("share pictures", "not settled", "no term on record speaks of pictures.")
+    share = strictest(t.share_pictures for t in speaking if t.share_pictures is not None)
     outcome = {
         ShareMerges.DENY: "no",
         ShareMerges.UNKNOWN: "not settled",
         ShareMerges.ALLOW_WITH_OBLIGATIONS: "yes, under conditions",
     }.get(share, "yes")
-    return Answer("share pictures", outcome, " ".join(deciding) + aside, include)
-
-
-def _picture_reason(part: Ingredient) -> str:
-    terms = part.terms
-    return f"{terms.title}: {terms.pictures_statement} [{terms.cited}]"
+    reasons = _each(
+        f"{terms.pictures_statement} [{terms.pictures_source or terms.cited}]"
+        for terms in speaking
+        if terms.share_pictures == share
+    )
+    include = _each(o for terms in speaking for o in terms.picture_obligations)
+    return Answer("share pictures", outcome, f"{_first(reasons)}{aside}", include)
 
 
 def _merge(verdict: Verdict) -> Answer:
-    if verdict.allowed:
-        count = len(verdict.obligations)
-        extra = f", with {count} obligation{'s' if count > 1 else ''}" if count else ""
-        return Answer(
-            "share merge", f"allowed{extra}", " ".join(verdict.reasons), verdict.obligations
-        )
-    unknown = verdict.share_merges is ShareMerges.UNKNOWN
-    outcome = "unknown, so denied" if unknown else "denied"
-    why = " ".join(verdict.reasons) or "nothing is known of what is in it."
-    return Answer("share merge", outcome, why)
+    if not verdict.allowed:
+        unknown = verdict.share_merges is ShareMerges.UNKNOWN
+        outcome = "unknown, so denied" if unknown else "denied"
+        why = " ".join(verdict.reasons) or "nothing is known of what is in it."
+        return Answer("share merge", outcome, why)
+    count = len(verdict.obligations)
+    extra = f", with {count} obligation{'s' if count > 1 else ''}" if count else ""
+    reasons = _each(f"{part.terms.title} [{part.terms.cited}]" for part in verdict.deciding)
+    why = f"under the terms of {_first(reasons)}."
+    return Answer("share merge", f"allowed{extra}", why, verdict.obligations)
+
+
+def _first(reasons: Sequence[str]) -> str:
+    """The first reason, and how many there are beside it: each of them would do."""
+    more = len(reasons) - 1
+    return reasons[0] + (f" and {more} more" if more else "")
 
 
 def _include(pictures: Answer, merge: Answer) -> Answer:

@@ -64,9 +64,9 @@ def _of_model(model: Permissions, path: Path, *, strange: bool) -> Evidence:
     where = f"Civitai model {model.model_id} ({path.name})" if model.model_id else path.name
     key = by_civitai(model.model_id)
     claims = [model_claim(key, where)] if key else []
-    problems = []
+    problems, notes = [], []
     if model.invented:
-        problems.append(
+        notes.append(
             f"{path.name} holds what LoRA Manager writes when Civitai's answer names no permissions, so "
             "it permits nothing. A saved answer of https://civitai.com/api/v1/models/ID settles it: "
             "`lorakit license set NAME --from FILE`."
@@ -81,7 +81,7 @@ def _of_model(model: Permissions, path: Path, *, strange: bool) -> Evidence:
             problems.append(
                 f"{path.name} is about another file (its hashes differ) and is passed over."
             )
-    return Evidence(tuple(claims), problems=tuple(problems))
+    return Evidence(tuple(claims), notes=tuple(notes), problems=tuple(problems))
 
 
 def card_evidence(path: Path, subject: Subject) -> Evidence:

@@ -90,6 +90,8 @@ def _with_pictures(terms: Terms, claims: Sequence[Claim]) -> Terms:
         terms,
         share_pictures=share,
         pictures_statement=decisive.terms.pictures_statement,
+        pictures_source=decisive.terms.pictures_source
+        or f"{decisive.terms.title}: {decisive.terms.cited}",
         picture_obligations=obligations,
     )
 

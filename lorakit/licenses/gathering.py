@@ -15,13 +15,14 @@ from lorakit.formats.variants import SIZES
 from lorakit.licenses.beside import evidence_beside
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
+from lorakit.licenses.earlier import earlier_evidence
 from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
 from lorakit.licenses.keeping import keep, kept, merged
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, model_dossier, table_ancestors
 
 if TYPE_CHECKING:
-    from lorakit.catalog import Catalog
+    from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.formats.inspection import AdapterReport
 
 # The content under which claims about a model of the table are kept, whatever files it is in.
@@ -42,6 +43,7 @@ def adapter_dossier(
     """
     found = header_evidence(report.metadata, report.info, path, adapter=True)
     found += evidence_beside(path, "adapter", sha256, content)
+    found += earlier_evidence(catalog, content, report.metadata)
     said = named_claims(path, adapter=True)
     derived = report.model_blocks in SIZES
     return _gathered(catalog, Dossier(name, "adapter", content, sha256, ()), said, found, derived)
@@ -73,6 +75,27 @@ def base_dossier(
     return _gathered(catalog, Dossier(name, "base", content, sha256, ()), said, found, derived)
 
 
+def recorded_dossier(catalog: Catalog, record: AdapterRecord) -> Dossier:
+    """What is known of a catalogued adapter whose file is missing: its header as it was read."""
+    metadata = catalog.report(record)["metadata"]
+    path = record.path or Path(record.name)
+    found = header_evidence(metadata, read_training_info(metadata), path, adapter=True)
+    subject = Dossier(record.name, "adapter", record.tensor_sha256, record.file_sha256, ())
+    return _gathered(catalog, subject, (), found, record.model_blocks in SIZES)
+
+
+def model_subject(catalog: Catalog, key: str) -> Dossier:
+    """What is known of a model of the table, and what has been said of it in the catalog."""
+    return _completed(catalog, model_dossier(key, ""), ())
+
+
+def keep_beside(catalog: Catalog, path: Path, content: str, sha256: str) -> tuple[str, ...]:
+    """Keep what the files beside an adapter say, so that it outlives them; the problems met."""
+    found = evidence_beside(path, "adapter", sha256, content)
+    keep(catalog, content, found.claims, found.ancestors)
+    return found.problems
+
+
 def stored_dossier(catalog: Catalog, subject: Dossier) -> Dossier:
     """What the table and the catalog know of a subject whose file is not at hand."""
     return _gathered(catalog, subject, subject.claims, Evidence(), False)
@@ -99,7 +122,7 @@ def _gathered(
         relations = {one.relation for ancestor in ancestors for one in ancestor.everyone()}
         ancestors = (*ancestors, *(one for one in before if one.relation not in relations))
     claims = (*said, *claims)
-    models = dict.fromkeys(c.model for c in claims if c.origin == "table" and c.model)
+    models = _models(claims)
     if models:
         # What a known model was made from stands in the table; a card may go further back.
         ancestors = tuple(one for one in ancestors if not _is_named_by_a_card(one))
@@ -119,8 +142,7 @@ def _completed(catalog: Catalog | None, dossier: Dossier, own: tuple[Claim, ...]
     """
     claims = dossier.claims
     if catalog is not None:
-        models = dict.fromkeys(c.model for c in claims if c.origin == "table" and c.model)
-        for model in models:
+        for model in _models(claims):
             claims += kept(catalog, f"{MODEL_CONTENT}{model}")[0]
     return replace(
         dossier,
@@ -136,6 +158,12 @@ def _part(catalog: Catalog | None, ancestor: Dossier, own: tuple[Claim, ...]) ->
     elif _is_a_mere_name(ancestor):
         claims += own
     return _completed(catalog, replace(ancestor, claims=claims), own)
+
+
+def _models(claims: Iterable[Claim]) -> dict[str, None]:
+    """The known models that a subject is said to be, by the table or by a person."""
+    named = (c.model for c in claims if c.origin in ("table", "user") and c.model in known())
+    return dict.fromkeys(model for model in named if model)
 
 
 def _is_a_mere_name(ancestor: Dossier) -> bool:

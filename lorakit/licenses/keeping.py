@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +32,18 @@ def kept(catalog: Catalog, content: str) -> tuple[tuple[Claim, ...], tuple[Dossi
 
 
 def keep(
-    catalog: Catalog, content: str, claims: Iterable[Claim], ancestors: Iterable[Dossier]
+    catalog: Catalog,
+    content: str,
+    claims: Iterable[Claim],
+    ancestors: Iterable[Dossier],
+    *,
+    required: bool = False,
 ) -> None:
-    """Keep what files say of a content, in place of what the same source said before."""
+    """Keep what is said of a content, in place of what the same source said before.
+
+    What stands in files can be kept another time: unless it is `required`, a catalog that cannot be
+    written now is no error.
+    """
     there = {(record.origin, record.source): record for record in catalog.claims(content)}
     rows: list[tuple[str, str, str | None, dict[str, Any]]] = [
         (claim.origin, claim.where, claim.model, claim.terms.to_dict()) for claim in claims
@@ -45,8 +54,7 @@ def keep(
         for one in ancestor.everyone()
         if not _is_of_the_table(one)
     ]
-    # A catalog that cannot be written now gets them another time; reading goes on.
-    with suppress(CatalogError):
+    with nullcontext() if required else suppress(CatalogError):
         for origin, source, model, terms in rows:
             before = there.get((origin, source))
             if before is None or (before.model, _undated(before.terms)) != (model, _undated(terms)):

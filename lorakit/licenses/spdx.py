@@ -139,8 +139,14 @@ def _one(tokens: list[str]) -> Terms:
         inner = _either(tokens)
         tokens.pop(0)
         return inner
+    terms = _named(token)
     if tokens and tokens[0] == "WITH":
+        terms = replace(terms, license=f"{token} WITH {tokens[1]}")
         del tokens[:2]
+    return terms
+
+
+def _named(token: str) -> Terms:
     coded = coded_permissions(token)
     if coded is not None:
         return permission_terms(coded, "", None)

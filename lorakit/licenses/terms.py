@@ -48,7 +48,8 @@ class Terms:
     `statement` is the sentence that decides `share_merges`, `source` where it stands, `read_on` when
     it was read there. `obligations` is what must accompany a merge that may be shared. `license` is an
     SPDX expression. `share_pictures` is None where nothing is said of pictures, else decided by
-    `pictures_statement` under `picture_obligations`. `use` limits what it may be used for, if not empty.
+    `pictures_statement` under `picture_obligations`, which stands in `pictures_source`, or else in `source`.
+    `use` limits what it may be used for, if not empty.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Terms:
     pictures_statement: str = ""
     picture_obligations: tuple[str, ...] = ()
     use: str = ""
+    pictures_source: str = ""
 
     @property
     def text_sha256(self) -> str:
@@ -89,6 +91,7 @@ class Terms:
             "pictures_statement": self.pictures_statement,
             "picture_obligations": list(self.picture_obligations),
             "use": self.use,
+            "pictures_source": self.pictures_source,
         }
 
     @classmethod
@@ -166,4 +169,5 @@ def _terms(entry: Mapping[str, Any]) -> Terms:
         pictures_statement=entry.get("pictures_statement", ""),
         picture_obligations=tuple(entry.get("picture_obligations", ())),
         use=entry.get("use", ""),
+        pictures_source=entry.get("pictures_source", ""),
     )
