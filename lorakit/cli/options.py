@@ -22,7 +22,7 @@ StackText = Annotated[
     str,
     typer.Argument(
         metavar="STACK",
-        help='Adapters with strengths, "ink:0.8 wash:0.5"; or a stack file (.toml).',
+        help='Adapters with strengths, "ink:0.8 wash:0.5"; or a stack file, recipe or picture.',
         show_default=False,
     ),
 ]

@@ -85,7 +85,6 @@ def a1111_generation(text: str) -> Generation:
         denoise=None if _is_hires(settings) else real(settings.get("Denoising strength")),
         base_name=model_name(settings.get("Model")),
         base_hash=next(iter(_base_hashes(settings)), ""),
-        base_tensors=next(iter(hex_hashes(table(own.get("base")).get("tensor_sha256"))), ""),
         adapters=adapters,
         left_out=_left_out(settings),
     )

@@ -49,8 +49,9 @@ def find_ingredients(
                 _named("the base", made.base_name, [made.base_hash or made.base_tensors])
             )
     if missing:
+        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
         raise NotFound(
-            f"It was made with {', and '.join(missing)}, which the catalog does not know.",
+            f"The catalog does not know {listed}, which it was made with.",
             hint="`lorakit add FILE` and `lorakit base add FILE` add them; a STACK or --base given here "
             "takes their place.",
         )
