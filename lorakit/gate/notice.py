@@ -57,19 +57,19 @@ def _opening(derived: Derived, output: Path, verdict: Verdict) -> list[str]:
 def _ingredients(subjects: Sequence[Subject], verdict: Verdict) -> Iterator[str]:
     for subject, ingredient in zip(subjects, verdict.ingredients, strict=True):
         at = strength(subject)
-        yield from _described(ingredient, f" at strength {at}" if at is not None else "", "- ")
+        yield from _described(ingredient, f" at strength {at}" if at is not None else "")
 
 
-def _described(part: Ingredient, at: str, bullet: str) -> Iterator[str]:
-    inside = " " * len(bullet)
-    name = f"{part.name}{at}" if not part.relation else f"{part.relation}"
-    yield f"{bullet}{name} ({part.role}, {part.terms.title})"
+def _described(part: Ingredient, at: str = "", depth: int = 0) -> Iterator[str]:
+    indent = "  " * depth
+    name = f"it {part.relation}" if depth and part.relation else f"{part.name}{at}"
+    yield f"{indent}- {name} ({part.role}, {part.terms.title})"
     if part.sha256 or part.content:
-        yield f"{inside}SHA-256 of the file: {part.sha256 or 'not known'}"
-        yield f"{inside}SHA-256 of its tensors: {part.content or 'not known'}"
-    yield f'{inside}"{part.terms.statement}" [{part.terms.cited}]'
+        yield f"{indent}  SHA-256 of the file: {part.sha256 or 'not known'}"
+        yield f"{indent}  SHA-256 of its tensors: {part.content or 'not known'}"
+    yield f'{indent}  "{part.terms.statement}" [{part.terms.cited}]'
     for ancestor in part.ancestors:
-        yield from _described(ancestor, "", f"{inside}- it ")
+        yield from _described(ancestor, depth=depth + 1)
 
 
 def _licence(part: Ingredient) -> str:
