@@ -100,12 +100,14 @@ def strictest_terms(models: Iterable[str]) -> Terms:
     return next(terms for terms in found if terms.share_merges == least)
 
 
-def require_not_looser(catalog: Catalog, path: Path, sha256: str, model: str) -> None:
+def require_not_looser(
+    catalog: Catalog, path: Path, sha256: str, model: str, content: str | None = None
+) -> None:
     """Raise `Refused` when the same content is registered under stricter terms than `model`'s.
 
     A base that nobody has named claims nothing, so it may be named at any time.
     """
-    known = [b for b in same_content(catalog, path, sha256) if b.model != UNNAMED_MODEL]
+    known = [b for b in same_content(catalog, path, sha256, content) if b.model != UNNAMED_MODEL]
     terms, wanted = strictest_terms(b.model for b in known), model_terms(model)
     looser = strictest([terms.share_merges, wanted.share_merges]) != wanted.share_merges
     if known and looser:

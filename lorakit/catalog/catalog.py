@@ -10,10 +10,11 @@ from typing import Any, Self
 from lorakit.catalog import queries, reports, sketches, votes
 from lorakit.catalog.claims import (
     ClaimRecord,
+    NewClaim,
     claims_of,
     denied_contents,
     drop_claims,
-    store_claim,
+    store_claims,
 )
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
@@ -253,8 +254,12 @@ class Catalog:
         model: str | None = None,
     ) -> int:
         """Keep what a source says of a content, in place of what it said before; its row."""
+        return self.record_claims([NewClaim(content, origin, source, terms, model)])[0]
+
+    def record_claims(self, claims: Sequence[NewClaim]) -> list[int]:
+        """As `record_claim`, of several at once; their rows."""
         with self._store.writing() as session:
-            return store_claim(session, content, origin, source, terms, model)
+            return store_claims(session, claims)
 
     def withdraw_claim(self, *numbers: int) -> None:
         """Remove claims by their rows; a row that is not there is no error."""

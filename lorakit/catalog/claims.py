@@ -32,6 +32,17 @@ class ClaimRecord:
     recorded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class NewClaim:
+    """A claim to be kept, with the fields of `ClaimRecord`."""
+
+    content: str
+    origin: str
+    source: str
+    terms: Mapping[str, Any]
+    model: str | None = None
+
+
 def claims_of(store: Store, content: str) -> list[ClaimRecord]:
     """The claims about a content, the oldest first."""
     rows = store.read(
@@ -54,26 +65,23 @@ def denied_contents(store: Store) -> frozenset[str]:
     return frozenset(str(content) for (content,) in rows)
 
 
-def store_claim(
-    session: Session,
-    content: str,
-    origin: str,
-    source: str,
-    terms: Mapping[str, Any],
-    model: str | None,
-) -> int:
-    """Keep a claim; one of the same origin and source is replaced. Returns its row."""
+def store_claims(session: Session, claims: Iterable[NewClaim]) -> list[int]:
+    """Keep claims; one of the same content, origin and source is replaced. Returns their rows."""
+    return [_store(session, claim) for claim in claims]
+
+
+def _store(session: Session, new: NewClaim) -> int:
     from sqlalchemy import select
 
     from lorakit.db.models import Claim
 
     found = session.scalar(
         select(Claim).where(
-            Claim.content == content, Claim.origin == origin, Claim.source == source
+            Claim.content == new.content, Claim.origin == new.origin, Claim.source == new.source
         )
     )
-    claim = found or Claim(content=content, origin=origin, source=source)
-    claim.model, claim.terms, claim.recorded_at = model, dict(terms), datetime.now(UTC)
+    claim = found or Claim(content=new.content, origin=new.origin, source=new.source)
+    claim.model, claim.terms, claim.recorded_at = new.model, dict(new.terms), datetime.now(UTC)
     session.add(claim)
     session.flush()
     return claim.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +10,14 @@ import typer
 
 from lorakit.cli.options import Json, Quiet, read_names
 from lorakit.cli.output import Output
-from lorakit.paths import expanded
 from lorakit.errors import BadFile
+from lorakit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lorakit.catalog.records import AddResult, RejectedFile
+    from lorakit.catalog import Catalog
+    from lorakit.catalog.records import AddedFile, AddResult, RejectedFile
 
 EXAMPLE = "lorakit add ~/ComfyUI/models/loras"
 MAX_LISTED = 20
@@ -32,7 +33,7 @@ def add_verb(
 ) -> None:
     """Add adapter files, and those in folders, to the catalog.
 
-    The files are only read.
+    The files are only read, and what other programs' files beside them say of their terms is kept.
     """
     from lorakit.cli.catalogs import open_catalog
 
@@ -42,15 +43,27 @@ def add_verb(
         result = catalog.add(
             wanted, on_progress=lambda path, done, total: update(done, total, path.name)
         )
+        problems = _keep_terms(catalog, (*result.added, *result.changed))
     out.result(
         {field.name: getattr(result, field.name) for field in fields(result)},
         human=lambda console: show(console, result),
         ids=[file.name for file in result.added],
     )
+    for problem in problems:
+        out.warn(problem)
     for rejected in result.failed:
         out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
     if result.failed:
         raise typer.Exit(BadFile.exit_code)
+
+
+def _keep_terms(catalog: Catalog, new: Sequence[AddedFile]) -> tuple[str, ...]:
+    """Keep what lies beside new files of their terms; what could not be read."""
+    if not new:
+        return ()
+    from lorakit.licenses.adding import keep_beside
+
+    return keep_beside(catalog, new)
 
 
 def show(console: Console, result: AddResult) -> None:

@@ -45,6 +45,12 @@ def evidence_beside(
     return found
 
 
+def has_files_beside(path: Path) -> bool:
+    """Whether any of the files that `evidence_beside` reads is there."""
+    names = (*(path.stem + ending for ending in ANSWERS), f"{path.stem}.md", "README.md")
+    return any(path.with_name(name).is_file() for name in names)
+
+
 def answer_evidence(path: Path, sha256: str | None, content: str | None) -> Evidence:
     """What a saved answer of Civitai, or a tool's record of one, says of the file with these hashes."""
     try:

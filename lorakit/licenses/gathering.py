@@ -89,13 +89,6 @@ def model_subject(catalog: Catalog, key: str) -> Dossier:
     return _completed(catalog, model_dossier(key, ""), ())
 
 
-def keep_beside(catalog: Catalog, path: Path, content: str, sha256: str) -> tuple[str, ...]:
-    """Keep what the files beside an adapter say, so that it outlives them; the problems met."""
-    found = evidence_beside(path, "adapter", sha256, content)
-    keep(catalog, content, found.claims, found.ancestors)
-    return found.problems
-
-
 def stored_dossier(catalog: Catalog, subject: Dossier) -> Dossier:
     """What the table and the catalog know of a subject whose file is not at hand."""
     return _gathered(catalog, subject, subject.claims, Evidence(), False)

@@ -7,6 +7,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.claims import NewClaim
 from lorakit.errors import CatalogError
 from lorakit.licenses.claims import ORIGINS, Claim, Origin
 from lorakit.licenses.dossier import Dossier
@@ -44,23 +45,34 @@ def keep(
     What stands in files can be kept another time: unless it is `required`, a catalog that cannot be
     written now is no error.
     """
+    rows = new_rows(catalog, content, claims, ancestors)
+    if rows:
+        with nullcontext() if required else suppress(CatalogError):
+            catalog.record_claims(rows)
+
+
+def new_rows(
+    catalog: Catalog, content: str, claims: Iterable[Claim], ancestors: Iterable[Dossier]
+) -> list[NewClaim]:
+    """Those of the claims and ancestors that the catalog does not hold as they are."""
+    said = [
+        NewClaim(content, claim.origin, claim.where, claim.terms.to_dict(), claim.model)
+        for claim in claims
+    ]
+    for ancestor in ancestors:
+        for one in ancestor.everyone():
+            if not _is_of_the_table(one):
+                model, terms = _row(one)
+                said.append(NewClaim(content, "ancestor", one.relation, terms, model))
     there = {(record.origin, record.source): record for record in catalog.claims(content)}
-    rows: list[tuple[str, str, str | None, dict[str, Any]]] = [
-        (claim.origin, claim.where, claim.model, claim.terms.to_dict()) for claim in claims
-    ]
-    rows += [
-        ("ancestor", one.relation, *_row(one))
-        for ancestor in ancestors
-        for one in ancestor.everyone()
-        if not _is_of_the_table(one)
-    ]
-    with nullcontext() if required else suppress(CatalogError):
-        for origin, source, model, terms in rows:
-            before = there.get((origin, source))
-            if before is None or (before.model, _undated(before.terms)) != (model, _undated(terms)):
-                catalog.record_claim(
-                    content, origin=origin, source=source, terms=terms, model=model
-                )
+    return [row for row in said if _differs(row, there.get((row.origin, row.source)))]
+
+
+def _differs(row: NewClaim, before: ClaimRecord | None) -> bool:
+    """Whether anything but the day it was read is new."""
+    if before is None or before.model != row.model:
+        return True
+    return {**before.terms, "read_on": None} != {**row.terms, "read_on": None}
 
 
 def merged(found: Sequence[Claim], stored: Sequence[Claim]) -> tuple[Claim, ...]:
@@ -77,10 +89,6 @@ def merged(found: Sequence[Claim], stored: Sequence[Claim]) -> tuple[Claim, ...]
         )
         newest.append(before if before is not None and same else claim)
     return (*newest, *rows.values())
-
-
-def _undated(terms: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
-    return {**terms, "read_on": None}
 
 
 def _claim(record: ClaimRecord) -> Claim:
