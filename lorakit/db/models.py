@@ -59,9 +59,9 @@ class JsonText(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: object, dialect: Dialect) -> str:
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
         """To text."""
-        return json.dumps(value, separators=(",", ":"), default=str)
+        return None if value is None else json.dumps(value, separators=(",", ":"), default=str)
 
     def process_result_value(self, value: object, dialect: Dialect) -> object:
         """From text."""
@@ -81,7 +81,8 @@ class Table(DeclarativeBase):
     __table_args__: Any = {"sqlite_strict": True}  # noqa: RUF012 (SQLAlchemy's own declaration)
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """This moment, in UTC."""
     return datetime.now(UTC)
 
 
@@ -111,7 +112,7 @@ class Adapter(Table):
     title: Mapped[str | None]
     trigger_words: Mapped[list[str]] = mapped_column(JsonText)
     license: Mapped[str | None]
-    added_at: Mapped[datetime] = mapped_column(default=_now)
+    added_at: Mapped[datetime] = mapped_column(default=now)
 
     locations: Mapped[list[Location]] = relationship(back_populates="adapter")
     report: Mapped[Report] = relationship(back_populates="adapter")
@@ -159,7 +160,7 @@ class Location(Table):
     inode: Mapped[int] = mapped_column(_BIG)
     device: Mapped[int] = mapped_column(_BIG)
     state: Mapped[str]
-    seen_at: Mapped[datetime] = mapped_column(default=_now)
+    seen_at: Mapped[datetime] = mapped_column(default=now)
 
     adapter: Mapped[Adapter] = relationship(back_populates="locations")
 
@@ -186,7 +187,7 @@ class Base(Table):
     blocks: Mapped[int]
     dtype: Mapped[str]
     components: Mapped[str | None]
-    added_at: Mapped[datetime] = mapped_column(default=_now)
+    added_at: Mapped[datetime] = mapped_column(default=now)
     tensor_sha256: Mapped[str | None]
     parent: Mapped[str | None]
 
@@ -208,7 +209,7 @@ class Claim(Table):
     source: Mapped[str]
     model: Mapped[str | None]
     terms: Mapped[dict[str, Any]] = mapped_column(JsonText)
-    recorded_at: Mapped[datetime] = mapped_column(default=_now)
+    recorded_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Sketch(Table):
@@ -233,7 +234,7 @@ class Sketch(Table):
     parent: Mapped[str | None]
     scheme: Mapped[int]
     data: Mapped[bytes]
-    made_at: Mapped[datetime] = mapped_column(default=_now)
+    made_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Audit(Table):
@@ -247,7 +248,7 @@ class Audit(Table):
     __table_args__: Any = {"sqlite_strict": True, "sqlite_autoincrement": True}  # noqa: RUF012
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime] = mapped_column(default=_now)
+    at: Mapped[datetime] = mapped_column(default=now)
     action: Mapped[str]
     verdict: Mapped[str]
     subject: Mapped[dict[str, Any]] = mapped_column(JsonText)
@@ -271,7 +272,7 @@ class Comparison(Table):
     pairs: Mapped[list[list[Any]]] = mapped_column(JsonText)
     blind: Mapped[int]
     order_seed: Mapped[int] = mapped_column(_BIG)
-    made_at: Mapped[datetime] = mapped_column(default=_now)
+    made_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Vote(Table):
@@ -288,4 +289,4 @@ class Vote(Table):
     comparison_id: Mapped[int] = mapped_column(ForeignKey("comparison.id", ondelete="CASCADE"))
     pair: Mapped[int]
     choice: Mapped[str]
-    at: Mapped[datetime] = mapped_column(default=_now)
+    at: Mapped[datetime] = mapped_column(default=now)

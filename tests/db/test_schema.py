@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
+from lorakit.db.curation import Change
 from lorakit.db.engine import make_engine
 from lorakit.db.models import Table
 from lorakit.db.opening import parse_target
@@ -34,6 +35,7 @@ def schema(engine: Engine) -> dict[str, str]:
 def test_the_migrations_make_what_the_models_say(tmp_path: Path) -> None:
     by_migration = migrated(tmp_path / "migrated.db")
     by_models = make_engine(tmp_path / "models.db")
+    assert Change.metadata is Table.metadata
     Table.metadata.create_all(by_models)
     assert schema(by_migration) == schema(by_models)
     with by_migration.connect() as connection:
@@ -57,6 +59,13 @@ def test_every_table_is_strict_and_every_constraint_has_a_name(tmp_path: Path) -
         "comparison",
         "sketch",
         "vote",
+        "fact",
+        "tag",
+        "collection",
+        "member",
+        "kept_stack",
+        "step",
+        "change",
     }
     for sql in tables.values():
         assert sql.endswith("STRICT")
