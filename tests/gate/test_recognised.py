@@ -36,7 +36,7 @@ def changed(tensors: Tensors, seed: int, size: float = 0.03, kept: tuple[str, ..
 
     def moved(weight: torch.Tensor) -> torch.Tensor:
         noise = torch.randn(weight.shape, generator=generator)
-        return weight + size * weight.norm() * noise / noise.norm()
+        return torch.add(weight, noise * (size * weight.norm() / noise.norm()))
 
     return {
         name: weight if any(part in name for part in kept) else moved(weight)
