@@ -118,23 +118,25 @@ def _show_one(console: Console, one: DecisionRecord) -> None:
         ],
     )
     for ingredient in _ingredients(one):
-        _show_part(console, ingredient, "")
+        _show_part(console, ingredient)
     notes(console, [str(reason) for reason in one.subject.get("reasons", [])])
 
 
-def _show_part(console: Console, part: dict[str, Any], inside: str) -> None:
+def _show_part(console: Console, part: dict[str, Any], depth: int = 0) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
     from lorakit.cli.output import visible
 
     at = f" at strength {part['strength']}" if part.get("strength") else ""
     name = part.get("relation") or f"{part.get('name')}{at}"
     shares = str(part.get("share_merges", "unknown")).replace("_", " ")
-    lines = [f"{inside}- {name} ({part.get('title')}): {shares} [{part.get('source')}]"]
-    if part.get("content") or part.get("sha256"):
-        lines.append(f"{inside}  sha256 {part.get('sha256')}, tensors {part.get('content')}")
+    lines = [f"{name} ({part.get('title')}): {shares} [{part.get('source')}]"]
+    lines += [f"{key} {part[key]}" for key in ("sha256", "content") if part.get(key)]
     for line in lines:
-        console.print(visible(line))
+        console.print(Padding(Text(visible(line)), (0, 0, 0, 2 + 2 * depth)))
     for ancestor in part.get("ancestors") or []:
-        _show_part(console, ancestor, f"{inside}  ")
+        _show_part(console, ancestor, depth + 1)
 
 
 def _ingredients(one: DecisionRecord) -> list[dict[str, Any]]:

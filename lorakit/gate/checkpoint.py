@@ -48,7 +48,7 @@ def export_checkpoint(
         refuse_scheduled(entry.strength for entry in entries)
         return _lazy_tensors(chosen, entries)
 
-    derived = Derived("checkpoint", f"{stack} merged into {chosen.name}", opened)
+    derived = Derived("checkpoint", f"{stack} merged into {chosen.name}", opened, stack=str(stack))
     return write_derived(
         catalog,
         derived,

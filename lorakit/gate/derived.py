@@ -46,12 +46,14 @@ class Derived:
     `kind` is what it is, `what` a phrase for people and the audit ("ink:0.8 merged into rdbt"). `open`
     is called only when the file may be written, so that nothing is read or computed for a refusal, and
     gives the tensors by name. `metadata` are entries of the header beside those that the gate writes.
+    `stack` is the stack it is made of, as text, where there is one: a refusal says how to share that.
     """
 
     kind: Kind
     what: str
     open: Callable[[], Mapping[str, LazyTensor]]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    stack: str = ""
 
 
 @dataclass(frozen=True)

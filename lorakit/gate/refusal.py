@@ -11,7 +11,7 @@ from lorakit.bases import ChosenBase
 from lorakit.gate.derived import Derived
 from lorakit.gate.subjects import Subject
 from lorakit.licenses.policy import Verdict, require_allowed
-from lorakit.stack import Entry, ResolvedEntry, Stack
+from lorakit.licenses.terms import ShareMerges
 
 # Recipes that hold names, strengths and hashes, and no weight; the file that each is written to.
 RECIPES = {
@@ -28,30 +28,47 @@ def require_writable(
     verdict: Verdict, derived: Derived, subjects: Sequence[Subject], output: Path
 ) -> None:
     """Raise `Refused` unless `verdict` allows the file."""
-    what = f"Writing {output.name}, {derived.what},"
-    require_allowed(verdict, what, hint=f"Nothing was written. {_instead(subjects, output)}")
+    hint = ["Nothing was written.", *_to_settle(verdict), *_instead(derived, subjects, output)]
+    require_allowed(verdict, f"Writing {output.name}, {derived.what},", hint="\n".join(hint))
 
 
-def _instead(subjects: Sequence[Subject], output: Path) -> str:
+def _to_settle(verdict: Verdict) -> list[str]:
+    """How to put on record what nothing has said so far of an ingredient."""
+    if verdict.share_merges is not ShareMerges.UNKNOWN:
+        return []
+    silent = dict.fromkeys(
+        one.name for one in verdict.ingredients if one.terms.share_merges is ShareMerges.UNKNOWN
+    )
+    commands = [
+        f"  lorakit license set {_quoted(name)} --share-merges ANSWER --source WHERE-IT-STANDS"
+        for name in silent
+    ]
+    return ["If you know the terms, put them on record:", *commands] if commands else []
+
+
+def _instead(derived: Derived, subjects: Sequence[Subject], output: Path) -> list[str]:
     """The commands that share the same stack without its weights."""
-    entries = [s for s in subjects if isinstance(s, ResolvedEntry)]
-    if not entries:
-        return "What may be shared is how to make it: the names and hashes of the models, and the steps."
-    stack = str(Stack(tuple(Entry(entry.name, entry.strength) for entry in entries)))
-    base = next((s.name for s in subjects if isinstance(s, ChosenBase)), None)
-    named = f" --base {_quoted(base)}" if base else ""
-    lines = [
-        f"  lorakit export {_quoted(stack, always=True)}{named} --recipe {kind} "
+    if not derived.stack:
+        return [
+            "What may be shared is how to make it: names and hashes of the models, and the steps."
+        ]
+    base = next((subject for subject in subjects if isinstance(subject, ChosenBase)), None)
+    named = f" --base {_quoted(_name(base))}" if base else ""
+    commands = [
+        f"  lorakit export {_quoted(derived.stack, always=True)}{named} --recipe {kind} "
         f"-o {_quoted(output.stem + ending)}"
         for kind, ending in RECIPES.items()
     ]
-    return "\n".join(
-        ["A recipe may be shared: others rebuild the stack from their own files.", *lines]
-    )
+    return ["A recipe may be shared; others rebuild the stack from their own files:", *commands]
+
+
+def _name(base: ChosenBase) -> str:
+    """What the base is found by: its name where it is registered, else its path."""
+    return base.name if base.sha256 else str(base.path)
 
 
 def _quoted(text: str, *, always: bool = False) -> str:
     """`text` as one word of a command line."""
     if not _PLAIN.fullmatch(text):
         return shlex.quote(text)
-    return f'"{text}"' if always or not re.fullmatch(r"[\w.-]+", text) else text
+    return f'"{text}"' if always or not re.fullmatch(r"[\w./-]+", text) else text

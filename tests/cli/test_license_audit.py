@@ -44,7 +44,7 @@ def test_one_decision_in_full_names_ingredients_hashes_terms_and_sources(decided
     ran = decided("license", "audit", "--show", "2")
     assert ran.code == 0
     text = " ".join(ran.out.split())
-    for word in ("ink at strength 0.8", "CC BY", "CircleStone", "sha256", "tensors"):
+    for word in ("ink at strength 0.8", "CC BY", "CircleStone", "sha256", "content"):
         assert word in text
     assert max(map(len, ran.lines)) <= 80
     decided("license", "audit", "--show", "9").failed_with(1, "no decision 9")

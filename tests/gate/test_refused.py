@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_a_refusal_gives_the_commands_that_share_the_stack_without_weights(
     stack = Stack.parse('free:0.8 "named":0.5@blocks=0-1:0')
     with pytest.raises(Refused) as caught:
         export_checkpoint(catalog, "rdbt", stack, out / "merged.safetensors")
-    commands = [shlex.split(line) for line in str(caught.value.hint).splitlines()[1:]]
+    commands = [shlex.split(line) for line in str(caught.value.hint).splitlines() if "  " in line]
     assert [words[words.index("--recipe") + 1] for words in commands] == [
         "stack",
         "comfyui",
@@ -147,6 +148,41 @@ def test_a_refusal_gives_the_commands_that_share_the_stack_without_weights(
         assert Stack.parse(words[2]) == stack
         assert words[words.index("--base") + 1] == "rdbt"
         assert words[-2] == "-o"
+
+
+@pytest.mark.parametrize("recipe", ["stack", "comfyui", "a1111", "lora-manager"])
+def test_these_commands_work_as_they_stand_and_lead_back_to_the_stack(
+    catalog: Catalog,
+    files: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    recipe: str,
+) -> None:
+    monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
+    monkeypatch.chdir(out)
+    assert run(["export", "free:0.8 named:0.5", "--base", "rdbt", "-o", "merged.safetensors"]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if f"--recipe {recipe} " in line]
+    assert run([*shlex.split(line)[1:], "-q"]) == 0
+    (written,) = out.iterdir()
+    capsys.readouterr()
+    assert run(["stack", written.name, "--base", "rdbt", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert [(e["name"], e["strength"]) for e in plan["entries"]] == [("free", 0.8), ("named", 0.5)]
+
+
+def test_what_nothing_says_can_be_put_on_record(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
+    with pytest.raises(Refused) as caught:
+        export_checkpoint(catalog, "own", Stack.parse("free silent"), out / "merged.safetensors")
+    (line,) = [line for line in str(caught.value.hint).splitlines() if "license set" in line]
+    words = line.replace("ANSWER", "allow").replace("WHERE-IT-STANDS", "mine").split()
+    assert words[:4] == ["lorakit", "license", "set", "silent"]
+    assert run([*words[1:], "-q"]) == 0
+    export_checkpoint(catalog, "own", Stack.parse("free silent"), out / "merged.safetensors")
 
 
 def test_a_registered_base_of_the_same_stem_lends_a_file_no_terms(

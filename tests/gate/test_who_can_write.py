@@ -116,7 +116,7 @@ def test_no_caller_can_bring_a_verdict_or_overrule_one() -> None:
         "on_progress",
     ]
     fields = {field.name for field in dataclasses.fields(Derived)}
-    assert fields == {"kind", "what", "open", "metadata"}
+    assert fields == {"kind", "what", "open", "metadata", "stack"}
 
 
 def calls(function: ast.FunctionDef) -> dict[str, int]:
