@@ -16,6 +16,7 @@ from lorakit.catalog.claims import (
     drop_claims,
     store_claims,
 )
+from lorakit.catalog.curation import Curation
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -43,7 +44,7 @@ from lorakit.db.store import Store
 from lorakit.errors import BadUsage, NotFound
 
 
-class Catalog:
+class Catalog(Curation):
     """An open catalog. Close it, or use it in a `with` statement.
 
     Every method raises `CatalogError` when the database fails or stays busy; what else a method
@@ -258,12 +259,15 @@ class Catalog:
 
     def record_claims(self, claims: Sequence[NewClaim]) -> list[int]:
         """As `record_claim`, of several at once; their rows."""
-        with self._store.writing() as session:
+        if not any(claim.origin == "user" for claim in claims):
+            with self._store.writing() as session:
+                return store_claims(session, claims)
+        with self.step("license set") as session:
             return store_claims(session, claims)
 
     def withdraw_claim(self, *numbers: int) -> None:
         """Remove claims by their rows; a row that is not there is no error."""
-        with self._store.writing() as session:
+        with self.step("license unset") as session:
             drop_claims(session, numbers)
 
     def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> str:

@@ -89,8 +89,9 @@ def _store(session: Session, new: NewClaim) -> int:
 
 def drop_claims(session: Session, numbers: Iterable[int]) -> None:
     """Remove claims by row."""
-    from sqlalchemy import delete
-
     from lorakit.db.models import Claim
 
-    session.execute(delete(Claim).where(Claim.id.in_(list(numbers))))
+    # Row by row, so that the journal sees each.
+    for number in numbers:
+        if (claim := session.get(Claim, number)) is not None:
+            session.delete(claim)

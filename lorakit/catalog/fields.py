@@ -1,0 +1,111 @@
+"""The fields that facts of a content are kept in, what may stand in each, and whose word goes first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lorakit.errors import BadUsage
+
+USER = "user"
+# Whoever stands further left is shown where several say something.
+SOURCES = (
+    USER,
+    "lorakit",
+    "lora-manager",
+    "a1111",
+    "civitai-helper",
+    "civitai",
+    "stability-matrix",
+    "swarmui",
+    "card",
+    "header",
+)
+
+
+def check_fact(field: str, value: object, source: str) -> Any:  # noqa: ANN401 - any JSON value
+    """`value` as it is kept in `field`. Raises `BadUsage` for what cannot stand there."""
+    if source not in SOURCES:
+        raise BadUsage(f"{source!r} is no source of facts.", hint=f"Known are: {_listed(SOURCES)}.")
+    if field not in FIELDS:
+        raise BadUsage(
+            f"{field!r} is no field of an adapter.", hint=f"Known are: {_listed(FIELDS)}."
+        )
+    try:
+        return FIELDS[field](value)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        reason = str(error) if type(error) is ValueError else f"it cannot be {value!r}"
+        raise BadUsage(f"{field} is not set: {reason}.") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("it must be a text that is not empty")
+    return value.strip()
+
+
+def _page(value: object) -> str:
+    text = _text(value)
+    if not text.startswith(("https://", "http://")) or any(c.isspace() for c in text):
+        raise ValueError(f"{text!r} is no address that begins with https://")
+    return text
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("it must be true or false")
+    return value
+
+
+def _rating(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 5:
+        raise ValueError(f"it must be a whole number from 1 to 5, not {value}")
+    return value
+
+
+def _strength(value: object) -> dict[str, float | None]:
+    """`value`, and the bounds of its usual range or None."""
+    if not isinstance(value, Mapping) or not value.keys() <= {"value", "min", "max"}:
+        raise ValueError("it must have a value, and may have min and max")
+    found = {key: _number(value.get(key)) for key in ("value", "min", "max")}
+    middle, low, high = found["value"], found["min"], found["max"]
+    if middle is None:
+        raise ValueError("it must have a value")
+    if (low is not None and low > middle) or (high is not None and high < middle):
+        raise ValueError(f"{middle:g} lies outside its own range")
+    return found
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+        raise ValueError("it must be a list of words that is not empty")
+    return list(dict.fromkeys(_text(word) for word in value))
+
+
+def _listed(names: Mapping[str, object] | tuple[str, ...]) -> str:
+    return ", ".join(names)
+
+
+FIELDS: Mapping[str, Callable[[object], Any]] = {
+    "title": _text,
+    "notes": _text,
+    "description": _text,
+    "rating": _rating,
+    "favourite": _flag,
+    "strength": _strength,
+    "trigger_words": _words,
+    "base_model": _text,
+    "author": _text,
+    "page": _page,
+    "nsfw": _flag,
+    "cover": _text,
+}
