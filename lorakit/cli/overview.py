@@ -56,7 +56,11 @@ VERBS: tuple[Verb, ...] = (
         "ab",
         "Compare two bases or stacks on the same prompts and seeds, blind if asked, by votes.",
     ),
-    Verb("Share", "license", "Show what may be shared and why; put terms on record."),
+    Verb(
+        "Share",
+        "license",
+        "Show what may be shared and why; put terms on record, with their source.",
+    ),
     Verb(
         "Share",
         "export",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from itertools import product
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorakit.errors import BadUsage, Refused
+from lorakit.licenses.answers import answers
 from lorakit.licenses.policy import Ingredient, judge, require_allowed
 from lorakit.licenses.spdx import license_terms
 from lorakit.licenses.terms import (
@@ -74,6 +77,54 @@ def test_adding_an_ingredient_never_loosens_a_verdict() -> None:
     ]
     for one, other in product(order, order):
         assert strictest([one, other]) is max(one, other, key=order.index)
+
+
+def test_an_ancestor_decides_like_an_ingredient_and_is_named_with_what_holds_it() -> None:
+    deep = replace(ingredient(ShareMerges.DENY, "rdbt"), relation="was merged from rdbt (a header)")
+    middle = replace(
+        ingredient(ShareMerges.ALLOW, "mix"), ancestors=(deep,), relation="was merged from mix"
+    )
+    verdict = judge([replace(ingredient(ShareMerges.ALLOW, "new"), ancestors=(middle,))])
+    assert verdict.share_merges is ShareMerges.DENY
+    assert [part.name for part in verdict.parts] == ["new", "mix", "rdbt"]
+    assert verdict.deciding == (deep,)
+    assert verdict.reasons == (
+        "new (adapter) was merged from mix, which was merged from rdbt (a header): rdbt says deny. "
+        "[a test]",
+    )
+    (document,) = verdict.to_dict()["ingredients"]
+    assert document["ancestors"][0]["ancestors"][0]["share_merges"] == "deny"
+
+
+def test_the_answers_say_who_decides_and_what_must_be_included() -> None:
+    terms = Terms(
+        "Ink's",
+        ShareMerges.ALLOW_WITH_OBLIGATIONS,
+        "s",
+        "a page",
+        date(2026, 5, 3),
+        obligations=('Show: "A very long notice that nobody reads"', "Credit inker."),
+        share_pictures=ShareMerges.ALLOW_WITH_OBLIGATIONS,
+        pictures_statement="Not to be sold.",
+        picture_obligations=("Pictures may not be sold.",),
+        use="For fun only.",
+    )
+    ink = Ingredient("ink", "adapter", terms)
+    render, pictures, merge, include = answers(judge([ink]))
+    assert str(render) == "yes: rendering shares no weights. For fun only."
+    assert str(pictures) == "yes, under conditions: Not to be sold. [a page, read 2026-05-03]"
+    assert merge.outcome == "allowed, with 2 obligations"
+    assert "Ink's [a page, read 2026-05-03]" in merge.why
+    assert 'Show "A very long notice ...".' in str(include)
+    assert include.include == (*terms.obligations, "Pictures may not be sold.")
+    silent = replace(ingredient(ShareMerges.UNKNOWN, "silent"))
+    _, pictures, merge, include = answers(judge([ink, silent]))
+    assert "Nothing is on record for silent." in pictures.why
+    assert str(merge).startswith("unknown, so denied: silent (adapter, silent)")
+    assert include.include == ("Pictures may not be sold.",)
+    _, pictures, merge, include = answers(judge([]))
+    assert (pictures.outcome, merge.outcome) == ("not settled", "unknown, so denied")
+    assert str(include) == "nothing"
 
 
 def test_no_ingredients_at_all_is_unknown_and_so_denied() -> None:
