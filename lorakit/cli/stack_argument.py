@@ -43,7 +43,7 @@ def given_stack(text: str, out: Output, *, base: str | None = None) -> GivenStac
     made = read_made(path)
     with open_catalog() as catalog:
         found = find_ingredients(catalog, made, base=base is None)
-    for remark in found.remarks:
+    for remark in (*found.remarks, *made.left_out):
         out.warn(remark)
     return GivenStack(found.stack, base or found.base)
 

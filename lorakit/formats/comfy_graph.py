@@ -13,7 +13,7 @@ from typing import Any
 
 from lorakit.formats.comfy_subgraphs import FlatNode, flat_nodes
 from lorakit.formats.generation import text
-from lorakit.formats.own_record import table
+from lorakit.formats.own_record import rows, table
 
 Node = Mapping[str, Any]
 Graph = Mapping[str, Node]
@@ -41,7 +41,10 @@ _WIDGETS: Mapping[str, Sequence[str]] = {
     "PrimitiveFloat": ("value",),
     "PrimitiveString": ("value",),
     "PrimitiveStringMultiline": ("value",),
+    "Prompt (LoraManager)": ("text",),
 }
+# What the editor's own widget behind a seed holds, which is no input.
+_AFTER_SEED = ("fixed", "increment", "decrement", "randomize")
 _VALUES = ("value", "int", "float", "number", "seed", "noise_seed", "text", "string", "Value")
 _MUTED, _BYPASSED = 2, 4
 _MOST_NODES = 5000
@@ -144,9 +147,7 @@ def _edited_node(flat: FlatNode) -> Node:
     if isinstance(values, dict):
         inputs.update(values)
     elif isinstance(values, list):
-        inputs.update(
-            (name, v) for name, v in zip(_WIDGETS.get(kind, ()), values, strict=False) if name
-        )
+        inputs.update(_named_widgets(kind, values, node))
         # Loaders of several adapters keep a list, or one object for each.
         inputs.update((f"_{at}", v) for at, v in enumerate(values) if isinstance(v, dict))
         inputs.update(
@@ -161,6 +162,22 @@ def _edited_node(flat: FlatNode) -> Node:
         "inputs": inputs,
         "properties": {} if bypassed else node.get("properties"),
     }
+
+
+def _named_widgets(kind: str, values: list[Any], node: Node) -> Iterator[tuple[str, Any]]:
+    """(input, value) of the widgets, as the table names them, or the inputs that newer editors list."""
+    if values and isinstance(values[0], dict) and "textWidgetName" in values[0]:
+        # LoRA Manager's own note on the widgets that follow.
+        values = values[1:]
+    names: Sequence[str] = _WIDGETS.get(kind, ())
+    if not names:
+        slots = (table(slot.get("widget")) for slot in map(table, rows(node.get("inputs"))))
+        names = [text(widget.get("name")) for widget in slots if widget]
+        if len(values) > len(names):
+            values = [value for value in values if value not in _AFTER_SEED]
+        if len(values) != len(names):
+            return
+    yield from ((name, value) for name, value in zip(names, values, strict=False) if name)
 
 
 def _json(document: str | None) -> Any:  # noqa: ANN401 (parsed JSON)

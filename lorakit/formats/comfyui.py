@@ -48,6 +48,23 @@ def comfy_generation(prompt: str | None, workflow: str | None) -> Generation | N
     return replace(made, adapters=_with_noted(made.adapters, noted_in(workflow)))
 
 
+def comfy_loaders(prompt: str | None, workflow: str | None) -> Generation | None:
+    """The adapters that the graphs load, whatever becomes of them; None where they load none."""
+    graph = read_graph(prompt, workflow)
+    nodes = list(graph.values())
+    adapters = tuple(adapter for node in nodes for adapter in _loaded(node))
+    if not adapters:
+        return None
+    base, stated = _base_of(nodes)
+    return Generation(
+        program="ComfyUI",
+        base_name=base,
+        base_hash=next(iter(hex_hashes(stated.get("sha256"))), ""),
+        adapters=_with_noted(adapters, noted_in(workflow)),
+        left_out=("No sampler in it is understood; every adapter that it loads is taken.",),
+    )
+
+
 def _generation(graph: Graph, sampler: str) -> Generation:
     settings = _Settings.of(graph, sampler)
     chain = list(upstream(graph, settings.link("model"), "model"))
@@ -64,8 +81,9 @@ def _generation(graph: Graph, sampler: str) -> Generation:
         left_out.append("It began from an image that it does not name; give one with --image.")
     left_out += [
         f"The node {kind_of(node)} may load adapters, and is not understood."
-        for node in chain
-        if "lora" in kind_of(node).lower() and not _known_loader(node)
+        for loader in chain
+        for node in _with_stack(graph, loader)
+        if _may_load(node) and not _known_loader(node)
     ]
     base, stated = _base_of(chain)
     size = next((node for node in latent if {"width", "height"} <= inputs_of(node).keys()), {})
@@ -155,12 +173,18 @@ def _adapters(graph: Graph, chain: Sequence[Node]) -> list[UsedAdapter]:
 
     A node may also load those of a list that another node hands it.
     """
-    found: list[UsedAdapter] = []
-    for node in chain:
-        stack = upstream(graph, target_of(inputs_of(node).get("lora_stack")), "lora_stack")
-        for loader in (node, *stack):
-            found += reversed(list(_loaded(loader)))
-    return found
+    return [
+        adapter
+        for node in chain
+        for loader in _with_stack(graph, node)
+        for adapter in reversed(list(_loaded(loader)))
+    ]
+
+
+def _with_stack(graph: Graph, node: Node) -> Iterator[Node]:
+    """The node, and those that hand it lists of adapters."""
+    yield node
+    yield from upstream(graph, target_of(inputs_of(node).get("lora_stack")), "lora_stack")
 
 
 def _loaded(node: Node) -> Iterator[UsedAdapter]:
@@ -204,6 +228,12 @@ def _with_noted(adapters: Sequence[UsedAdapter], noted: object) -> tuple[UsedAda
         if isinstance(entry, dict)
     }
     return tuple(replace(a, hashes=a.hashes or known.get(a.name, ())) for a in adapters)
+
+
+def _may_load(node: Node) -> bool:
+    """Whether the node is named like one that loads adapters."""
+    kind = kind_of(node).lower().replace("(loramanager)", "")
+    return "lora" in kind
 
 
 def _known_loader(node: Node) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lorakit.errors import BadFile, NotFound
 from lorakit.formats.a1111 import a1111_generation, completed_by
-from lorakit.formats.comfyui import comfy_generation
+from lorakit.formats.comfyui import comfy_generation, comfy_loaders
 from lorakit.formats.generation import Generation
 from lorakit.formats.infotext import read_infotext
 from lorakit.formats.lora_manager import manager_generation, recipe_in_comment
@@ -67,10 +67,12 @@ def _from_json(root: Any) -> Generation | None:  # noqa: ANN401 (parsed JSON)
     sent = table(root)
     executed = sent.get("prompt") if isinstance(sent.get("prompt"), dict) else root
     workflow = table(table(sent.get("extra_data")).get("extra_pnginfo")).get("workflow", root)
+    graphs = json.dumps(executed), json.dumps(workflow)
     return (
-        comfy_generation(json.dumps(executed), json.dumps(workflow))
+        comfy_generation(*graphs)
         or swarm_generation(document)
         or invoke_generation(document)
+        or comfy_loaders(*graphs)
     )
 
 
