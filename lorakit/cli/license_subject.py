@@ -65,7 +65,9 @@ def _of_words(catalog: Catalog, name: str, missed: NotFound) -> LicenseSubject:
     if found := _CONTENT.fullmatch(name.lower()):
         subject = Dossier(name, "adapter", found[1], None, ())
         return LicenseSubject(found[1], stored_dossier(catalog, subject))
-    raise missed
+    if "/" in name:
+        raise missed
+    raise NotFound(f"No adapter, base or known model is called {name!r}.", hint=missed.hint)
 
 
 def _of_adapter(catalog: Catalog, record: AdapterRecord) -> LicenseSubject:

@@ -20,6 +20,7 @@ from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
 from lorakit.licenses.keeping import keep, kept, merged
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, model_dossier, table_ancestors
+from lorakit.licenses.terms import Terms
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
@@ -112,8 +113,8 @@ def _gathered(
         stored, before = kept(catalog, subject.content)
         keep(catalog, subject.content, claims, ancestors)
         claims = merged(claims, stored)
-        relations = {one.relation for ancestor in ancestors for one in ancestor.everyone()}
-        ancestors = (*ancestors, *(one for one in before if one.relation not in relations))
+        there = {_identity(one) for ancestor in ancestors for one in ancestor.everyone()}
+        ancestors = (*ancestors, *(one for one in before if _identity(one) not in there))
     claims = (*said, *claims)
     models = _models(claims)
     if models:
@@ -157,6 +158,12 @@ def _models(claims: Iterable[Claim]) -> dict[str, None]:
     """The known models that a subject is said to be, by the table or by a person."""
     named = (c.model for c in claims if c.origin in ("table", "user") and c.model in known())
     return dict.fromkeys(model for model in named if model)
+
+
+def _identity(ancestor: Dossier) -> tuple[str, str | None, Terms]:
+    """What tells one ancestor from another, wherever it is named."""
+    terms = replace(ancestor.own_terms, read_on=None, source="", pictures_source="")
+    return ancestor.name, ancestor.content, terms
 
 
 def _is_a_mere_name(ancestor: Dossier) -> bool:

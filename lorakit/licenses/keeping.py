@@ -78,17 +78,24 @@ def _differs(row: NewClaim, before: ClaimRecord | None) -> bool:
 def merged(found: Sequence[Claim], stored: Sequence[Claim]) -> tuple[Claim, ...]:
     """Claims of both, those found now before what the same source was read to say earlier.
 
-    Where nothing has changed, the earlier reading's date and row stand.
+    Where nothing has changed, the earlier reading's date and row stand. What a source said under the
+    file's former name, and says now, is said once.
     """
     rows = {(claim.origin, claim.where): claim for claim in stored}
     newest = []
     for claim in found:
         before = rows.pop((claim.origin, claim.where), None)
-        same = before is not None and replace(before.terms, read_on=None) == replace(
-            claim.terms, read_on=None
-        )
+        same = before is not None and _said(before) == _said(claim)
         newest.append(before if before is not None and same else claim)
-    return (*newest, *rows.values())
+    said = {_said(claim) for claim in newest}
+    others = (c for c in rows.values() if c.origin == "user" or _said(c) not in said)
+    return (*newest, *others)
+
+
+def _said(claim: Claim) -> tuple[str, Terms, str | None]:
+    """What a claim says, whenever and in whichever file."""
+    terms = replace(claim.terms, read_on=None, source="", pictures_source="")
+    return claim.origin, terms, claim.model
 
 
 def _claim(record: ClaimRecord) -> Claim:

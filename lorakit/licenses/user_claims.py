@@ -51,8 +51,11 @@ def say(name: str, saying: Saying) -> Claim:
         )
     named = _named(saying)
     if named is None and saying.share_merges is None:
+        unknown = (
+            f"The licence {saying.license!r} is not known here, and n" if saying.license else "N"
+        )
         raise BadUsage(
-            "Nothing is said of the terms.",
+            f"{unknown}othing else says whether merges may be shared.",
             hint="Give --share-merges, or --license, --as or --from, which settle it.",
         )
     share = saying.share_merges or (named.share_merges if named else ShareMerges.UNKNOWN)
@@ -86,7 +89,7 @@ def _terms(name: str, saying: Saying, share: ShareMerges, named: Terms | None) -
             hint="Name each with --obligation TEXT, or give --credit; without any, it is "
             "--share-merges allow.",
         )
-    start = named or Terms(f"terms given for {name}", share, _spoken(share), "", None)
+    start = named or Terms("a claim of the catalog's keeper", share, _spoken(share), "", None)
     pictures = saying.share_pictures or start.share_pictures
     return replace(
         start,

@@ -352,6 +352,15 @@ def test_gathering_again_writes_nothing(tmp_path: Path, catalog: Catalog) -> Non
     assert [a.relation for a in second.ancestors] == [a.relation for a in first.ancestors]
 
 
+def test_a_rename_says_nothing_twice(tmp_path: Path, catalog: Catalog) -> None:
+    path = ink(tmp_path, {"modelspec.license": "MIT", "modelspec.merged_from": "rdbt, x"})
+    first = gathered(path, catalog)
+    second = gathered(path.rename(tmp_path / "other.safetensors"), catalog)
+    assert [claim.origin for claim in second.claims] == ["modelspec"]
+    assert "other.safetensors" in second.claims[0].where
+    assert [one.name for one in second.ancestors] == [one.name for one in first.ancestors]
+
+
 def test_a_person_never_loosens_a_refusal(tmp_path: Path, catalog: Catalog) -> None:
     path = ink(tmp_path, {"modelspec.license": "CC-BY-ND-4.0"})
     say(catalog, path, ShareMerges.ALLOW)
