@@ -43,6 +43,11 @@ VERBS: tuple[Verb, ...] = (
     Verb("Collect", "add", "Add adapter files, and those in folders, to the catalog."),
     Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
     Verb("Look", "inspect", "Show layout, algorithm, rank, blocks, training facts and licence."),
+    Verb(
+        "Look",
+        "similar",
+        "List the adapters that are alike by weights: copies, resized, scaled, merged, parts.",
+    ),
     Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
     Verb("Stack", "preview", "Fuse a stack onto a base in memory and render pictures."),

@@ -19,6 +19,7 @@ ROOMS = (
     "formats",
     "adapters",
     "sketches",
+    "spectrum",
     "db",
     "catalog",
     "tracing",
@@ -37,6 +38,7 @@ ROOMS = (
 LIBRARIES = {
     "adapters": {"safetensors", "torch"},
     "sketches": {"numpy", "torch"},
+    "spectrum": {"torch"},
     "db": {"alembic", "sqlalchemy"},
     "catalog": {"platformdirs", "sqlalchemy"},
     "tracing": {"numpy", "safetensors", "torch"},

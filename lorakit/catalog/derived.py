@@ -1,0 +1,79 @@
+"""What is worked out from files and could be worked out again, kept in a database of its own.
+
+It lies beside the catalog as `derived.db`. To delete it costs time and nothing else, so a fault in it is
+no error: what cannot be kept is worked out anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorakit.catalog.home import home_folder
+
+if TYPE_CHECKING:
+    from lorakit.catalog.catalog import Catalog
+
+FILE_NAME = "derived.db"
+_BUSY_SECONDS = 10.0
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS derived ("
+    "kind TEXT NOT NULL, content TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (kind, content)"
+    ") STRICT, WITHOUT ROWID"
+)
+
+
+def derived_file(catalog: Catalog) -> Path:
+    """Where what is derived from the adapters of `catalog` is kept."""
+    path = catalog._store.target.path
+    return home_folder() / FILE_NAME if path is None else path.with_name(FILE_NAME)
+
+
+def derived(catalog: Catalog, kind: str) -> dict[str, bytes]:
+    """Everything of one kind, by content; `kind` names what it is and the version of its layout."""
+    path = derived_file(catalog)
+    if not path.exists():
+        return {}
+    try:
+        with closing(_connect(path)) as connection:
+            return dict(
+                connection.execute("SELECT content, data FROM derived WHERE kind = ?", (kind,))
+            )
+    except sqlite3.Error as error:
+        _complain(path, error)
+        return {}
+
+
+def keep_derived(catalog: Catalog, kind: str, found: Mapping[str, bytes]) -> None:
+    """Keep what was derived of contents, in place of what was kept before."""
+    path = derived_file(catalog)
+    if not found:
+        return
+    try:
+        with closing(_connect(path)) as connection, connection:
+            connection.execute(_TABLE)
+            connection.executemany(
+                "INSERT OR REPLACE INTO derived (kind, content, data) VALUES (?, ?, ?)",
+                [(kind, content, data) for content, data in found.items()],
+            )
+    except sqlite3.Error as error:
+        _complain(path, error)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _complain(path: Path, error: sqlite3.Error) -> None:
+    if "no such table" not in str(error):
+        logging.getLogger(__name__).warning(
+            "%s cannot be used (%s), so some things are worked out again each time; deleting it is safe.",
+            path,
+            error,
+        )
