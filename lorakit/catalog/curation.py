@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.collections import (
+    CollectionRecord,
+    add_members,
+    all_collections,
+    drop_collection,
+    find_collection,
+    make_collection,
+    remove_members,
+    rename_collection,
+)
 from lorakit.catalog.facts import FactsByField, NewFact, facts_of, store_facts
 from lorakit.catalog.fields import USER
+from lorakit.catalog.kept_stacks import (
+    KeptStackRecord,
+    all_kept_stacks,
+    drop_kept_stack,
+    find_kept_stack,
+    store_kept_stack,
+)
 from lorakit.catalog.tags import store_tags, tags_of
+from lorakit.catalog.undo import StepRecord, Undone, all_steps, last_undo, undo_step
 from lorakit.db.store import Store
 
 if TYPE_CHECKING:
@@ -27,23 +46,26 @@ class Curation:
     _session: Session | None = None
 
     @contextmanager
-    def step(self, command: str) -> Iterator[Session]:
+    def step(self, command: str, *, dry_run: bool = False) -> Iterator[Session]:
         """Make all changes within one step of the journal and one transaction, called `command`.
 
         Either all of them are kept or none; `undo` takes them back together. What is read meanwhile
-        is as it was before. A step within a step is part of it.
+        is as it was before. A step within a step is part of it. With `dry_run` everything is done, and
+        then nothing is kept.
         """
         if self._session is not None:
             yield self._session
             return
         from lorakit.catalog.journal import stepping
 
-        with self._store.writing() as session, stepping(session, command):
+        with self._trying(dry_run), self._store.writing() as session, stepping(session, command):
             self._session = session
             try:
                 yield session
             finally:
                 self._session = None
+            if dry_run:
+                raise _Rehearsed
 
     def facts(self, content: str) -> FactsByField:
         """What is said of a content by field, the word that counts first."""
@@ -96,3 +118,115 @@ class Curation:
         """
         with self.step("tag") as session:
             return store_tags(session, contents, add, remove, source)
+
+    def collections(self) -> list[CollectionRecord]:
+        """The collections by name."""
+        return all_collections(self._store)
+
+    def collection(self, name: str) -> CollectionRecord:
+        """The collection called `name`, or the only one whose name begins so; case is passed over.
+
+        Raises `NotFound` and `Ambiguous`.
+        """
+        return find_collection(self._store, name)
+
+    def new_collection(self, name: str, *, query: str | None = None, notes: str = "") -> str:
+        """Make an empty collection, or with a `query` a smart one; its name as it is kept.
+
+        Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken.
+        """
+        with self.step(f"collection new {name}") as session:
+            return make_collection(session, name, query, notes)
+
+    def collect(self, name: str, contents: Sequence[str]) -> int:
+        """Put contents into the collection of exactly this name; how many were not in it.
+
+        Raises `NotFound`, and `BadUsage` for a smart collection.
+        """
+        with self.step(f"collection add {name}") as session:
+            return add_members(session, name, contents)
+
+    def uncollect(self, name: str, contents: Sequence[str]) -> int:
+        """Take contents out of the collection of exactly this name; how many were in it.
+
+        Raises as `collect` does.
+        """
+        with self.step(f"collection remove {name}") as session:
+            return remove_members(session, name, contents)
+
+    def rename_collection(self, name: str, new: str) -> str:
+        """Give a collection another name. Raises as `new_collection` does, and `NotFound`."""
+        with self.step(f"collection rename {name} {new}") as session:
+            return rename_collection(session, name, new)
+
+    def drop_collection(self, name: str) -> None:
+        """Remove the collection of exactly this name; its adapters stay. Raises `NotFound`."""
+        with self.step(f"collection rm {name}") as session:
+            drop_collection(session, name)
+
+    def kept_stacks(self) -> list[KeptStackRecord]:
+        """The stacks kept by name."""
+        return all_kept_stacks(self._store)
+
+    def kept_stack(self, name: str) -> KeptStackRecord | None:
+        """The stack kept as `name`, without regard to case; None where there is none."""
+        return find_kept_stack(self._store, name)
+
+    def keep_stack(
+        self, name: str, document: str, *, notes: str | None = None, replace: bool = False
+    ) -> str:
+        """Keep a stack, the text of a stack file, as `name`; the name as it is kept.
+
+        Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken,
+        unless `replace`.
+        """
+        with self.step(f"stack --keep {name}") as session:
+            return store_kept_stack(session, name, document, notes, replace=replace)
+
+    def drop_stack(self, name: str) -> str:
+        """Keep a stack no longer; its name. Raises `NotFound`."""
+        with self.step(f"stack --drop {name}") as session:
+            return drop_kept_stack(session, name)
+
+    def forget(self, adapters: Iterable[int]) -> int:
+        """Remove adapters by their rows (`AdapterRecord.id`) from the catalog; how many there were.
+
+        No file is touched, and what was said of their contents stays.
+        """
+        from lorakit.catalog.forget import forget_adapters
+
+        with self.step("forget") as session:
+            return forget_adapters(session, adapters)
+
+    def steps(self, limit: int | None = None) -> list[StepRecord]:
+        """The steps of the journal, the latest first, `limit` of them at most."""
+        return all_steps(self._store, limit)
+
+    def undo(self, number: int | None = None, *, dry_run: bool = False) -> Undone:
+        """Take back a step; without a number the last that stands and took none back itself.
+
+        Undoing is a step too, so undoing that one brings back what was undone. With `dry_run` it is
+        only tried. Raises `NotFound` for a step that is not there, and `LorakitError` for one that was
+        undone already or that a later one has built on.
+        """
+        undone: Undone
+        with self._trying(dry_run), self._store.writing() as session:
+            undone = undo_step(session, number)
+            if dry_run:
+                raise _Rehearsed
+        return replace(undone, number=None) if dry_run else undone
+
+    def last_undo(self) -> int:
+        """The last step that took another back and still stands. Raises `NotFound` without one."""
+        return last_undo(self._store)
+
+    @contextmanager
+    def _trying(self, dry_run: bool) -> Iterator[None]:
+        try:
+            yield
+        except _Rehearsed:
+            assert dry_run
+
+
+class _Rehearsed(Exception):
+    """Raised at the end of a dry run, so that nothing of it is kept."""

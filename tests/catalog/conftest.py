@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,9 +7,20 @@ import pytest
 from lorakit.catalog import Catalog
 
 
+@pytest.fixture(scope="session")
+def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new catalog, to be copied: making one takes half a second."""
+    path = tmp_path_factory.mktemp("catalog") / "catalog.db"
+    Catalog.open(path).close()
+    return path
+
+
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog.open(tmp_path / "home" / "catalog.db") as opened:
+def catalog(tmp_path: Path, empty_catalog: Path) -> Iterator[Catalog]:
+    path = tmp_path / "home" / "catalog.db"
+    path.parent.mkdir()
+    shutil.copy(empty_catalog, path)
+    with Catalog.open(path) as opened:
         yield opened
 
 

@@ -1,0 +1,71 @@
+"""What a row of the journal is about, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lorakit.catalog.journal import Row
+from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
+from lorakit.db.models import Adapter, Claim, Location, Report, Table
+
+
+def describe(session: Session, model: type[Table], row: Row) -> str:
+    """What `row` of `model` is about, such as `the rating of ink`."""
+    if model is Collection:
+        return f"the collection {row['name']!r}"
+    if model is KeptStack:
+        return f"the stack {row['name']!r}"
+    if model is Location:
+        return f"the file {row['path']}"
+    if model is Adapter:
+        return f"the adapter {row['name']}"
+    if model is Report:
+        adapter = session.get(Adapter, row["adapter_id"])
+        return f"the report on {adapter.name if adapter else 'an adapter'}"
+    name = _name_of(session, row["content"])
+    if model is Tag:
+        return f"the tag {row['tag']!r} of {name}"
+    if model is Fact:
+        return f"the {row['field'].replace('_', ' ')} of {name}"
+    if model is Member:
+        return f"{name} in the collection {row['collection']!r}"
+    if model is Claim:
+        return f"what was said of the terms of {name}"
+    return f"a row of {model.__tablename__}"
+
+
+def shown(model: type[Table], row: Row) -> str:
+    """The part of a row that a person may have changed, in few words."""
+    if model is Fact:
+        return _short(row["value"])
+    if model is Collection:
+        return _short(row["query"] or row["notes"] or row["name"])
+    if model is KeptStack:
+        return _short(row["notes"] or row["name"])
+    if model is Claim:
+        return _short(row["terms"].get("share_merges"))
+    if model is Adapter:
+        return _short(row["name"])
+    return ""
+
+
+def _name_of(session: Session, content: str) -> str:
+    """An adapter that has this content, or the beginning of its hash."""
+    wanted = select(Adapter.name).where(Adapter.tensor_sha256 == content).order_by(Adapter.id)
+    return session.scalar(wanted.limit(1)) or content[:12]
+
+
+def _short(value: Any, most: int = 60) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        text = ", ".join(map(str, value))
+    elif isinstance(value, dict):
+        low, high = value.get("min"), value.get("max")
+        span = f" ({low}..{high})" if low is not None or high is not None else ""
+        text = f"{value.get('value')}{span}"
+    else:
+        text = str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
