@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from lorakit.errors import BadUsage, Refused
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import base_dossier
-from lorakit.licenses.policy import Ingredient
 from lorakit.licenses.terms import Terms, model_terms, strictest
 from lorakit.paths import expanded, is_file
 
@@ -36,18 +35,9 @@ class ChosenBase:
     sha256: str | None
     content: str | None = None
 
-    @property
-    def terms(self) -> Terms:
-        """The strictest terms that this content has been registered under."""
-        return strictest_terms(self.models)
-
     def dossier(self, catalog: Catalog | None = None) -> Dossier:
         """Everything known of the base's terms; what its file says is kept in `catalog`."""
         return base_dossier(catalog, self.name, self.path, self.models, self.content, self.sha256)
-
-    def ingredient(self, catalog: Catalog | None = None) -> Ingredient:
-        """The base as the policy sees it."""
-        return self.dossier(catalog).ingredient()
 
 
 def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.generation import Generation, UsedAdapter
 from lorakit.formats.inspection import AdapterReport, inspect
-from lorakit.formats.recipe_files import SUFFIXES, read_recipe
 from lorakit.formats.stack_file import (
     FileEntry,
     Named,
@@ -27,7 +26,6 @@ from lorakit.formats.stack_file import (
 )
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import adapter_dossier
-from lorakit.licenses.policy import Ingredient
 from lorakit.paths import expanded, is_file
 from lorakit.strengths import MAX_STRENGTH, Strength, as_strength
 from lorakit.strengths.fields import FIELDS, from_fields, to_fields
@@ -53,6 +51,7 @@ _WORD = re.compile(
 )
 _NOT_FINITE = re.compile(r".+:[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _HALF_REFINED = re.compile(rf":{NUMBER}@")
+_RECIPES = (".json", ".txt")
 _PLAIN_NAME = re.compile(r'(?!sha256$)[^\s<"@][^\s@]*')
 
 
@@ -104,7 +103,10 @@ class Stack:
         path = expanded(text.strip())
         if text.strip().endswith(".toml"):
             return cls(tuple(_entry_of(used, used.name) for used in read_saved(path).adapters))
-        if path.suffix.lower() in SUFFIXES and is_file(path):
+        if path.suffix.lower() in _RECIPES and is_file(path):
+            # Most stacks are text, which needs none of the readers of other programs' files.
+            from lorakit.formats.recipe_files import read_recipe
+
             return cls(tuple(_entry_of(u, _by_hash(u)) for u in read_recipe(path).adapters))
         return cls(tuple(_read_text(text)))
 
@@ -136,10 +138,6 @@ class ResolvedEntry:
         return adapter_dossier(
             catalog, self.path, self.report, self.name, self.tensor_sha256, self.sha256
         )
-
-    def ingredient(self, catalog: Catalog | None = None) -> Ingredient:
-        """The entry as the policy sees it."""
-        return self.dossier(catalog).ingredient()
 
 
 def resolve_stack(stack: Iterable[Entry], catalog: Catalog | None) -> tuple[ResolvedEntry, ...]:

@@ -7,7 +7,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lorakit.catalog.claims import NewClaim
 from lorakit.errors import CatalogError
 from lorakit.licenses.claims import ORIGINS, Claim, Origin
 from lorakit.licenses.dossier import Dossier
@@ -17,7 +16,7 @@ from lorakit.licenses.terms import Terms
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
-    from lorakit.catalog.claims import ClaimRecord
+    from lorakit.catalog.claims import ClaimRecord, NewClaim
 
 
 def kept(catalog: Catalog, content: str) -> tuple[tuple[Claim, ...], tuple[Dossier, ...]]:
@@ -55,6 +54,9 @@ def new_rows(
     catalog: Catalog, content: str, claims: Iterable[Claim], ancestors: Iterable[Dossier]
 ) -> list[NewClaim]:
     """Those of the claims and ancestors that the catalog does not hold as they are."""
+    # A stack of plain paths is judged without a catalog, and without the database's modules.
+    from lorakit.catalog.claims import NewClaim
+
     said = [
         NewClaim(content, claim.origin, claim.where, claim.terms.to_dict(), claim.model)
         for claim in claims
