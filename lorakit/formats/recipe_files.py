@@ -16,7 +16,6 @@ from lorakit.formats.lora_manager import manager_generation, recipe_in_comment
 from lorakit.formats.other_records import invoke_generation, swarm_generation
 from lorakit.formats.own_record import own_generation, table
 
-SUFFIXES = (".json", ".txt")
 _MOST_BYTES = 32 * 2**20
 _KNOWN = (
     "lorakit reads ComfyUI workflows, LoRA Manager recipes, and A1111's text with <lora:...> tags or "

@@ -24,6 +24,7 @@ from lorakit.sharing.shared import (
     SharedStack,
     entry_record,
     plain_strength,
+    weighted_words,
 )
 from lorakit.strengths import Strength
 from lorakit.strengths.tags import parse_tag
@@ -71,7 +72,7 @@ def a1111_text(shared: SharedStack) -> tuple[str, list[str]]:
         for entry, name, tag in zip(shared.entries, names, tags, strict=True)
         for sentence in _lost(entry, name, tag)
     ]
-    return f"{text}, Hashes: {hashes}\n", lost
+    return f"{text}, Hashes: {hashes}\n", [*lost, *weighted_words(settings, "A1111", "()[]")]
 
 
 def file_names(entries: Iterable[SharedEntry]) -> list[str]:

@@ -15,6 +15,7 @@ from lorakit.sharing.shared import (
     entry_record,
     plain_strength,
     record,
+    weighted_words,
 )
 from lorakit.strengths.text import number
 
@@ -22,6 +23,8 @@ from lorakit.strengths.text import number
 _USUAL_SHIFT = 3.0
 _FILES = "https://huggingface.co/circlestone-labs/Anima/resolve/main/split_files"
 _TEXT_ENCODER, _VAE = "qwen_3_06b_base.safetensors", "qwen_image_vae.safetensors"
+# JavaScript's largest whole number without gaps.
+_LARGEST_SEED = 2**53
 _LORAS = ("loras", "Lora", "lora")
 _MODELS = ("diffusion_models", "unet")
 
@@ -34,7 +37,13 @@ def comfyui_text(shared: SharedStack, *, api: bool = False) -> tuple[str, list[s
     """
     nodes = _nodes(shared)
     graph = executed_graph(nodes) if api else editors_graph(nodes, {"lorakit": record(shared)})
+    settings = shared.settings or Settings()
     lost = [sentence for entry in shared.entries for sentence in _lost(entry)]
+    lost += weighted_words(settings, "ComfyUI", "()")
+    if settings.seed > _LARGEST_SEED and not api:
+        lost.append(
+            f"ComfyUI's editor rounds seeds above {_LARGEST_SEED}, so that it renders another."
+        )
     return json.dumps(graph, indent=2, ensure_ascii=False) + "\n", lost
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,6 +129,17 @@ def plain_strength(entry: SharedEntry) -> Plain:
     )
     one_each = all(len(values) <= 1 for values in found.values())
     return Plain(model, clip, one_each and not strength.is_scheduled)
+
+
+def weighted_words(settings: Settings, program: str, brackets: str) -> list[str]:
+    """A sentence where the prompt holds `brackets` that `program` takes for weights, which lorakit does not."""
+    text = settings.prompt + settings.negative_prompt
+    if not re.search(rf"(?<!\\)[{re.escape(brackets)}]", text):
+        return []
+    return [
+        f"{program} takes brackets in a prompt for weights, and lorakit takes them as they are: put a "
+        "backslash before one that is meant."
+    ]
 
 
 def record(shared: SharedStack) -> dict[str, Any]:
