@@ -10,11 +10,13 @@ import typer
 
 from lorakit.cli.options import BaseName, Force, Json, Quiet
 from lorakit.cli.output import Output
-from lorakit.errors import BadUsage, LorakitError
+from lorakit.errors import BadUsage
+from lorakit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lorakit.bases import ChosenBase
     from lorakit.fusion.plan import FusionPlan, PlanEntry
     from lorakit.fusion.sizes import EntrySize
     from lorakit.licenses.policy import Verdict
@@ -30,7 +32,7 @@ def stack_verb(
         str | None,
         typer.Argument(
             metavar="STACK",
-            help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; or a stack file (.toml).',
+            help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; or a stack file, recipe or picture.',
             show_default=False,
         ),
     ] = None,
@@ -61,10 +63,13 @@ def stack_verb(
     """Show what a stack would do: what each entry touches, and the licence."""
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.license_view import answers_document
+    from lorakit.cli.stack_argument import given_stack
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.fusion.plan import BaseModules, plan_fusion
-    from lorakit.licenses.policy import judge
-    from lorakit.stack import Stack, resolve_stack
+    from lorakit.gate.judging import dossiers_of, verdict_on
+    from lorakit.licenses.answers import answers
+    from lorakit.stack import resolve_stack
 
     if presets:
         _list_presets(Output.of("stack presets", json, quiet))
@@ -72,19 +77,23 @@ def stack_verb(
     out = Output.of("stack", json, quiet)
     if stack is None:
         raise BadUsage("There is no STACK.", hint=f"For example: {EXAMPLE}")
-    parsed = Stack.parse(stack)
+    found = given_stack(stack, out, base=base)
+    parsed = found.stack
     with open_catalog() as catalog:
-        chosen = choose_base(catalog, base)
+        chosen = choose_base(catalog, found.base)
         entries = resolve_stack(parsed, catalog)
+        dossiers = dossiers_of(catalog, (chosen, *entries))
     checkpoint = read_checkpoint(chosen.path)
     planned = plan_fusion(
         BaseModules.of(checkpoint), [(e.name, e.strength, e.report) for e in entries]
     )
     measured = plan or dtype != "auto"
     sizes = _measure(out, chosen.path, entries, dtype) if measured else None
-    verdict = judge([chosen.ingredient(), *(entry.ingredient() for entry in entries)])
+    verdict = verdict_on(dossiers)
+    for problem in dict.fromkeys(p for dossier in dossiers for p in dossier.problems):
+        out.warn(problem)
     if save is not None:
-        save_stack(parsed, save, force)
+        save_stack(chosen, entries, save, force)
         out.say(f"Saved as {save}.")
     out.result(
         {
@@ -92,6 +101,7 @@ def stack_verb(
             "base": chosen.name,
             "plan": planned.to_dict(),
             **({"sizes": sizes, "sizes_dtype": dtype} if sizes is not None else {}),
+            "answers": answers_document(answers(verdict)),
             "verdict": verdict.to_dict(),
         },
         human=lambda console: show(console, chosen.name, planned, verdict, sizes),
@@ -123,25 +133,16 @@ def _list_presets(out: Output) -> None:
     out.result({"presets": [p.to_dict() for p in PRESETS.values()]}, human, ids=PRESETS)
 
 
-def save_stack(stack: object, path: Path, force: bool) -> None:
+def save_stack(base: ChosenBase, entries: Sequence[ResolvedEntry], path: Path, force: bool) -> None:
     """Write a stack file. Raises `BadUsage` for what is there already or a name without .toml."""
-    from lorakit.stack import Stack
+    from lorakit.sharing.shared import share
+    from lorakit.sharing.stack_file import stack_file_text
+    from lorakit.sharing.writing import RecipeKind, check_target, write_recipe
 
-    assert isinstance(stack, Stack)
-    if path.suffix != ".toml":
-        raise BadUsage(f"A stack file ends in .toml, and {path} does not.")
-    try:
-        # Encoded before anything is opened, so that a name no file can hold costs nothing.
-        text = stack.to_toml().encode()
-    except UnicodeEncodeError as error:
-        raise BadUsage("A name in the stack is not valid text, so it cannot be saved.") from error
-    try:
-        with path.open("wb" if force else "xb") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise BadUsage(f"{path} exists already.", hint="--force overwrites it.") from error
-    except OSError as error:
-        raise LorakitError(f"{path} cannot be written: {error.strerror or error}.") from error
+    target = expanded(path)
+    check_target(target, RecipeKind.STACK, overwrite=force, flag="--force")
+    text = stack_file_text(share(base, entries), target.parent)
+    write_recipe(target, RecipeKind.STACK, text, overwrite=force, flag="--force")
 
 
 def show(
@@ -152,7 +153,9 @@ def show(
     sizes: Sequence[EntrySize] | None = None,
 ) -> None:
     """The plan for a person."""
+    from lorakit.cli.license_view import answer_rows
     from lorakit.cli.render import block_map, facts, heading, notes, rows
+    from lorakit.licenses.answers import answers
 
     heading(console, f"Stack on {base_name}", f"{plan.base.label}, {plan.base.blocks} blocks")
     ranks = plan.total_ranks
@@ -184,7 +187,7 @@ def show(
             ),
             ("total rank", _span(list(ranks.values()))),
             ("merged weights", _memory(plan)),
-            ("share merge", _verdict(verdict)),
+            *answer_rows(answers(verdict)),
         ],
     )
     notes(console, [note for entry in plan.entries for note in _entry_notes(entry)])
@@ -237,15 +240,6 @@ def _memory(plan: FusionPlan) -> str:
 def _span(ranks: list[int]) -> str:
     low, high = min(ranks, default=0), max(ranks, default=0)
     return f"{high} a module" if low == high else f"{low} to {high} a module"
-
-
-def _verdict(verdict: Verdict) -> str:
-    if verdict.allowed:
-        count = len(verdict.obligations)
-        extra = f", with {count} obligation{'s' if count > 1 else ''}" if count else ""
-        return f"allowed{extra}"
-    word = "unknown, so denied" if verdict.share_merges == "unknown" else "denied"
-    return f"{word}: " + " ".join(verdict.reasons)
 
 
 def _entry_notes(entry: PlanEntry) -> list[str]:
