@@ -262,13 +262,13 @@ class Catalog(Curation):
         if not any(claim.origin == "user" for claim in claims):
             with self._store.writing() as session:
                 return store_claims(session, claims)
-        with self.step("license set") as session:
-            return store_claims(session, claims)
+        with self.step("license set") as recording:
+            return store_claims(recording.session, claims)
 
     def withdraw_claim(self, *numbers: int) -> None:
         """Remove claims by their rows; a row that is not there is no error."""
-        with self.step("license unset") as session:
-            drop_claims(session, numbers)
+        with self.step("license unset") as recording:
+            drop_claims(recording.session, numbers)
 
     def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> str:
         """Add a licence decision to the audit, and return its hash in the chain.

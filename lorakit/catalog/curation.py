@@ -33,6 +33,8 @@ from lorakit.db.store import Store
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from lorakit.catalog.journal import Recording
+
 
 class Curation:
     """What `lorakit.Catalog` can do for a collector. Every change is in the journal and can be undone.
@@ -42,28 +44,32 @@ class Curation:
     """
 
     _store: Store
-    # The session of a step that is under way; changes made meanwhile are part of it.
-    _session: Session | None = None
+    # The step that is under way; changes made meanwhile are part of it.
+    _recording: Recording | None = None
 
     @contextmanager
-    def step(self, command: str, *, dry_run: bool = False) -> Iterator[Session]:
+    def step(self, command: str, *, dry_run: bool = False) -> Iterator[Recording]:
         """Make all changes within one step of the journal and one transaction, called `command`.
 
         Either all of them are kept or none; `undo` takes them back together. What is read meanwhile
         is as it was before. A step within a step is part of it. With `dry_run` everything is done, and
-        then nothing is kept.
+        then nothing is kept. The recording has the step's number afterwards.
         """
-        if self._session is not None:
-            yield self._session
+        if self._recording is not None:
+            yield self._recording
             return
         from lorakit.catalog.journal import stepping
 
-        with self._trying(dry_run), self._store.writing() as session, stepping(session, command):
-            self._session = session
+        with (
+            self._trying(dry_run),
+            self._store.writing() as session,
+            stepping(session, command) as recording,
+        ):
+            self._recording = recording
             try:
-                yield session
+                yield recording
             finally:
-                self._session = None
+                self._recording = None
             if dry_run:
                 raise _Rehearsed
 
@@ -94,7 +100,7 @@ class Curation:
 
     def set_facts(self, facts: Collection[NewFact]) -> int:
         """As `set_fact`, many at once."""
-        with self.step(f"set {', '.join(sorted({fact.field for fact in facts}))}") as session:
+        with self._writing(f"set {', '.join(sorted({fact.field for fact in facts}))}") as session:
             return store_facts(session, facts)
 
     def tags(self, content: str) -> tuple[str, ...]:
@@ -116,7 +122,7 @@ class Curation:
 
         A person takes a tag away whoever gave it. Raises `BadUsage` for a text that cannot be a tag.
         """
-        with self.step("tag") as session:
+        with self._writing("tag") as session:
             return store_tags(session, contents, add, remove, source)
 
     def collections(self) -> list[CollectionRecord]:
@@ -135,7 +141,7 @@ class Curation:
 
         Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken.
         """
-        with self.step(f"collection new {name}") as session:
+        with self._writing(f"collection new {name}") as session:
             return make_collection(session, name, query, notes)
 
     def collect(self, name: str, contents: Sequence[str]) -> int:
@@ -143,7 +149,7 @@ class Curation:
 
         Raises `NotFound`, and `BadUsage` for a smart collection.
         """
-        with self.step(f"collection add {name}") as session:
+        with self._writing(f"collection add {name}") as session:
             return add_members(session, name, contents)
 
     def uncollect(self, name: str, contents: Sequence[str]) -> int:
@@ -151,17 +157,17 @@ class Curation:
 
         Raises as `collect` does.
         """
-        with self.step(f"collection remove {name}") as session:
+        with self._writing(f"collection remove {name}") as session:
             return remove_members(session, name, contents)
 
     def rename_collection(self, name: str, new: str) -> str:
         """Give a collection another name. Raises as `new_collection` does, and `NotFound`."""
-        with self.step(f"collection rename {name} {new}") as session:
+        with self._writing(f"collection rename {name} {new}") as session:
             return rename_collection(session, name, new)
 
     def drop_collection(self, name: str) -> None:
         """Remove the collection of exactly this name; its adapters stay. Raises `NotFound`."""
-        with self.step(f"collection rm {name}") as session:
+        with self._writing(f"collection rm {name}") as session:
             drop_collection(session, name)
 
     def kept_stacks(self) -> list[KeptStackRecord]:
@@ -180,12 +186,12 @@ class Curation:
         Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken,
         unless `replace`.
         """
-        with self.step(f"stack --keep {name}") as session:
+        with self._writing(f"stack --keep {name}") as session:
             return store_kept_stack(session, name, document, notes, replace=replace)
 
     def drop_stack(self, name: str) -> str:
         """Keep a stack no longer; its name. Raises `NotFound`."""
-        with self.step(f"stack --drop {name}") as session:
+        with self._writing(f"stack --drop {name}") as session:
             return drop_kept_stack(session, name)
 
     def forget(self, adapters: Iterable[int]) -> int:
@@ -195,7 +201,7 @@ class Curation:
         """
         from lorakit.catalog.forget import forget_adapters
 
-        with self.step("forget") as session:
+        with self._writing("forget") as session:
             return forget_adapters(session, adapters)
 
     def steps(self, limit: int | None = None) -> list[StepRecord]:
@@ -219,6 +225,11 @@ class Curation:
     def last_undo(self) -> int:
         """The last step that took another back and still stands. Raises `NotFound` without one."""
         return last_undo(self._store)
+
+    @contextmanager
+    def _writing(self, command: str) -> Iterator[Session]:
+        with self.step(command) as recording:
+            yield recording.session
 
     @contextmanager
     def _trying(self, dry_run: bool) -> Iterator[None]:

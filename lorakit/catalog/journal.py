@@ -43,7 +43,13 @@ _CHUNK = 500
 class Recording:
     """A step that is being written down; `step` is its row once it is done, if it changed anything."""
 
+    session: Session
     step: Step | None = None
+
+    @property
+    def number(self) -> int | None:
+        """The step's number once it is done; None where it changed nothing, or was only tried."""
+        return self.step.id if self.step is not None else None
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def stepping(session: Session, command: str, undoes: int | None = None) -> Itera
         "after_flush": recorder.after_flush,
         "do_orm_execute": _refuse_bulk,
     }
-    recording = Recording()
+    recording = Recording(session)
     for name, listener in listeners.items():
         event.listen(session, name, listener)
     try:

@@ -181,8 +181,8 @@ def test_all_of_a_step_is_kept_or_nothing(catalog: Catalog, path: Path) -> None:
 def test_statements_that_would_pass_the_journal_by_are_refused(catalog: Catalog) -> None:
     catalog.tag([INK], add=["x"])
     for statement in (update(Tag).values(tag="y"), delete(Fact)):
-        with pytest.raises(RuntimeError, match="journal"), catalog.step("bulk") as session:
-            session.execute(statement)
+        with pytest.raises(RuntimeError, match="journal"), catalog.step("bulk") as step:
+            step.session.execute(statement)
     assert catalog.tags(INK) == ("x",)
 
 
