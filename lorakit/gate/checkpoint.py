@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lorakit.fusion.patches import Patch
     from lorakit.fusion.plan import FusionPlan
 
-# How much of mapped files may stay in memory: they are mapped anew after so many bytes.
-_MAPPED_BYTES = 128_000_000
+# How much of the base, and of all adapters, may stay mapped into memory before they are let go.
+_MAPPED_BYTES = 64_000_000
 
 
 def export_checkpoint(
@@ -83,8 +83,11 @@ class _Fused:
     def __init__(self, chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> None:
         self._chosen = chosen
         self._entries = entries
-        self._read = 0
-        self._open()
+        # Adapters are read about as evenly as the base is.
+        adapter_bytes = sum(entry.path.stat().st_size for entry in entries)
+        self._share = adapter_bytes / chosen.path.stat().st_size
+        self._open_base()
+        self._open_adapters()
 
     def tensor(self, key: str) -> torch.Tensor:
         """The tensor of the base with its patches, rounded once to the dtype it is kept in."""
@@ -92,26 +95,32 @@ class _Fused:
 
         from lorakit.fusion.patches import fuse_weight
 
-        if self._read > _MAPPED_BYTES:
-            self._open()
+        if self._base_read > _MAPPED_BYTES:
+            self._open_base()
+        if self._adapters_read > _MAPPED_BYTES:
+            self._open_adapters()
         patches = self.patches.get(key)
         if patches is None:
             found = self.base[key]
         else:
             dtype = self.base.kept_dtype(key)
             found = fuse_weight(self.base.exact(key), patches, torch.device("cpu"), dtype)
-        self._read += found.nbytes
+        self._base_read += found.nbytes
+        self._adapters_read += found.nbytes * self._share
         return found
 
-    def _open(self) -> None:
-        """Map the files, and let go of what was mapped before."""
-        from lorakit.adapters.loading import load_adapter
+    def _open_base(self) -> None:
         from lorakit.fusion.base import open_base
+
+        self._base_read = 0
+        self.base: BaseTensors = open_base(self._chosen.path)
+
+    def _open_adapters(self) -> None:
+        from lorakit.adapters.loading import load_adapter
         from lorakit.fusion.patches import iter_patches
         from lorakit.fusion.plan import plan_fusion
 
-        self._read = 0
-        self.base: BaseTensors = open_base(self._chosen.path)
+        self._adapters_read = 0.0
         entries = self._entries
         plan = plan_fusion(self.base.modules, [(e.name, e.strength, e.report) for e in entries])
         _require_checkpoint_only(plan)

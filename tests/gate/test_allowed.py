@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import lorakit
 from lorakit.catalog import Catalog
 from lorakit.errors import BadFile, BadUsage, LorakitError
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
+from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.gate import export_checkpoint
 from lorakit.licenses.terms import known_licenses, known_models
 from lorakit.stack import Stack
+from tests.fusion.test_quantised import scaled_base
 from tests.gate.conftest import register
 from tests.models import tiny_base_file
 
@@ -41,6 +43,23 @@ def test_the_tensors_are_those_that_fuse_gives(catalog: Catalog, files: Path, ou
         assert torch.equal(written[key], tensor), key
 
 
+def test_letting_go_of_mapped_files_on_the_way_changes_no_byte(
+    catalog: Catalog, files: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def counted(path: Path) -> BaseTensors:
+        opened.append(path)
+        return open_base(path)
+
+    monkeypatch.setattr("lorakit.fusion.base.open_base", counted)
+    monkeypatch.setattr("lorakit.gate.checkpoint._MAPPED_BYTES", 1000)
+    done = export_checkpoint(catalog, "own", STACK, out / "merged.safetensors")
+    written = load_file(done.path)
+    assert len(opened) > 20
+    assert all(torch.equal(written[key], tensor) for key, tensor in fused(files).items())
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_a_half_precision_base_keeps_its_type(
     catalog: Catalog, files: Path, out: Path, dtype: torch.dtype
@@ -52,6 +71,21 @@ def test_a_half_precision_base_keeps_its_type(
     written = load_file(done.path)
     assert {tensor.dtype for tensor in written.values()} == {dtype}
     assert all(torch.equal(written[key], wanted[key]) for key in wanted)
+
+
+def test_a_base_in_8_bits_is_written_as_it_is_fused(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    path = files / "eight.safetensors"
+    save_file(scaled_base("scale_weight"), path)
+    register(catalog, path, "eight", "anima")
+    done = export_checkpoint(catalog, "eight", Stack.parse("free:0.8"), out / "merged.safetensors")
+    wanted = lorakit.fuse(path, [(files / "free.safetensors", 0.8)])
+    written = load_file(done.path)
+    assert written.keys() == wanted.keys()
+    for key, tensor in wanted.items():
+        assert written[key].dtype == tensor.dtype
+        assert torch.equal(written[key].float(), tensor.float()), key
 
 
 def test_what_no_entry_touches_keeps_its_bytes(catalog: Catalog, files: Path, out: Path) -> None:
