@@ -7,13 +7,13 @@ that holds one repository, `README.md` (model cards). They are read and never wr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from lorakit.formats.sidecars.documents import JsonReader, failure, read_json, read_text
 from lorakit.licenses.cards import Card, card_ancestors, card_notes, card_terms, read_card
 from lorakit.licenses.civitai import Permissions, permission_terms, read_permissions
 from lorakit.licenses.claims import Claim
@@ -23,7 +23,6 @@ from lorakit.licenses.lineage import model_claim
 from lorakit.licenses.terms import ALLOWING
 
 ANSWERS = (".civitai.info", ".metadata.json", ".api_info.json", ".civitai.json")
-_MAX_BYTES = 32_000_000
 # How far above a file the top of its repository may be, such as `split_files/diffusion_models/`.
 _LEVELS = 3
 
@@ -31,14 +30,18 @@ Subject = Literal["base", "adapter"]
 
 
 def evidence_beside(
-    path: Path, subject: Subject, sha256: str | None, content: str | None
+    path: Path,
+    subject: Subject,
+    sha256: str | None,
+    content: str | None,
+    read: JsonReader = read_json,
 ) -> Evidence:
     """What the files beside the model at `path` say. One that cannot be read is a problem, no error."""
     found = Evidence()
     for ending in ANSWERS:
         answer = path.with_name(path.stem + ending)
         if answer.is_file():
-            found += answer_evidence(answer, sha256, content)
+            found += answer_evidence(answer, sha256, content, read)
     for card in (path.with_name(f"{path.stem}.md"), _readme(path)):
         if card is not None and card.is_file():
             found += card_evidence(card, subject)
@@ -51,12 +54,14 @@ def has_files_beside(path: Path) -> bool:
     return any(path.with_name(name).is_file() for name in names)
 
 
-def answer_evidence(path: Path, sha256: str | None, content: str | None) -> Evidence:
+def answer_evidence(
+    path: Path, sha256: str | None, content: str | None, read: JsonReader = read_json
+) -> Evidence:
     """What a saved answer of Civitai, or a tool's record of one, says of the file with these hashes."""
     try:
-        document = json.loads(_text(path))
+        document = read(path)
     except (OSError, ValueError, RecursionError) as error:
-        return Evidence(problems=(f"{path.name} cannot be read: {_shown(error)}.",))
+        return Evidence(problems=(failure(path, error),))
     models = list(read_permissions(document))
     fitting = [model for model in models if model.fits(sha256, content)]
     found = Evidence()
@@ -93,9 +98,9 @@ def _of_model(model: Permissions, path: Path, *, strange: bool) -> Evidence:
 def card_evidence(path: Path, subject: Subject) -> Evidence:
     """What a model card says of the file that it is about."""
     try:
-        card = read_card(_text(path))
+        card = read_card(read_text(path))
     except (OSError, ValueError) as error:
-        return Evidence(problems=(f"{path.name} cannot be read: {_shown(error)}.",))
+        return Evidence(problems=(failure(path, error),))
     return _of_card(card, path, adapter=subject == "adapter")
 
 
@@ -135,25 +140,9 @@ def _is_alone(path: Path) -> bool:
         return False
 
 
-def _text(path: Path) -> str:
-    """A file's text. Raises `OSError`, and `ValueError` for one that is none or is too large."""
-    with path.open("rb") as file:
-        raw = file.read(_MAX_BYTES + 1)
-    if len(raw) > _MAX_BYTES:
-        raise ValueError(f"it is larger than {_MAX_BYTES:,} bytes")
-    return raw.decode("utf-8-sig")
-
-
 def _saved_on(path: Path) -> date | None:
     """The day a file was written, which is when its answer was had."""
     try:
         return date.fromtimestamp(path.stat().st_mtime)
     except (OSError, OverflowError, ValueError):
         return None
-
-
-def _shown(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text[:200] or type(error).__name__
