@@ -170,7 +170,7 @@ def withdraw_(name: Name, json: Json = False, quiet: Quiet = False) -> None:
 def _dossier(catalog: Catalog, name: str, out: Output) -> Dossier:
     from lorakit.cli.license_subject import find_subject
 
-    dossier = find_subject(catalog, name, out).dossier
+    dossier = find_subject(catalog, name, out, weights=True).dossier
     for problem in dossier.problems:
         out.warn(problem)
     return dossier

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorakit.errors import Ambiguous, BadFile, NotFound
+from lorakit.bases import ChosenBase, same_content
+from lorakit.errors import Ambiguous, BadFile, LorakitError, NotFound
 from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, BaseRecord, Catalog
     from lorakit.cli.output import Output
+    from lorakit.gate.subjects import Subject
     from lorakit.licenses.dossier import Dossier
 
 _CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
@@ -26,13 +28,16 @@ class LicenseSubject:
     dossier: Dossier
 
 
-def find_subject(catalog: Catalog, name: str, out: Output) -> LicenseSubject:
+def find_subject(
+    catalog: Catalog, name: str, out: Output, *, weights: bool = False
+) -> LicenseSubject:
     """A file, an adapter or base of the catalog, a known model's key, or the SHA-256 of some tensors.
 
-    Raises `NotFound` and `Ambiguous` for a name, `BadFile` for a file that is neither.
+    `weights` compares its weights with those of known models too, as an export does. Raises `NotFound`
+    and `Ambiguous` for a name, `BadFile` for a file that is neither.
     """
     if is_file(path := expanded(name)):
-        return _of_file(catalog, path, out)
+        return _judged(catalog, _of_file(catalog, path, out), weights)
     base = next((base for base in catalog.bases() if base.name == name), None)
     adapter, missed = _adapter(catalog, name)
     if base is not None and adapter is not None and adapter.name == name:
@@ -41,11 +46,29 @@ def find_subject(catalog: Catalog, name: str, out: Output) -> LicenseSubject:
             hint=f"Name the file: {base.path} or {adapter.path}.",
         )
     if base is None and adapter is not None:
-        return _of_adapter(catalog, adapter)
+        return _of_adapter(catalog, adapter, weights)
     try:
-        return _of_base(catalog, base or catalog.base(name))
+        base = base or catalog.base(name)
     except NotFound:
         return _of_words(catalog, name, missed)
+    return _judged(catalog, _of_base(catalog, base), weights and not base.missing)
+
+
+def _judged(catalog: Catalog, subject: Subject, weights: bool) -> LicenseSubject:
+    """What is known of a subject, with the known models that are recognised in its weights."""
+    content = subject.content if isinstance(subject, ChosenBase) else subject.tensor_sha256
+    assert content is not None
+    if not weights:
+        return LicenseSubject(content, subject.dossier(catalog))
+    from lorakit.gate.judging import dossiers_of
+
+    try:
+        (dossier,) = dossiers_of(catalog, [subject])
+    except LorakitError as error:
+        dossier = subject.dossier(catalog)
+        problem = f"Its weights cannot be compared with those of known models. {error.message}"
+        dossier = replace(dossier, problems=(*dossier.problems, problem))
+    return LicenseSubject(content, dossier)
 
 
 def _adapter(catalog: Catalog, name: str) -> tuple[AdapterRecord | None, NotFound]:
@@ -70,20 +93,17 @@ def _of_words(catalog: Catalog, name: str, missed: NotFound) -> LicenseSubject:
     raise NotFound(f"No adapter, base or known model is called {name!r}.", hint=missed.hint)
 
 
-def _of_adapter(catalog: Catalog, record: AdapterRecord) -> LicenseSubject:
+def _of_adapter(catalog: Catalog, record: AdapterRecord, weights: bool) -> LicenseSubject:
     from lorakit.licenses.gathering import recorded_dossier
     from lorakit.stack import Entry, resolve_stack
 
     if record.missing:
         return LicenseSubject(record.tensor_sha256, recorded_dossier(catalog, record))
     (entry,) = resolve_stack([Entry(f"sha256:{record.file_sha256}")], catalog)
-    return LicenseSubject(record.tensor_sha256, entry.dossier(catalog))
+    return _judged(catalog, entry, weights)
 
 
-def _of_base(catalog: Catalog, record: BaseRecord) -> LicenseSubject:
-    from lorakit.bases import same_content
-    from lorakit.licenses.gathering import base_dossier
-
+def _of_base(catalog: Catalog, record: BaseRecord) -> ChosenBase:
     content, path = record.tensor_sha256, record.path
     if content is None:
         raise NotFound(
@@ -92,20 +112,22 @@ def _of_base(catalog: Catalog, record: BaseRecord) -> LicenseSubject:
         )
     if record.changed:
         record.unchanged_path()
-    same = same_content(catalog, path, record.file_sha256, content)
-    models = tuple(base.model for base in same)
-    dossier = base_dossier(catalog, record.name, path, models, content, record.file_sha256)
-    return LicenseSubject(content, dossier)
+    return _base(catalog, record.name, path, record.file_sha256, content)
 
 
-def _of_file(catalog: Catalog, path: Path, out: Output) -> LicenseSubject:
+def _base(catalog: Catalog, name: str, path: Path, sha256: str | None, content: str) -> ChosenBase:
+    models = tuple(base.model for base in same_content(catalog, path, sha256, content))
+    return ChosenBase(name, path, models, None, sha256, content)
+
+
+def _of_file(catalog: Catalog, path: Path, out: Output) -> Subject:
     """A file by its path, in the catalog or not: its content is hashed."""
-    from lorakit.bases import same_content
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.formats.hashing import hash_file
     from lorakit.formats.header import read_header
     from lorakit.formats.inspection import inspect
-    from lorakit.licenses.gathering import adapter_dossier, base_dossier
+    from lorakit.stack import ResolvedEntry
+    from lorakit.strengths import as_strength
 
     report = inspect(path, hashes=False)
     if not report.modules:
@@ -117,9 +139,6 @@ def _of_file(catalog: Catalog, path: Path, out: Output) -> LicenseSubject:
         update(0, 0, path.name)
         hashes = hash_file(path, read_header(path).data_offset)
     content, sha256 = hashes.tensor_sha256, hashes.file_sha256
-    if report.modules:
-        dossier = adapter_dossier(catalog, path, report, path.stem, content, sha256)
-    else:
-        models = tuple(b.model for b in same_content(catalog, path, sha256, content))
-        dossier = base_dossier(catalog, path.stem, path, models, content, sha256)
-    return LicenseSubject(content, dossier)
+    if not report.modules:
+        return _base(catalog, path.stem, path, sha256, content)
+    return ResolvedEntry(path.stem, as_strength(1.0), path, report, sha256, content)

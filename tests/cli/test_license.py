@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from lorakit.licenses.known import known
 from tests.catalog.factories import write_adapter
 from tests.cli.conftest import Cli
 from tests.licenses.documents import CLOSED, OPEN, model_answer, version_answer
+from tests.models import tiny_base_file
 
 SOURCE = ("--source", "its author, by mail")
 
@@ -121,29 +123,26 @@ def test_set_by_licence_and_as_a_known_model(added: Cli) -> None:
     assert document["reasons"][0].count("Sharing merges using this model is not allowed.") == 1
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--share-merges", "allow"), "source"),
-        (("--share-merges", "allow", "--source", " "), "source"),
+def test_a_claim_that_makes_no_sense_is_a_usage_error(added: Cli) -> None:
+    allow, deny = ("--share-merges", "allow"), ("--license", "CC-BY-ND-4.0")
+    cases: list[tuple[tuple[str, ...], str]] = [
+        (allow, "source"),
+        ((*allow, "--source", " "), "source"),
         (SOURCE, "--share-merges"),
         ((*SOURCE, "--credit"), "--share-merges"),
+        ((*SOURCE, "--license", "House rules"), "'House rules' is not known"),
         ((*SOURCE, "--share-merges", "maybe"), "maybe"),
         ((*SOURCE, "--share-merges", "allow_with_obligations"), "--obligation"),
-        ((*SOURCE, "--share-merges", "allow", "--license", "CC-BY-ND-4.0"), "CC BY-ND 4.0"),
-        ((*SOURCE, "--share-merges", "allow", "--as", "rdbt"), "RDBT"),
+        ((*SOURCE, *allow, *deny), "CC BY-ND 4.0"),
+        ((*SOURCE, *allow, "--as", "rdbt"), "RDBT"),
         ((*SOURCE, "--as", "sdxl"), "anima-turbo-lora"),
-        ((*SOURCE, "--from", "x.json", "--share-merges", "allow"), "--from"),
+        ((*SOURCE, "--from", "x.json", *allow), "--from"),
         (("--from", "nowhere.json"), "nowhere.json"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
-)
-def test_a_claim_that_makes_no_sense_is_a_usage_error(
-    added: Cli, words: tuple[str, ...], said: str
-) -> None:
-    ran = added("license", "set", "wash", *words)
-    assert ran.code == 2
-    assert said in ran.err
+    ]
+    for words, said in cases:
+        ran = added("license", "set", "wash", *words)
+        assert (ran.code, ran.out) == (2, ""), words
+        assert said in ran.err, words
     assert added("license", "show", "wash", "-q").out == "unknown\n"
 
 
@@ -163,21 +162,16 @@ def test_terms_from_a_saved_answer_or_card(added: Cli, tmp_path: Path) -> None:
     assert added("license", "set", "wash", "--from", card, "-q").out == "deny\n"
 
 
-@pytest.mark.parametrize(
-    ("document", "word"),
-    [
-        (version_answer(), "api/v1/models"),
-        (model_answer(OPEN), "another file"),
-        ([], "says nothing"),
-        ("{", "cannot be read"),
-    ],
-)
-def test_an_answer_without_terms_is_refused(
-    added: Cli, tmp_path: Path, document: object, word: str
-) -> None:
+def test_an_answer_without_terms_is_refused(added: Cli, tmp_path: Path) -> None:
     saved = tmp_path / "answer.json"
-    saved.write_text(document if document == "{" else json.dumps(document))
-    added("license", "set", "wash", "--from", saved).failed_with(4, word)
+    for text, word in (
+        (json.dumps(version_answer()), "api/v1/models"),
+        (json.dumps(model_answer(OPEN)), "another file"),
+        ("[]", "says nothing"),
+        ("{", "cannot be read"),
+    ):
+        saved.write_text(text)
+        added("license", "set", "wash", "--from", saved).failed_with(4, word)
     assert added("license", "show", "wash", "-q").out == "unknown\n"
 
 
@@ -203,6 +197,16 @@ def test_a_base_and_an_adapter_of_one_name_must_be_told_apart(stocked: Cli, mode
     stocked("license", "show", "ink").failed_with(
         1, "Both a base and an adapter", "base.safetensors"
     )
+
+
+def test_show_knows_a_base_by_its_weights(stocked: Cli, tmp_path: Path) -> None:
+    denied = tiny_base_file(tmp_path / "denied.safetensors", seed=5)
+    stocked("base", "add", denied, "--name", "denied", "--as", "rdbt")
+    tensors = {key: value.bfloat16() for key, value in load_file(denied).items()}
+    save_file(tensors, tmp_path / "fresh.safetensors")
+    stocked("base", "add", tmp_path / "fresh.safetensors", "--as", "anima")
+    said = " ".join(stocked("license", "show", "fresh").out.split())
+    assert "share merge denied: fresh (base) is denied (RDBT [Anima]), recognised by its" in said
 
 
 def test_the_plan_of_a_stack_has_the_same_lines(stocked: Cli, models: Path) -> None:
