@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lorakit.catalog import queries, reports, sketches, votes
 from lorakit.catalog.claims import (
@@ -16,7 +17,6 @@ from lorakit.catalog.claims import (
     drop_claims,
     store_claims,
 )
-from lorakit.catalog.curation import Curation
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -27,6 +27,7 @@ from lorakit.catalog.naming import (
     pick,
     pick_base,
 )
+from lorakit.catalog.neighbours import Neighbours
 from lorakit.catalog.paths import absolute, is_there, is_unicode
 from lorakit.catalog.records import (
     AdapterRecord,
@@ -43,8 +44,11 @@ from lorakit.db.opening import parse_target
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage, NotFound
 
+if TYPE_CHECKING:
+    from lorakit.catalog.query import Search, Share
 
-class Catalog(Curation):
+
+class Catalog(Neighbours):
     """An open catalog. Close it, or use it in a `with` statement.
 
     Every method raises `CatalogError` when the database fails or stays busy; what else a method
@@ -106,6 +110,26 @@ class Catalog(Curation):
         if pattern is None:
             return found
         return [record for record in found if matches(record.name, pattern)]
+
+    def searching(self, share: Share | None = None) -> AbstractContextManager[Search]:
+        """A search of the catalog, for several queries on end; use it in a `with` statement.
+
+        `share` says of a licence that a header names whether it lets merges be shared ("allow", "deny" or
+        "unknown"), for queries such as `license:allow`; without it those are unknown.
+        """
+        from lorakit.catalog.query import searching
+
+        return searching(self._store, share)
+
+    def find(
+        self, query: str, *, limit: int | None = None, share: Share | None = None
+    ) -> list[AdapterRecord]:
+        """The adapters that a query fits, such as `ink tag:sumi rank:8..32 sort:added-`, in order.
+
+        Raises `BadUsage` for a text that is no query. `lorakit.catalog.query.FIELDS` has its fields.
+        """
+        with self.searching(share) as search:
+            return search.records(query, limit)
 
     def resolve(self, name: str) -> AdapterRecord:
         """The adapter that `name` means.

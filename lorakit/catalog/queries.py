@@ -8,7 +8,7 @@ in again is simply there again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ _ADAPTER = [
     "license",
     "added_at",
 ]
+_AT_ONCE = 500
 _BASE = [
     "id",
     "name",
@@ -75,6 +76,16 @@ def adapter_by_id(store: Store, adapter_id: int) -> AdapterRecord:
     """The adapter in row `adapter_id`, which exists."""
     rows = store.read(_select_adapters("WHERE a.id = :id"), {"id": adapter_id})
     return _adapters(rows)[0]
+
+
+def adapters_by_ids(store: Store, ids: Sequence[int]) -> list[AdapterRecord]:
+    """The adapters in rows `ids`, in that order; those that have gone meanwhile are left out."""
+    found: dict[int, AdapterRecord] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        numbers = ", ".join(str(int(number)) for number in ids[start : start + _AT_ONCE])
+        records = _adapters(store.read(_select_adapters(f"WHERE a.id IN ({numbers})")))
+        found.update((record.id, record) for record in records)
+    return [found[number] for number in ids if number in found]
 
 
 def adapters_claiming(store: Store, prefix: str) -> list[AdapterRecord]:

@@ -1,0 +1,178 @@
+"""The index that queries are answered from: a database beside the catalog, derived from it alone.
+
+Adapters lie in it in the order of their names, as narrow as can be, so that the first page of any query
+is one pass at most. What many adapters share (algorithm, base, licence; blocks and kinds) is a row of
+`facet` and `touch`. To delete the file costs the time to make it again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lorakit.db.store import Store
+
+FILE_NAME = "search.db"
+# Another one makes every index anew.
+VERSION = 1
+# Between the words of a list, and the tags; folded text holds no control characters.
+WORD, TAG, PART = "\x1f", "\x1e", "\n"
+_BUSY_SECONDS = 10.0
+_MAPPED_BYTES = 1 << 30
+_SCHEMA = """
+CREATE TABLE item (
+    name TEXT, id INTEGER, text TEXT, facet INTEGER, touch INTEGER, rank_min INTEGER, rank_max INTEGER,
+    modules INTEGER, size INTEGER, added TEXT, rating INTEGER, favourite INTEGER, strength REAL,
+    missing INTEGER, PRIMARY KEY (name, id)
+) WITHOUT ROWID;
+CREATE TABLE said (item INTEGER PRIMARY KEY, title TEXT, triggers TEXT, notes TEXT);
+CREATE TABLE facet (
+    id INTEGER PRIMARY KEY, algo TEXT, layout TEXT, dtype TEXT, base TEXT, components TEXT,
+    header TEXT, licenses TEXT, own TEXT, other TEXT,
+    UNIQUE (algo, layout, dtype, base, components, header, licenses, own, other)
+);
+CREATE TABLE touch (id INTEGER PRIMARY KEY, blocks TEXT, kinds TEXT, UNIQUE (blocks, kinds));
+CREATE TABLE place (item INTEGER, path TEXT, PRIMARY KEY (item, path)) WITHOUT ROWID;
+CREATE TABLE collected (collection TEXT, item INTEGER, PRIMARY KEY (collection, item)) WITHOUT ROWID;
+CREATE INDEX collected_item ON collected (item);
+CREATE TABLE file (
+    item INTEGER PRIMARY KEY, stored_name TEXT, name TEXT, file_sha256 TEXT, content TEXT,
+    places TEXT, touch INTEGER
+);
+CREATE INDEX file_sha ON file (file_sha256);
+CREATE INDEX file_content ON file (content);
+CREATE INDEX file_untouched ON file (item) WHERE touch IS NULL;
+CREATE TABLE state (document TEXT);
+"""
+TABLES = ("item", "said", "facet", "touch", "place", "collected", "file", "state")
+
+
+class Index:
+    """An open index. What it holds of the catalog is for `lorakit.catalog.query.refreshing` to say."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the file at `path`, made anew where it is of another version; None keeps it in memory."""
+        self.path = path
+        self._connection = _connect(path)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """The rows of a SELECT."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def write(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of `rows`."""
+        self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction that writes: all of it, or nothing."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            # A full disk may have ended it already.
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def clear(self) -> None:
+        """Empty every table, inside a transaction."""
+        for table in TABLES:
+            self._connection.execute(f"DELETE FROM {table}")
+
+    def state(self) -> dict[str, Any]:
+        """What was kept of the catalog's state, {} for an empty index."""
+        rows = self.read("SELECT document FROM state")
+        return dict(json.loads(rows[0][0])) if rows else {}
+
+    def keep_state(self, state: dict[str, Any]) -> None:
+        """Keep the catalog's state, inside a transaction."""
+        self._connection.execute("DELETE FROM state")
+        self.write("INSERT INTO state VALUES (?)", [(json.dumps(state),)])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _prepare(self) -> None:
+        if self._version() == VERSION:
+            return
+        with self.writing():
+            # Another process may have been first.
+            if self._version() == VERSION:
+                return
+            there = self.read(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            )
+            for (name,) in there:
+                self._connection.execute(f'DROP TABLE "{name}"')
+            for statement in _SCHEMA.split(";"):
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _version(self) -> int:
+        return int(self.read("PRAGMA user_version")[0][0])
+
+
+def index_path(store: Store) -> Path | None:
+    """Where the index of a catalog lies; None for one that is no file."""
+    path = store.target.path
+    return None if path is None else path.with_name(FILE_NAME)
+
+
+def open_index(store: Store) -> Index:
+    """The index of a catalog: the file beside it, or one in memory. Raises `sqlite3.Error`."""
+    return Index(index_path(store))
+
+
+def discard(path: Path) -> None:
+    """Delete an index with its helper files. Raises `OSError`."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        if path is not None:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+        connection.create_function("fits", 2, fits, deterministic=True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether one of the parts of `text` is what `pattern`, with `*` and `?`, describes."""
+    return _matcher(pattern).search(text) is not None
+
+
+@lru_cache(maxsize=64)
+def _matcher(pattern: str) -> re.Pattern[str]:
+    inside, edge = f"[^{WORD}{TAG}{PART}]", f"[{WORD}{TAG}{PART}]"
+    first, *rest = (_fixed(part, inside) for part in re.sub(r"\*+", "*", pattern).split("*"))
+    # What a star took is never given back, but by the last: trying again could take forever.
+    between = "".join(f"(?>{inside}*?{part})" for part in rest[:-1])
+    last = f"{inside}*{rest[-1]}" if rest else ""
+    return re.compile(f"(?:^|{edge}){first}{between}{last}(?:{edge}|$)")
+
+
+def _fixed(text: str, any_sign: str) -> str:
+    return "".join(any_sign if sign == "?" else re.escape(sign) for sign in text)

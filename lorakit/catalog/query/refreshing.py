@@ -1,0 +1,163 @@
+"""Bringing the index up to date with the catalog.
+
+Three things tell whether it is: the catalog file as it stands on the disk; figures of its tables; and,
+where those differ, the journal for what people say, and the rows themselves for files. So a tag costs
+what it touches, a scan costs one look at every row, and in between nothing is read at all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from lorakit.catalog.paths import stat_of
+from lorakit.catalog.query.index import Index
+from lorakit.catalog.query.rows import index_adapters, places_of, remove_adapters
+from lorakit.db.opening import Target
+from lorakit.db.store import Store
+
+# A file that was written within this time may be written again without its time telling.
+_RACY_NS = 100_000_000
+# Figures that differ whenever a file was added, moved, edited, marked or forgotten.
+_FILES = (
+    "SELECT count(*), max(id), max(seen_at), sum(adapter_id), sum(mtime_ns % 1000003), "
+    "sum(size % 1000003), sum(CASE WHEN state = 'missing' THEN id ELSE 0 END) FROM location"
+)
+_ADAPTERS = "SELECT count(*), max(id) FROM adapter"
+_CURATED = ("fact", "tag", "member")
+# The tables whose rows say something of a content, by their name in the journal.
+_JOURNAL = (
+    'SELECT id, table_name, "before", "after" FROM change WHERE id > :last '
+    "AND table_name IN ('fact', 'tag', 'member', 'claim', 'adapter')"
+)
+
+
+def refresh(index: Index, store: Store) -> None:
+    """Make the index say what the catalog says. Raises `sqlite3.Error` where it cannot be written."""
+    stamp = _stamp(store.target)
+    before = index.state()
+    if before and stamp is not None and before["stamp"] == stamp:
+        return
+    now = {"stamp": stamp, **_figures(store)}
+    with index.writing():
+        # Another process may have done it meanwhile; what is newer than `now` is found the next time.
+        before = index.state()
+        stale = _stale_contents(store, before, now)
+        if stale is None:
+            index.clear()
+            before = {}
+        if not before or any(before[key] != now[key] for key in ("files", "adapters")):
+            _take_files(index, store)
+        if stale:
+            _take_contents(index, store, stale)
+        index.keep_state(now)
+
+
+def _stamp(target: Target) -> list[int] | None:
+    """What the disk says of the catalog file and its log, None where that is not to be trusted."""
+    if target.path is None:
+        return None
+    found: list[int] = []
+    for path in (target.path, target.path.with_name(f"{target.path.name}-wal")):
+        stat = stat_of(path)
+        # A log is made empty by whoever opens the catalog.
+        written = stat is not None and stat.st_size > 0
+        found += [stat.st_mtime_ns, stat.st_size, stat.st_ino] if stat and written else [0, 0, 0]
+    racy = abs(time.time_ns() - max(found[0], found[3])) < _RACY_NS
+    return None if racy or not found[1] else found
+
+
+def _figures(store: Store) -> dict[str, Any]:
+    (last,) = store.read("SELECT max(id) FROM change")[0]
+    figures = {table: _row(store, f"SELECT count(*), max(id) FROM {table}") for table in _CURATED}
+    return {
+        "change": last or 0,
+        "files": _row(store, _FILES),
+        "adapters": _row(store, _ADAPTERS),
+        "claims": _row(store, "SELECT count(*), max(id), sum(id), max(recorded_at) FROM claim"),
+        "curated": figures,
+    }
+
+
+def _row(store: Store, sql: str) -> list[Any]:
+    # Other databases sum to decimals, which JSON does not know.
+    return [v if v is None or isinstance(v, str) else int(v) for v in store.read(sql)[0]]
+
+
+def _stale_contents(
+    store: Store, before: dict[str, Any], now: dict[str, Any]
+) -> dict[str, set[Any]] | None:
+    """The contents and adapters of which something else is said; None where all must be read anew."""
+    if not before or now["change"] < before["change"]:
+        return None
+    contents: set[Any] = set()
+    adapters: set[Any] = set()
+    tables: set[str] = set()
+    for _, table, *rows in store.read(_JOURNAL, {"last": before["change"]}):
+        tables.add(table)
+        for row in (json.loads(text) for text in rows if text):
+            if table == "adapter":
+                adapters.add(row.get("id"))
+            else:
+                contents.add(row.get("content"))
+    for table in _CURATED:
+        # Rows that came or went without the journal were not written by this version.
+        if before["curated"][table] != now["curated"][table] and table not in tables:
+            return None
+    claimed = _claimed(store, before["claims"], now["claims"])
+    if claimed is None and "claim" not in tables:
+        return None
+    return {"contents": contents | (claimed or set()), "adapters": adapters}
+
+
+def _claimed(store: Store, before: list[Any], now: list[Any]) -> set[str] | None:
+    """The contents about which claims were made or changed; None where some may have gone."""
+    if before == now:
+        return set()
+    rows = store.read(
+        "SELECT id, content FROM claim WHERE id > :last OR recorded_at >= :since",
+        {"last": before[1] or 0, "since": before[3] or ""},
+    )
+    new = [number for number, _ in rows if number > (before[1] or 0)]
+    grown = now[0] == before[0] + len(new) and (now[2] or 0) == (before[2] or 0) + sum(new)
+    return {content for _, content in rows} if grown else None
+
+
+def _take_files(index: Index, store: Store) -> None:
+    """Compare what the catalog has of files with what the index holds, and take what differs."""
+    known = {
+        item: (name, sha, places)
+        for item, name, sha, places in index.read(
+            "SELECT item, stored_name, file_sha256, places FROM file"
+        )
+    }
+    places = _all_places(store)
+    stale: dict[int, str] = {}
+    for number, name, sha in store.read("SELECT id, name, file_sha256 FROM adapter"):
+        if known.pop(number, None) != (name, sha, places.get(number, "")):
+            stale[number] = places.get(number, "")
+    remove_adapters(index, list(known))
+    index_adapters(index, store, stale)
+
+
+def _take_contents(index: Index, store: Store, stale: dict[str, set[Any]]) -> None:
+    ids: set[int] = {number for number in stale["adapters"] if number is not None}
+    for content in stale["contents"]:
+        ids.update(n for (n,) in index.read("SELECT item FROM file WHERE content = ?", [content]))
+    there = _of_index(index, ids)
+    index_adapters(index, store, there)
+
+
+def _of_index(index: Index, ids: Iterable[int]) -> dict[int, str]:
+    """The places of those of `ids` that the index holds."""
+    found: dict[int, str] = {}
+    for number in ids:
+        rows = index.read("SELECT places FROM file WHERE item = ?", [number])
+        found.update((number, places) for (places,) in rows)
+    return found
+
+
+def _all_places(store: Store) -> dict[int, str]:
+    return places_of(store.read("SELECT adapter_id, path, state FROM location"))

@@ -1,0 +1,183 @@
+"""What the index holds of adapters, read from the catalog some at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lorakit.catalog.facts import chunks, facts_of
+from lorakit.catalog.query.folding import fold
+from lorakit.catalog.query.index import PART, TAG, WORD, Index
+from lorakit.catalog.tags import tags_of
+from lorakit.db.store import Store
+
+_AT_ONCE = 500
+# The one character that is in no path.
+_END = "\0"
+_FACTS = ("title", "notes", "trigger_words", "rating", "favourite", "strength", "base_model")
+_COLUMNS = (
+    "id, name, file_sha256, tensor_sha256, file_size, layout, algo, rank_min, rank_max, module_count, "
+    "components, base_model, dtype, title, trigger_words, license, added_at"
+)
+_FACETS = (
+    *("algo", "layout", "dtype", "base", "components"),
+    *("header", "licenses", "own", "other"),
+)
+# From the loosest to the strictest, as `lorakit.licenses.terms` has them.
+_STRICTNESS = ("", "allow", "allow_with_obligations", "unknown", "deny")
+_LICENSE_WORD = re.compile(r"[^\s()]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What is said of the contents of one batch."""
+
+    facts: dict[str, dict[str, Any]]
+    tags: dict[str, tuple[str, ...]]
+    collections: dict[str, list[str]]
+    claims: dict[str, list[tuple[str, str, str]]]
+
+
+def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
+    """Put adapters into the index as the catalog has them now, in place of what it held of them.
+
+    `places` holds the adapters by id, with their places as `file.places` keeps them. Call it inside a
+    transaction of the index.
+    """
+    for ids in _batches(sorted(places)):
+        touches = {
+            (item, sha): touch
+            for item, sha, touch in index.read(
+                f"SELECT item, file_sha256, touch FROM file WHERE item IN ({_numbers(ids)})"
+            )
+        }
+        remove_adapters(index, ids)
+        rows = store.read(f"SELECT {_COLUMNS} FROM adapter WHERE id IN ({_numbers(ids)})")
+        said = _said_of(store, list(dict.fromkeys(row[3] for row in rows)))
+        for row in rows:
+            _insert(index, row, said, places[row[0]], touches.get((row[0], row[2])))
+
+
+def remove_adapters(index: Index, ids: Sequence[int]) -> None:
+    """Take adapters out of the index."""
+    for some in _batches(ids):
+        numbers = _numbers(some)
+        named = index.read(f"SELECT name, item FROM file WHERE item IN ({numbers})")
+        index.write("DELETE FROM item WHERE name = ? AND id = ?", named)
+        for table in ("said", "place", "collected", "file"):
+            index.write(f"DELETE FROM {table} WHERE item = ?", [(item,) for _, item in named])
+
+
+def places_of(rows: Iterable[tuple[int, str, str]]) -> dict[int, str]:
+    """The places of adapters in one text each, from rows of adapter, path and state."""
+    found: dict[int, list[str]] = {}
+    for adapter, path, state in rows:
+        found.setdefault(adapter, []).append(("-" if state == "missing" else "+") + path)
+    return {adapter: _END.join(sorted(paths)) for adapter, paths in found.items()}
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
+
+
+def _numbers(ids: Iterable[int]) -> str:
+    return ", ".join(str(int(number)) for number in ids)
+
+
+def _said_of(store: Store, contents: Sequence[str]) -> _Said:
+    collections: dict[str, list[str]] = {}
+    claims: dict[str, list[tuple[str, str, str]]] = {}
+    for chunk in chunks(contents):
+        names = ", ".join(f":c{number}" for number in range(len(chunk)))
+        parameters = {f"c{number}": content for number, content in enumerate(chunk)}
+        for content, collection in store.read(
+            f"SELECT content, collection FROM member WHERE content IN ({names})", parameters
+        ):
+            collections.setdefault(content, []).append(collection)
+        for content, origin, terms in store.read(
+            f"SELECT content, origin, terms FROM claim WHERE content IN ({names})", parameters
+        ):
+            said = json.loads(terms)
+            share, license = said.get("share_merges"), said.get("license")
+            claims.setdefault(content, []).append((origin, str(share), str(license or "")))
+    facts = {
+        content: {field: records[0].value for field, records in by_field.items()}
+        for content, by_field in facts_of(store, contents, _FACTS).items()
+    }
+    return _Said(facts, tags_of(store, contents), collections, claims)
+
+
+def _insert(
+    index: Index, row: tuple[Any, ...], said: _Said, places: str, touch: int | None
+) -> None:
+    number, stored, sha, content, size, layout, algo, low, high, modules = row[:10]
+    components, base, dtype, title, words, license, added = row[10:]
+    facts = said.facts.get(content, {})
+    name, title = fold(stored), fold(facts.get("title") or title or "")
+    triggers = _joined(WORD, facts.get("trigger_words") or json.loads(words))
+    notes = fold(facts.get("notes") or "")
+    text = PART.join((name, title, triggers, notes, _joined(TAG, said.tags.get(content, ()))))
+    facet = _facet(
+        index,
+        fold(algo),
+        fold(layout),
+        fold(dtype),
+        fold(facts.get("base_model") or base or ""),
+        _joined(WORD, json.loads(components)),
+        license or "",
+        *_terms(said.claims.get(content, ()), license),
+    )
+    there = [place for place in places.split(_END) if place]
+    missing = not any(place.startswith("+") for place in there)
+    strength = facts.get("strength")
+    own = (facts.get("rating"), int(bool(facts.get("favourite"))))
+    figures = (modules, size, added, *own, strength["value"] if strength else None, int(missing))
+    index.write(
+        f"INSERT INTO item VALUES ({', '.join('?' * 14)})",
+        [(name, number, text, facet, touch, low, high, *figures)],
+    )
+    index.write("INSERT INTO said VALUES (?, ?, ?, ?)", [(number, title, triggers, notes)])
+    index.write(
+        "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(number, stored, name, sha, content, places, touch)],
+    )
+    index.write(
+        "INSERT OR IGNORE INTO place VALUES (?, ?)", [(number, fold(place[1:])) for place in there]
+    )
+    index.write(
+        "INSERT OR IGNORE INTO collected VALUES (?, ?)",
+        [(fold(one), number) for one in said.collections.get(content, ())],
+    )
+
+
+def _joined(separator: str, words: Iterable[str]) -> str:
+    """The words with the separator around each; "" for none."""
+    found = [fold(word) for word in words]
+    return f"{separator}{separator.join(found)}{separator}" if found else ""
+
+
+def _facet(index: Index, *values: str) -> int:
+    same = " AND ".join(f"{column} = ?" for column in _FACETS)
+    found = index.read(f"SELECT id FROM facet WHERE {same}", values)
+    if found:
+        return int(found[0][0])
+    index.write(f"INSERT INTO facet VALUES (NULL{', ?' * len(values)})", [values])
+    return int(index.read("SELECT last_insert_rowid()")[0][0])
+
+
+def _terms(claims: Sequence[tuple[str, str, str]], header: str | None) -> tuple[str, str, str]:
+    """The licences named, the strictest of the person's claims, and the strictest of the others."""
+    named = " ".join([*(license for _, _, license in claims), header or ""])
+    words = {fold(word) for word in _LICENSE_WORD.findall(named)} - {"and", "or", "with"}
+    own = [share for origin, share, _ in claims if origin == "user"]
+    others = [share for origin, share, _ in claims if origin != "user"]
+    return _joined(WORD, sorted(words)), _strictest(own), _strictest(others)
+
+
+def _strictest(shares: Iterable[str]) -> str:
+    known = [share if share in _STRICTNESS else "unknown" for share in shares]
+    return max(known, key=_STRICTNESS.index, default="")
