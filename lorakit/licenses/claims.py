@@ -72,7 +72,7 @@ def _settled(said: Sequence[tuple[Claim, ShareMerges]]) -> ShareMerges:
     """The strictest answer, once the user's have taken the place of what is unknown."""
     own = [share for claim, share in said if claim.origin == "user"]
     others = [share for claim, share in said if claim.origin != "user"]
-    if own and strictest(others) is ShareMerges.UNKNOWN:
+    if own:
         others = [share for share in others if share is not ShareMerges.UNKNOWN]
     return strictest(others + own)
 
