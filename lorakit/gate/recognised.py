@@ -7,28 +7,29 @@ under any name, in another dtype, and inside merges.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lorakit.bases import UNNAMED_MODEL, ChosenBase
-from lorakit.errors import LorakitError
-from lorakit.gate.sketching import learnt_fingerprints, registered_sketches, sketch_of
-from lorakit.gate.subjects import Subject
+from lorakit.bases import ChosenBase
+from lorakit.gate.subjects import Subject, file_hashes
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import stored_dossier
 from lorakit.licenses.known import by_name, known, lineages
 from lorakit.licenses.lineage import model_claim
+from lorakit.licenses.policy import Role
 from lorakit.licenses.spdx import license_terms
 from lorakit.licenses.terms import ShareMerges, Terms
+from lorakit.sketches.reading import sketch_checkpoint
 from lorakit.stack import Entry, resolve_stack
+from lorakit.tracing.candidates import known_adapters, known_weights
+from lorakit.tracing.kept import ensure_adapter_sketch, kept_fingerprint
 from lorakit.tracing.known import Finding, Known
 from lorakit.tracing.recognition import recognise_adapter, recognise_base
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, BaseRecord, Catalog
-    from lorakit.sketches.fingerprint import Fingerprint
+    from lorakit.sketches.sketch import Sketch
 
 # A model that may be recognised, and what is known of its terms.
 Suspicion = tuple[Known, Dossier]
@@ -47,7 +48,7 @@ def recognised_in(
         return ()
     recognise = recognise_base if isinstance(subject, ChosenBase) else recognise_adapter
     findings = recognise(
-        sketch_of(catalog, subject),
+        _sketch_of(catalog, subject),
         # The subject too: it may be what another model was made from.
         [one for one, _ in suspicions],
         ancestors=lineages(),
@@ -58,75 +59,54 @@ def recognised_in(
     return tuple(one for one in ancestors if one is not None)
 
 
+def _sketch_of(catalog: Catalog, subject: Subject) -> Sketch:
+    """What is kept of the subject's content, else taken of its file.
+
+    A base's is kept where it is registered alone: its content is not read again here.
+    """
+    if isinstance(subject, ChosenBase):
+        kept = catalog.sketch(subject.content, "base") if subject.content else None
+        return kept_fingerprint(catalog, kept).sketch if kept else sketch_checkpoint(subject.path)
+    content = subject.tensor_sha256
+    if content is None or catalog.sketch(content, "adapter") is None:
+        # The catalog may know an earlier content of this file.
+        content = file_hashes(subject.path).tensor_sha256
+    return ensure_adapter_sketch(catalog, content, subject.path, subject.name)
+
+
 def suspicions(catalog: Catalog) -> tuple[Suspicion, ...]:
     """Every model that the catalog could recognise, each content once."""
-    found: dict[str, Suspicion] = {}
-    for one in (*_bases(catalog), *_fingerprints(catalog), *_denying_adapters(catalog)):
-        before = found.setdefault(one[0].content, one)
-        if before is not one and before[0].model is None:
-            found[one[0].content] = one
-    return tuple(found.values())
+    registered: dict[str | None, list[BaseRecord]] = {}
+    weights = known_weights(catalog)
+    for record in catalog.bases():
+        registered.setdefault(record.tensor_sha256, []).append(record)
+    found = [_weights(catalog, one, registered.get(one.content, [])) for one in weights]
+    return (*found, *_denying_adapters(catalog))
 
 
-def _bases(catalog: Catalog) -> Iterator[Suspicion]:
-    for record, sketch in registered_sketches(catalog):
-        content = record.tensor_sha256 or f"base {record.name}"
-        model = None if record.model == UNNAMED_MODEL else record.model
-        weights = Known(content, record.name, "weights", sketch, model, record.parent)
-        yield weights, _registered(catalog, record)
-
-
-def _registered(catalog: Catalog, record: BaseRecord) -> Dossier:
-    said = (
-        (model_claim(record.model, f"registered as {record.model}"),)
-        if record.model in known()
-        else ()
-    )
-    subject = Dossier(record.name, "base", record.tensor_sha256, record.file_sha256, said)
-    return stored_dossier(catalog, subject)
-
-
-def _fingerprints(catalog: Catalog) -> Iterator[Suspicion]:
-    for record, fingerprint in learnt_fingerprints(catalog):
-        weights = fingerprint.kind == "base"
-        yield (
-            Known(
-                record.content,
-                record.name,
-                "weights" if weights else "change",
-                fingerprint.sketch,
-                record.model,
-                record.parent,
-            ),
-            _published(catalog, record.name, record.model, fingerprint),
-        )
-
-
-def _published(catalog: Catalog, name: str, model: str | None, fingerprint: Fingerprint) -> Dossier:
-    """What is known of a fingerprint's model: what it is said to be, and what its author states."""
-    said = [model_claim(model, f"learnt as {model}")] if model in known() and model else []
-    if fingerprint.terms is not None:
-        stated = fingerprint.terms
-        share = next((s for s in ShareMerges if s == stated.share_merges), ShareMerges.UNKNOWN)
-        source = stated.source or f"the fingerprint of {name}"
-        said.append(Claim("card", Terms(name, share, stated.statement, source, None)))
-    subject = Dossier(name, fingerprint.kind, fingerprint.content, None, tuple(said))
-    return stored_dossier(catalog, subject)
+def _weights(catalog: Catalog, one: Known, records: Sequence[BaseRecord]) -> Suspicion:
+    """A base or a fingerprint, with what it is registered as and what the catalog has of its content."""
+    models = dict.fromkeys([*(record.model for record in records), one.model or ""])
+    named = [model for model in models if model in known()]
+    one = replace(one, model=named[0] if named else None)
+    role: Role = "base" if one.holds == "weights" else "adapter"
+    said = tuple(model_claim(model, f"registered as {model}") for model in named)
+    sha256 = next((record.file_sha256 for record in records), None)
+    subject = Dossier(one.name, role, one.content, sha256, said)
+    return one, stored_dossier(catalog, subject)
 
 
 def _denying_adapters(catalog: Catalog) -> Iterator[Suspicion]:
     denied = catalog.denied_contents()
     for record in catalog.adapters():
-        if record.tensor_sha256 not in denied and not _seems_to_deny(record):
+        if record.missing or (record.tensor_sha256 not in denied and not _seems_to_deny(record)):
             continue
-        # One that is missing, or that cannot be worked out, cannot be looked for.
-        with suppress(LorakitError):
-            (entry,) = resolve_stack([Entry(f"sha256:{record.file_sha256}")], catalog)
-            dossier = entry.dossier(catalog)
-            if dossier.terms.share_merges is ShareMerges.DENY:
-                model = next((c.model for c in dossier.claims if c.origin == "table"), None)
-                sketch = sketch_of(catalog, entry)
-                yield Known(record.tensor_sha256, record.name, "change", sketch, model), dossier
+        (entry,) = resolve_stack([Entry(f"sha256:{record.file_sha256}")], catalog)
+        dossier = entry.dossier(catalog)
+        if dossier.terms.share_merges is ShareMerges.DENY:
+            model = next((c.model for c in dossier.claims if c.origin == "table"), None)
+            for one in known_adapters(catalog, [record]):
+                yield replace(one, model=model), dossier
 
 
 def _seems_to_deny(record: AdapterRecord) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lorakit.bases import ChosenBase
 from lorakit.errors import BadFile
-from lorakit.formats.hashing import hash_file
+from lorakit.formats.hashing import FileHashes, hash_file
 from lorakit.formats.header import read_header
 from lorakit.stack import ResolvedEntry
 
@@ -27,8 +27,13 @@ def pinned(subject: Subject) -> Subject:
     """
     if isinstance(subject, ChosenBase):
         return subject
-    hashes = hash_file(subject.path, read_header(subject.path).data_offset)
+    hashes = file_hashes(subject.path)
     return replace(subject, sha256=hashes.file_sha256, tensor_sha256=hashes.tensor_sha256)
+
+
+def file_hashes(path: Path) -> FileHashes:
+    """The hashes of a safetensors file as it is now. Raises `BadFile`."""
+    return hash_file(path, read_header(path).data_offset)
 
 
 def stamps(subjects: Sequence[Subject]) -> tuple[Stamp, ...]:
@@ -41,8 +46,7 @@ def require_as_judged(subjects: Sequence[Subject]) -> None:
     for subject in subjects:
         if not isinstance(subject, ChosenBase):
             continue
-        found = hash_file(subject.path, read_header(subject.path).data_offset)
-        if subject.sha256 != found.file_sha256:
+        if subject.sha256 != file_hashes(subject.path).file_sha256:
             raise BadFile(
                 f"The file of the base {subject.name} is not the one that was registered: "
                 f"{subject.path}.",

@@ -28,8 +28,10 @@ FREE = Ancestor(
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Catalog]:
+def elsewhere(tmp_path: Path, new_catalog: Path) -> Iterator[Catalog]:
     """The catalog of another machine, with a base of its own."""
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(new_catalog, tmp_path / "elsewhere" / "catalog.db")
     with Catalog.open(tmp_path / "elsewhere" / "catalog.db") as opened:
         base = tiny_base_file(tmp_path / "elsewhere" / "anima.safetensors", seed=3)
         register(opened, base, "anima", "anima")

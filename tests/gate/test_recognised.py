@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import lorakit
 from lorakit.adapters.loading import load_adapter
 from lorakit.bases import choose_base
 from lorakit.catalog import Catalog
+from lorakit.cli.trace_fingerprint import learn_fingerprint
 from lorakit.errors import Refused
 from lorakit.formats.hashing import hash_file
 from lorakit.formats.header import read_header
@@ -75,16 +75,12 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, catalog: Catalog) -> World:
     folder = tmp_path / "models"
     folder.mkdir()
-    with Catalog.open(tmp_path / "home" / "catalog.db") as catalog:
-        found = World(folder, catalog)
-        free = lora_file(
-            folder / "free.safetensors", random_lora(usual_names(3), 3, seed=2), metadata=FREE
-        )
-        catalog.add([free])
-        yield found
+    modules = random_lora(usual_names(3), 3, seed=2)
+    catalog.add([lora_file(folder / "free.safetensors", modules, metadata=FREE)])
+    return World(folder, catalog)
 
 
 DISGUISES = {
@@ -160,16 +156,16 @@ def test_a_fingerprint_takes_the_place_of_the_weights(world: World) -> None:
     assert RULE in verdict.reasons[0]
 
 
-def test_an_author_may_state_terms_of_a_model_that_is_in_no_table(world: World) -> None:
+def test_an_author_may_state_terms_of_a_model_that_is_in_no_table(
+    world: World, tmp_path: Path
+) -> None:
     anima = world.base("anima", ANIMA)
     parent = hash_file(anima, read_header(anima).data_offset).tensor_sha256
-    path = world.file("published", RDBT)
     stated = StatedTerms("deny", "No merges, please.", "the author's page")
-    sketch = sketch_checkpoint(path)
+    sketch = sketch_checkpoint(world.file("published", RDBT))
     mark = Fingerprint("base", "theirs", "e" * 64, sketch, parent=parent, terms=stated)
-    world.catalog.keep_sketch(
-        "e" * 64, "fingerprint", name="theirs", model=None, parent=parent, data=to_bytes(mark)
-    )
+    (tmp_path / "theirs.fingerprint").write_bytes(to_bytes(mark))
+    learn_fingerprint(world.catalog, str(tmp_path / "theirs.fingerprint"), None, None)
     world.base("innocent", mixed(ANIMA, RDBT, 0.5))
     verdict = world.verdict("innocent")
     assert verdict.share_merges is ShareMerges.DENY
