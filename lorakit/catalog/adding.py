@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.naming import check_name, normal
-from lorakit.catalog.paths import is_there
+from lorakit.catalog.paths import absolute, is_there
 from lorakit.catalog.records import AddedFile, AddResult, Progress, RejectedFile
 from lorakit.catalog.scanning import Findings, Fingerprint, FoundFile, find_files, read_adapter
 from lorakit.db.store import Store
@@ -79,6 +79,12 @@ def add_files(
     _update_states(store, places, findings)
     _read_and_store(store, changed, tally, normal(name) if name else None, on_progress)
     return tally.result()
+
+
+def note_absent(store: Store, folders: Iterable[Path]) -> None:
+    """What `Catalog.note_absent` does."""
+    findings = Findings(folders=[absolute(folder) for folder in folders])
+    _update_states(store, _known_places(store, findings), findings)
 
 
 def _check_single(name: str, findings: Findings) -> None:

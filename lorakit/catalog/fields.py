@@ -19,6 +19,7 @@ SOURCES = (
     "civitai",
     "stability-matrix",
     "swarmui",
+    "rgthree",
     "card",
     "header",
 )

@@ -1,40 +1,116 @@
-"""Keeping, when adapters are added, what the files beside them say of their terms."""
+"""Taking in, when adapters are added or scanned, what the files beside them say.
+
+That is what other programs say of an adapter, kept as facts under their names, and of its terms, kept as
+claims. Each file is read once for both, and only where something beside an adapter has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.claims import NewClaim
+from lorakit.formats.sidecars.beside import Beside, files_beside, signature
+from lorakit.formats.sidecars.documents import JsonReader, reading_once
+from lorakit.formats.sidecars.reading import read_beside
 from lorakit.licenses.beside import evidence_beside, has_files_beside
 from lorakit.licenses.keeping import new_rows
 
 if TYPE_CHECKING:
-    from lorakit.catalog import AddedFile, Catalog
+    from lorakit.catalog import AddResult, Catalog
+    from lorakit.catalog.importing import Place
+    from lorakit.formats.sidecars.said import SidecarFacts
 
-_BATCH = 256
+# Called with the number of adapters done, how many there are, and the one at hand.
+Progress = Callable[[int, int, str], None]
 
 
-def keep_beside(catalog: Catalog, added: Sequence[AddedFile]) -> tuple[str, ...]:
-    """Keep what lies beside the files just added, so that it outlives them; the problems met.
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What was read beside adapters: of how many, of how many it was news, and what could not be read."""
 
-    Raises `CatalogError` when the catalog cannot be written.
+    read: int = 0
+    changed: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def take_in(
+    catalog: Catalog,
+    result: AddResult,
+    command: str,
+    *,
+    again: bool = False,
+    on_progress: Progress | None = None,
+) -> TakenIn:
+    """Keep what lies beside the files of a scan, in one step of the journal called `command`.
+
+    Files that were known are passed over while nothing beside them has changed since the last time;
+    `again` reads all. Raises `CatalogError` when the catalog cannot be written.
     """
-    files = [file for file in added if has_files_beside(file.path)]
-    if not files:
-        return ()
-    records = {record.id: record for record in catalog.adapters()}
-    rows: list[NewClaim] = []
-    problems: list[str] = []
-    for file in files:
-        record = records[file.adapter_id]
-        found = evidence_beside(file.path, "adapter", record.file_sha256, record.tensor_sha256)
-        rows += new_rows(catalog, record.tensor_sha256, found.claims, found.ancestors)
-        problems += (f"{Path(file.path).parent}: {problem}" for problem in found.problems)
-        if len(rows) >= _BATCH:
-            catalog.record_claims(rows)
-            rows = []
-    if rows:
-        catalog.record_claims(rows)
-    return tuple(dict.fromkeys(problems))
+    new = (*result.added, *result.changed, *result.moved)
+    files = [*new, *result.known]
+    beside = files_beside(str(file.path) for file in files)
+    now = {str(file.path): signature(beside.get(str(file.path), ())) for file in files}
+    seen = catalog.seen_beside()
+    fresh = {str(file.path) for file in new}
+    stale = [
+        file
+        for file in files
+        if again or str(file.path) in fresh or seen.get(str(file.path)) != now[str(file.path)]
+    ]
+    if not stale:
+        return TakenIn()
+    reading = _Reading(catalog, {str(file.path) for file in stale}, beside)
+    places = catalog.places(file.adapter_id for file in stale)
+    for number, (content, there) in enumerate(places.items(), start=1):
+        if on_progress is not None:
+            on_progress(number, len(places), there[0].name)
+        reading.read(content, there)
+    for content, said in catalog.headers_say(places).items():
+        reading.said.setdefault(content, []).append(said)
+    if reading.claims:
+        catalog.record_claims(reading.claims)
+    changed = catalog.keep_said(command, reading.said)
+    catalog.keep_seen({**seen, **now})
+    return TakenIn(len(reading.said), changed, tuple(dict.fromkeys(reading.problems)))
+
+
+class _Reading:
+    """What is gathered while the files beside adapters are read."""
+
+    def __init__(
+        self, catalog: Catalog, stale: set[str], beside: Mapping[str, Sequence[Beside]]
+    ) -> None:
+        self._catalog = catalog
+        self._stale = stale
+        self._beside = dict(beside)
+        self.said: dict[str, list[SidecarFacts]] = {}
+        self.claims: list[NewClaim] = []
+        self.problems: list[str] = []
+
+    def read(self, content: str, places: Sequence[Place]) -> None:
+        """Read what lies beside every file of a content: copies speak of it too."""
+        hashes = {content, *(place.file_sha256 for place in places)}
+        unknown = [place.path for place in places if place.path not in self._beside]
+        self._beside.update(files_beside(unknown))
+        for place in places:
+            read = reading_once()
+            found = read_beside(place.path, self._beside.get(place.path, ()), hashes, read)
+            if found.facts:
+                self.said.setdefault(content, []).extend(found.facts)
+            if place.path in self._stale:
+                self._note(place.path, found.problems)
+                self._terms(place, read)
+
+    def _terms(self, place: Place, read: JsonReader) -> None:
+        path = Path(place.path)
+        if not has_files_beside(path):
+            return
+        found = evidence_beside(path, "adapter", place.file_sha256, place.content, read)
+        self.claims += new_rows(self._catalog, place.content, found.claims, found.ancestors)
+        self._note(place.path, found.problems)
+
+    def _note(self, path: str, problems: Iterable[str]) -> None:
+        self.problems += (f"{Path(path).parent}: {problem}" for problem in problems)

@@ -40,7 +40,7 @@ LIBRARIES = {
     "sketches": {"numpy", "torch"},
     "spectrum": {"torch"},
     "db": {"alembic", "sqlalchemy"},
-    "catalog": {"platformdirs", "sqlalchemy"},
+    "catalog": {"platformdirs", "sqlalchemy", "yaml"},
     "tracing": {"numpy", "safetensors", "torch"},
     "licenses": {"packaging", "yaml"},
     "fusion": {"safetensors", "torch", "triton"},  # PyTorch for CUDA brings Triton along

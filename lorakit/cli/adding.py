@@ -1,0 +1,106 @@
+"""Adding files and telling what became of them: what `add` and `scan` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lorakit.errors import BadFile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lorakit.catalog import Catalog
+    from lorakit.catalog.records import AddResult, RejectedFile
+    from lorakit.cli.output import Output
+    from lorakit.licenses.adding import TakenIn
+
+MAX_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of files, and what was read beside them."""
+
+    result: AddResult
+    beside: TakenIn
+
+    def document(self) -> dict[str, Any]:
+        """The outcome as JSON takes it."""
+        beside = {"read": self.beside.read, "changed": self.beside.changed}
+        found = {field.name: getattr(self.result, field.name) for field in fields(self.result)}
+        return {**found, "beside": {**beside, "problems": self.beside.problems}}
+
+
+def add_paths(
+    out: Output, catalog: Catalog, paths: Sequence[Path], command: str, *, again: bool = False
+) -> Added:
+    """Add files and folders, remember the folders, and keep what lies beside the files."""
+    from lorakit.licenses.adding import take_in
+
+    with out.progress("Reading") as update:
+        result = catalog.add(
+            paths, on_progress=lambda path, done, total: update(done, total, path.name)
+        )
+    with out.progress("Reading what lies beside") as update:
+        beside = take_in(catalog, result, command, again=again, on_progress=update)
+    catalog.remember_folders(path for path in paths if path.is_dir())
+    return Added(result, beside)
+
+
+def tell(
+    out: Output,
+    added: Added,
+    also: Mapping[str, Any] | None = None,
+    warnings: Iterable[str] = (),
+) -> None:
+    """Write the outcome, then the warnings. Raises `typer.Exit` where a file could not be read."""
+    result = added.result
+    out.result(
+        {**added.document(), **(also or {})},
+        human=lambda console: _show(console, added),
+        ids=[file.name for file in result.added],
+    )
+    for problem in (*warnings, *added.beside.problems):
+        out.warn(problem)
+    for rejected in result.failed:
+        out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
+    if result.failed:
+        raise typer.Exit(BadFile.exit_code)
+
+
+def _show(console: Console, added: Added) -> None:
+    """The outcome for a person: counts, then names."""
+    from lorakit.cli.render import facts, notes
+
+    result = added.result
+    names = [file.name for file in result.added]
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    taken = added.beside.changed
+    facts(
+        console,
+        [
+            ("added", f"{len(names)}: {', '.join(names[:MAX_LISTED])}{more}" if names else "none"),
+            ("known already", _count(result.known)),
+            ("moved", _count(result.moved)),
+            ("changed", _count(result.changed)),
+            ("unreadable", _count(result.failed)),
+            ("taken over", f"what other programs say of {taken}" if taken else None),
+        ],
+    )
+    notes(console, [f"Left out {r.path.name}: {r.reason}" for r in result.skipped_not_adapter])
+
+
+def _reason(rejected: RejectedFile) -> str:
+    """Which file, and why; most reasons are sentences that name it already."""
+    if str(rejected.path) in rejected.reason:
+        return rejected.reason
+    return f"{rejected.path} {rejected.reason}."
+
+
+def _count(files: Sized) -> str | None:
+    return str(len(files)) if files else None
