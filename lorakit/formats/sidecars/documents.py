@@ -1,8 +1,11 @@
-"""Reading the files beside a model's, each once."""
+"""Reading the files beside a model's, each once, and replacing one whole."""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,3 +62,17 @@ def _reason(error: Exception) -> str:
         return "it is nested too deeply"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text[:200] or type(error).__name__
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all, with the permissions it had. Raises `OSError`."""
+    part = path.with_name(f".lorakit-{secrets.token_hex(8)}.part")
+    try:
+        part.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
