@@ -40,6 +40,10 @@ class CatalogError(LorakitError):
     """The catalog's database cannot be opened or does not fit this version of lorakit."""
 
 
+class Unreachable(LorakitError):
+    """A server that must not or cannot be asked, or whose answer makes no sense."""
+
+
 class BadUsage(LorakitError):
     """The words given to a command or function make no sense together."""
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lorakit.db.times import from_text, to_text
 from lorakit.errors import BadUsage
 
 USER = "user"
@@ -92,6 +93,10 @@ def _words(value: object) -> list[str]:
     return list(dict.fromkeys(_text(word) for word in value))
 
 
+def _moment(value: object) -> str:
+    return to_text(from_text(_text(value)))
+
+
 def _listed(names: Mapping[str, object] | tuple[str, ...]) -> str:
     return ", ".join(names)
 
@@ -109,4 +114,7 @@ FIELDS: Mapping[str, Callable[[object], Any]] = {
     "page": _page,
     "nsfw": _flag,
     "cover": _text,
+    # When a server was asked about the file: about everything, or about its terms alone.
+    "asked": _moment,
+    "asked_terms": _moment,
 }

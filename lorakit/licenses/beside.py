@@ -66,31 +66,37 @@ def answer_evidence(
     fitting = [model for model in models if model.fits(sha256, content)]
     found = Evidence()
     for model in fitting or (models if len(models) == 1 else ()):
-        found += _of_model(model, path, strange=model.fits(sha256, content) is False)
+        strange = model.fits(sha256, content) is False
+        found += model_evidence(model, path.name, _saved_on(path), strange=strange)
     return found
 
 
-def _of_model(model: Permissions, path: Path, *, strange: bool) -> Evidence:
-    """The claims of one model's record; `strange` says that it lists other files than this one."""
-    where = f"Civitai model {model.model_id} ({path.name})" if model.model_id else path.name
+def model_evidence(
+    model: Permissions, place: str, read_on: date | None, *, strange: bool
+) -> Evidence:
+    """The claims of one model's record that was read in `place`, a file's name or a server's.
+
+    `strange` says that it lists other files than the one it was asked for.
+    """
+    where = f"Civitai model {model.model_id} ({place})" if model.model_id else place
     key = by_civitai(model.model_id)
     claims = [model_claim(key, where)] if key else []
     problems, notes = [], []
     if model.invented:
         notes.append(
-            f"{path.name} holds what LoRA Manager writes when Civitai's answer names no permissions, so "
+            f"{place} holds what LoRA Manager writes when Civitai's answer names no permissions, so "
             "it permits nothing. A saved answer of https://civitai.com/api/v1/models/ID settles it: "
             "`lorakit license set NAME --from FILE`."
         )
     elif model.says_anything:
-        claims.append(Claim("civitai", permission_terms(model, where, _saved_on(path))))
+        claims.append(Claim("civitai", permission_terms(model, where, read_on)))
     if strange:
         # Left over from another file of that name. A permission is not taken over; a refusal is.
         allowing = [c for c in claims if c.terms.share_merges in ALLOWING]
         claims = [claim for claim in claims if claim not in allowing]
         if allowing:
             problems.append(
-                f"{path.name} is about another file (its hashes differ) and is passed over."
+                f"{place} is about another file (its hashes differ) and is passed over."
             )
     return Evidence(tuple(claims), notes=tuple(notes), problems=tuple(problems))
 
@@ -105,7 +111,7 @@ def card_evidence(path: Path, subject: Subject) -> Evidence:
 
 
 def _of_card(card: Card, path: Path, *, adapter: bool) -> Evidence:
-    where = f"the model card {path.name}"
+    where = f"the model card {_repository(path) or path.name}"
     terms = card_terms(card, where, _saved_on(path))
     return Evidence(
         (Claim("card", terms),) if terms else (),
@@ -121,6 +127,14 @@ def _readme(path: Path) -> Path | None:
             return folder / "README.md"
     card = path.with_name("README.md")
     return card if card.is_file() and _is_alone(path) else None
+
+
+def _repository(card: Path) -> str | None:
+    """The repository that a card in the Hugging Face cache belongs to; None for one elsewhere."""
+    kind, _, name = card.absolute().parent.parent.parent.name.partition("--")
+    if kind != "models" or card.absolute().parent.parent.name != "snapshots":
+        return None
+    return f"of {name.replace('--', '/')}"
 
 
 def _above(path: Path) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Model cards: what the YAML at the top of a README.md says of licence and bases.
 
 Keys as Hugging Face defines them: `license`, `license_name` and `license_link` (for `license: other`),
-`base_model` (one or several) and `base_model_relation`.
+`base_model` (one or several) and `base_model_relation`, `instance_prompt` (its trigger words), `tags`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Card:
     license_link: str = ""
     bases: tuple[str, ...] = ()
     relation: str = ""
+    trigger_words: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def says_anything(self) -> bool:
@@ -58,6 +60,8 @@ def read_card(text: str) -> Card:
         next(iter(_texts(fields.get("license_link"))), ""),
         _texts(fields.get("base_model")),
         next(iter(_texts(fields.get("base_model_relation"))), "").lower(),
+        _texts(fields.get("instance_prompt")),
+        _texts(fields.get("tags")),
     )
 
 

@@ -24,6 +24,7 @@ ROOMS = (
     "catalog",
     "tracing",
     "licenses",
+    "network",
     "bases",
     "strengths",
     "stack",
@@ -43,6 +44,7 @@ LIBRARIES = {
     "catalog": {"platformdirs", "sqlalchemy", "yaml"},
     "tracing": {"numpy", "safetensors", "torch"},
     "licenses": {"packaging", "yaml"},
+    "network": {"huggingface_hub"},
     "fusion": {"safetensors", "torch", "triton"},  # PyTorch for CUDA brings Triton along
     "gate": {"torch"},
     "preview": {
