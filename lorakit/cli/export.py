@@ -68,7 +68,13 @@ def export_verb(
             catalog, found.base, found.stack, output, overwrite=overwrite, on_progress=update
         )
     out.result(
-        {"path": str(done.path), "notice": str(done.notice), "verdict": done.verdict.to_dict()},
+        {
+            "path": str(done.path),
+            "notice": str(done.notice),
+            "content": done.content,
+            "audit": done.audit,
+            "verdict": done.verdict.to_dict(),
+        },
         human=lambda console: show(console, done),
         ids=[str(done.path)],
     )

@@ -43,7 +43,8 @@ class LazyTensor:
 class Derived:
     """A file that would hold weights of others, or what was computed from them.
 
-    `kind` is what it is, `what` a phrase for people and the audit ("ink:0.8 merged into rdbt"). `open`
+    `kind` is what it is, `what` a phrase for the person and the audit ("ink:0.8 merged into rdbt"); it
+    may name local paths and stands in no file. `open`
     is called only when the file may be written, so that nothing is read or computed for a refusal, and
     gives the tensors by name. `metadata` are entries of the header beside those that the gate writes.
     `stack` is the stack it is made of, as text, where there is one: a refusal says how to share that.

@@ -47,8 +47,7 @@ def notice_text(
 def _opening(derived: Derived, output: Path, verdict: Verdict) -> list[str]:
     today = datetime.now(UTC).date()
     return [
-        f"{output.name} is {_MADE[derived.kind]}. It was made with lorakit {__version__} on {today}: "
-        f"{derived.what}.",
+        f"{output.name} is {_MADE[derived.kind]}. It was made with lorakit {__version__} on {today}.",
         "THIS IS A MODIFIED VERSION of the models named below, and none of their authors endorses it.",
         f"Licence: {license_expression(verdict)}",
     ]

@@ -66,6 +66,7 @@ def write_derived(
         catalog.record_decision(ACTION, "refused", decision)
     require_writable(verdict, derived, subjects, output)
     check_output(output, subjects, overwrite=overwrite)
+    on_progress(0, 0, "checking the base")
     require_as_judged(subjects)
     audit = catalog.record_decision(ACTION, "allowed", decision)
     tensors = derived.open()
