@@ -53,7 +53,7 @@ class Curation:
 
         Either all of them are kept or none; `undo` takes them back together. What is read meanwhile
         is as it was before. A step within a step is part of it. With `dry_run` everything is done, and
-        then nothing is kept. The recording has the step's number afterwards.
+        then nothing is kept. The recording has the step's number afterwards, or what was rehearsed.
         """
         if self._recording is not None:
             yield self._recording
@@ -71,6 +71,7 @@ class Curation:
             finally:
                 self._recording = None
             if dry_run:
+                recording.rehearsed = recording.lines()
                 raise _Rehearsed
 
     def facts(self, content: str) -> FactsByField:

@@ -37,18 +37,40 @@ def describe(session: Session, model: type[Table], row: Row) -> str:
     return f"a row of {model.__tablename__}"
 
 
-def shown(model: type[Table], row: Row) -> str:
+def change_line(
+    session: Session,
+    model: type[Table],
+    before: Row | None,
+    after: Row | None,
+    fresh: str = "new",
+) -> str | None:
+    """What a change from `before` to `after` does, such as `the rating of ink: 3, was 4`.
+
+    `fresh` is said of a row that comes, where there is nothing else to say. None for rows that only go
+    along with their adapter's.
+    """
+    row = after or before
+    if row is None or model in (Report, Location):
+        return None
+    what = describe(session, model, row)
+    then, now = (_value(model, one) if one else "" for one in (before, after))
+    if before is None:
+        return f"{what}: {now or fresh}"
+    if after is None:
+        return f"{what}: removed" + (f", was {then}" if then else "")
+    return f"{what}: {now or 'changed'}" + (f", was {then}" if then != now else "")
+
+
+def _value(model: type[Table], row: Row) -> str:
     """The part of a row that a person may have changed, in few words."""
     if model is Fact:
         return _short(row["value"])
     if model is Collection:
-        return _short(row["query"] or row["notes"] or row["name"])
+        return _short(row["query"] or row["notes"])
     if model is KeptStack:
-        return _short(row["notes"] or row["name"])
+        return _short(row["notes"])
     if model is Claim:
         return _short(row["terms"].get("share_merges"))
-    if model is Adapter:
-        return _short(row["name"])
     return ""
 
 
@@ -59,7 +81,9 @@ def _name_of(session: Session, content: str) -> str:
 
 
 def _short(value: Any, most: int = 60) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(value, list):
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, list):
         text = ", ".join(map(str, value))
     elif isinstance(value, dict):
         low, high = value.get("min"), value.get("max")

@@ -41,10 +41,26 @@ _CHUNK = 500
 
 @dataclass
 class Recording:
-    """A step that is being written down; `step` is its row once it is done, if it changed anything."""
+    """A step that is being written down; `step` is its row once it is done, if it changed anything.
+
+    `rehearsed` is what a dry run would have changed, as `lines` gives it.
+    """
 
     session: Session
+    recorder: Recorder
     step: Step | None = None
+    rehearsed: tuple[str, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """What has changed so far, a line a row that a person would know of."""
+        from lorakit.catalog.describing import change_line
+
+        self.session.flush()
+        found = (
+            change_line(self.session, row.model, row.before, row.after)
+            for row in self.recorder.net_changes()
+        )
+        return tuple(line for line in found if line is not None)
 
     @property
     def number(self) -> int | None:
@@ -60,13 +76,13 @@ def stepping(session: Session, command: str, undoes: int | None = None) -> Itera
     journal agree whatever happens. Raises `RuntimeError` for a statement that would pass the journal by.
     """
     session.flush()
-    recorder = _Recorder()
+    recorder = Recorder()
     listeners: dict[str, Callable[..., None]] = {
         "before_flush": recorder.before_flush,
         "after_flush": recorder.after_flush,
         "do_orm_execute": _refuse_bulk,
     }
-    recording = Recording(session)
+    recording = Recording(session, recorder)
     for name, listener in listeners.items():
         event.listen(session, name, listener)
     try:
@@ -99,7 +115,7 @@ def table_of(model: type[Table]) -> SqlTable:
 
 
 @dataclass(frozen=True)
-class _Changed:
+class Changed:
     """A row before and after; None where there was none."""
 
     model: type[Table]
@@ -108,11 +124,11 @@ class _Changed:
     after: Row | None
 
 
-class _Recorder:
+class Recorder:
     """Listens to one session, and keeps each row as it was at first and as it is now."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[Any, ...], _Changed] = {}
+        self._rows: dict[tuple[Any, ...], Changed] = {}
         self._before: dict[tuple[type[Table], int], Row] = {}
 
     def before_flush(self, session: Session, *_: object) -> None:
@@ -129,7 +145,7 @@ class _Recorder:
             self._note(*place, self._before.get(place), after.get(place))
         self._before = {}
 
-    def net_changes(self) -> list[_Changed]:
+    def net_changes(self) -> list[Changed]:
         """What is different in the end, in the order in which it was first touched."""
         return [row for row in self._rows.values() if row.before != row.after]
 
@@ -146,7 +162,7 @@ class _Recorder:
         key = old_key or new_key
         assert key is not None
         first = self._rows.get(key)
-        self._rows[key] = _Changed(model, row_id, first.before if first else before, after)
+        self._rows[key] = Changed(model, row_id, first.before if first else before, after)
 
 
 def _key(model: type[Table], row: Row) -> tuple[Any, ...]:
@@ -187,7 +203,7 @@ def _refuse_bulk(state: ORMExecuteState) -> None:
             raise RuntimeError(f"{state.statement} would pass the journal by")
 
 
-def _write(session: Session, command: str, undoes: int | None, changes: Iterable[_Changed]) -> Step:
+def _write(session: Session, command: str, undoes: int | None, changes: Iterable[Changed]) -> Step:
     step = Step(command=command, undoes=undoes, undone_by=None)
     session.add(step)
     session.flush()

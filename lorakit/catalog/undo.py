@@ -89,7 +89,7 @@ def undo_step(session: Session, number: int | None) -> Undone:
     step = _find(session, number)
     wanted = select(Change).where(Change.step_id == step.id).order_by(Change.id)
     changes = list(session.scalars(wanted))
-    before = _lines(session, changes)
+    lines = _lines(session, changes)
     with stepping(session, f"undo {step.id}", undoes=step.id) as recording:
         reversal = Reversal(session, step)
         reversal.revert(changes)
@@ -103,7 +103,7 @@ def undo_step(session: Session, number: int | None) -> Undone:
         step.id,
         step.command,
         recording.step.id,
-        tuple(before or _lines(session, changes)),
+        tuple(lines),
         tuple(reversal.notes),
     )
 
@@ -155,20 +155,11 @@ def _settle(session: Session, last: Step) -> None:
 
 def _lines(session: Session, changes: list[Change]) -> list[str]:
     """What taking back `changes` does, a line a row that a person would know of."""
-    from lorakit.catalog.describing import describe, shown
+    from lorakit.catalog.describing import change_line
     from lorakit.catalog.journal import MODELS
 
-    lines = []
-    for change in changes:
-        model = MODELS[change.table_name]
-        if change.table_name in ("report", "location"):
-            continue
-        what = describe(session, model, change.after or change.before or {})
-        then = shown(model, change.before) if change.before else None
-        if change.before is None:
-            lines.append(f"{what}: removed")
-        elif change.after is None:
-            lines.append(f"{what}: back" + (f", {then}" if then else ""))
-        else:
-            lines.append(f"{what}: {then} again")
-    return lines
+    lines = (
+        change_line(session, MODELS[change.table_name], change.after, change.before, "back")
+        for change in changes
+    )
+    return [line for line in lines if line is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,10 @@ from lorakit.paths import expanded
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from lorakit.catalog import Catalog
+
+    Yours = dict[str, Any]
 
 EXAMPLE = "lorakit inspect ink.safetensors"
 # The names are taken as they stand and not declared as an argument: Typer converts arguments with
@@ -38,29 +42,44 @@ def inspect_verb(
     if not context.args:
         raise BadUsage("There is no NAME.", hint=f"For example: {EXAMPLE}")
     files = find_files(read_names(context.args))
-    reports = []
+    found = []
     with out.progress("Reading") as update:
-        for number, path in enumerate(files):
+        for number, (path, yours) in enumerate(files):
             update(number, len(files), path.name)
-            reports.append(inspect(path, hashes=hashes))
+            found.append((inspect(path, hashes=hashes), yours))
     out.result(
-        {"adapters": [{**report.to_dict(), "cover": find_cover(report)} for report in reports]},
-        human=lambda console: show_all(console, reports),
-        ids=[str(report.path) for report in reports],
+        {
+            "adapters": [
+                {**report.to_dict(), "cover": find_cover(report), "yours": yours}
+                for report, yours in found
+            ]
+        },
+        human=lambda console: show_all(console, found),
+        ids=[str(report.path) for report, _ in found],
     )
 
 
-def find_files(names: list[str]) -> list[Path]:
-    """The file of each name. The catalog is opened only for a name that is no path."""
+def find_files(names: list[str]) -> list[tuple[Path, Yours | None]]:
+    """The file of each name, and what is said of it beyond the file, where it is named in the catalog.
+
+    The catalog is opened only for a name that is no path.
+    """
     if all(looks_like_path(name) for name in names):
-        return [expanded(name) for name in names]
-    from lorakit.cli.catalogs import adapter_path, open_catalog
+        return [(expanded(name), None) for name in names]
+    from lorakit.cli.catalogs import open_catalog
 
     with open_catalog() as catalog:
         return [
-            expanded(name) if looks_like_path(name) else adapter_path(catalog, name)
+            (expanded(name), None) if looks_like_path(name) else _in_catalog(catalog, name)
             for name in names
         ]
+
+
+def _in_catalog(catalog: Catalog, name: str) -> tuple[Path, Yours]:
+    from lorakit.cli.yours import yours_of
+
+    record = catalog.resolve(name)
+    return record.existing_path(), yours_of(catalog, record)
 
 
 def find_cover(report: AdapterReport) -> str | None:
@@ -71,16 +90,16 @@ def find_cover(report: AdapterReport) -> str | None:
     return None if cover is None else str(cover)
 
 
-def show_all(console: Console, reports: list[AdapterReport]) -> None:
+def show_all(console: Console, found: list[tuple[AdapterReport, Yours | None]]) -> None:
     """The adapters one below the other."""
-    for number, report in enumerate(reports):
+    for number, (report, yours) in enumerate(found):
         if number:
             console.print()
-        show(console, report)
+        show(console, report, yours)
 
 
-def show(console: Console, report: AdapterReport) -> None:
-    """One adapter for a person."""
+def show(console: Console, report: AdapterReport, yours: Yours | None = None) -> None:
+    """One adapter for a person; `yours` is what is said of it beyond its file."""
     from lorakit.cli.blockmap import untouched
     from lorakit.cli.render import block_map, counted, facts, heading, notes, size
 
@@ -115,11 +134,25 @@ def show(console: Console, report: AdapterReport) -> None:
             ("cover", find_cover(report)),
         ],
     )
+    if yours is not None:
+        show_yours(console, yours)
     if report.blocks:
         block_map(console, modules, blocks or report.blocks[-1] + 1)
     notes(console, report.notes)
     notes(console, _listed("Problem", report.problems), style="red")
     notes(console, _listed("Unused key", report.unused_keys))
+
+
+def show_yours(console: Console, yours: Yours) -> None:
+    """What is said of an adapter, under a heading of its own; nothing where nothing is said."""
+    from lorakit.cli.render import facts, heading
+    from lorakit.cli.yours import yours_rows
+
+    rows = [row for row in yours_rows(yours) if row[1]]
+    if rows:
+        console.print()
+        heading(console, "Yours")
+        facts(console, rows)
 
 
 def _modules(report: AdapterReport) -> str:

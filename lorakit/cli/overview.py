@@ -42,6 +42,11 @@ class Verb:
 VERBS: tuple[Verb, ...] = (
     Verb("Collect", "add", "Add adapter files, and those in folders, to the catalog."),
     Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
+    Verb("Collect", "tag", "Give tags to adapters and take them away, or show them."),
+    Verb("Collect", "note", "Keep notes, a rating, a strength and more of adapters, or show them."),
+    Verb("Collect", "collection", "Put adapters together under a name, by hand or by a query."),
+    Verb("Collect", "forget", "Remove adapters from the catalog, never a file."),
+    Verb("Collect", "undo", "Take back what a command changed in the catalog."),
     Verb("Look", "inspect", "Show layout, algorithm, rank, blocks, training facts and licence."),
     Verb(
         "Look",

@@ -9,7 +9,9 @@ from lorakit import __version__
 from lorakit.cli.overview import VERBS
 from tests.cli.conftest import Cli
 
-SUB_VERBS = {"ab": ("run", "vote", "show"), "base": ("add", "ls")}
+SUB_VERBS = {"ab": ("run", "vote", "show"), "base": ("add", "ls")} | {
+    "collection": ("new", "add", "remove", "ls", "show", "rename", "rm")
+}
 PAGES = [(verb.name,) for verb in VERBS] + [
     (verb, sub) for verb, subs in SUB_VERBS.items() for sub in subs
 ]
