@@ -21,6 +21,7 @@ from lorakit.formats.stack_file import (
     FileEntry,
     Named,
     StackFile,
+    parse_stack_file,
     read_stack_file,
     write_stack_file,
 )
@@ -102,7 +103,7 @@ class Stack:
         """
         path = expanded(text.strip())
         if text.strip().endswith(".toml"):
-            return cls(tuple(_entry_of(used, used.name) for used in read_saved(path).adapters))
+            return stack_of(read_saved(path))
         if path.suffix.lower() in _RECIPES and is_file(path):
             # Most stacks are text, which needs none of the readers of other programs' files.
             from lorakit.formats.recipe_files import read_recipe
@@ -212,7 +213,21 @@ def read_saved(path: Path) -> Generation:
 
     Raises `NotFound` when there is none, and `BadFile` for one that cannot be read or is none.
     """
-    saved = read_stack_file(path)
+    return _generation(read_stack_file(path), path)
+
+
+def read_kept(document: str, name: str) -> Generation:
+    """As `read_saved`, of the text of a stack file that the catalog keeps as `name`."""
+    path = Path(name).absolute()
+    return _generation(parse_stack_file(document, path), path)
+
+
+def stack_of(made: Generation) -> Stack:
+    """The stack that a record states, its adapters by name. Raises `BadUsage` for a strength."""
+    return Stack(tuple(_entry_of(used, used.name) for used in made.adapters))
+
+
+def _generation(saved: StackFile, path: Path) -> Generation:
     return Generation(
         program="lorakit",
         base_name=saved.base.name,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lorakit.db.curation import KeptStack
 
 # Such a word stands for nothing but a name where a stack is written.
-_NAME = re.compile(r"[^\W_][\w.+~-]*")
+_NAME = re.compile(r"[^\W\d_][\w.+~-]*")
 _FILES = (".toml", ".json", ".txt", ".png", ".jpg", ".jpeg", ".webp", ".safetensors", ".sft")
 
 
@@ -64,8 +64,8 @@ def store_kept_stack(
     if not is_stack_name(name):
         raise BadUsage(
             f"{name!r} cannot be the name of a stack.",
-            hint="It is one word of letters, digits and - _ . that begins with a letter or digit, and "
-            "not a file's name.",
+            hint="It is one word of letters, digits and - _ . that begins with a letter, and not a "
+            "file's name.",
         )
     row = _row(session, name)
     if row is None:

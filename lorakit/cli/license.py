@@ -191,12 +191,13 @@ def _show(dossier: Dossier, out: Output) -> None:
 def _show_stack(catalog: Catalog, stack: str, base: str, out: Output) -> None:
     from lorakit.bases import choose_base
     from lorakit.cli.license_view import answers_document, show_answers, show_obligations
+    from lorakit.cli.stack_argument import find_given
     from lorakit.gate.judging import judge_stack
     from lorakit.licenses.answers import answers
-    from lorakit.stack import Stack, resolve_stack
+    from lorakit.stack import resolve_stack
 
     chosen = choose_base(catalog, base)
-    verdict = judge_stack(catalog, chosen, resolve_stack(Stack.parse(stack), catalog))
+    verdict = judge_stack(catalog, chosen, resolve_stack(find_given(catalog, stack), catalog))
     found = answers(verdict)
 
     def human(console: Console) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,8 @@ StackText = Annotated[
     str,
     typer.Argument(
         metavar="STACK",
-        help='Adapters with strengths, "ink:0.8 wash:0.5"; or a stack file, recipe or picture.',
+        help='Adapters with strengths, "ink:0.8 wash:0.5"; a kept stack by name; or a stack file, recipe '
+        "or picture.",
         show_default=False,
     ),
 ]

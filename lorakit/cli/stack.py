@@ -32,7 +32,8 @@ def stack_verb(
         str | None,
         typer.Argument(
             metavar="STACK",
-            help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; or a stack file, recipe or picture.',
+            help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; a kept stack by name; or a stack '
+            "file, recipe or picture.",
             show_default=False,
         ),
     ] = None,
@@ -56,6 +57,19 @@ def stack_verb(
     save: Annotated[
         Path | None, typer.Option(help="Also write the stack to this file (.toml).")
     ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Also keep the stack in the catalog as NAME.")
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="With --keep: what the stack is for.")
+    ] = None,
+    list_kept: Annotated[
+        bool, typer.Option("--list", help="List the kept stacks, and stop.")
+    ] = False,
+    drop: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Keep the stack NAME no longer, and stop."),
+    ] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -65,6 +79,7 @@ def stack_verb(
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.license_view import answers_document
     from lorakit.cli.stack_argument import given_stack
+    from lorakit.cli.stack_kept import drop_kept, keep_stack, show_kept
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.fusion.plan import BaseModules, plan_fusion
     from lorakit.gate.judging import dossiers_of, verdict_on
@@ -74,6 +89,14 @@ def stack_verb(
     if presets:
         _list_presets(Output.of("stack presets", json, quiet))
         return
+    if list_kept:
+        show_kept(Output.of("stack list", json, quiet))
+        return
+    if drop is not None:
+        drop_kept(Output.of("stack drop", json, quiet), drop)
+        return
+    if note is not None and keep is None:
+        raise BadUsage("--note belongs to --keep NAME.")
     out = Output.of("stack", json, quiet)
     if stack is None:
         raise BadUsage("There is no STACK.", hint=f"For example: {EXAMPLE}")
@@ -95,6 +118,8 @@ def stack_verb(
     if save is not None:
         save_stack(chosen, entries, save, force)
         out.say(f"Saved as {save}.")
+    if keep is not None:
+        keep_stack(out, keep, chosen, entries, note, force)
     out.result(
         {
             "stack": str(parsed),

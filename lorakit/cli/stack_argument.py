@@ -1,4 +1,4 @@
-"""What a STACK on the command line means: text, or a file that states a stack."""
+"""What a STACK on the command line means: text, the name of a kept stack, or a file that states a stack."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorakit.errors import Ambiguous, NotFound
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lorakit.formats.generation import Generation
     from lorakit.stack import Stack
 
+_KEPT = "stack:"
 _RECIPES = (".json", ".toml", ".txt")
 _PICTURES = (".jpeg", ".jpg", ".png", ".webp")
 
@@ -35,13 +37,15 @@ def given_stack(text: str, out: Output, *, base: str | None = None) -> GivenStac
     from lorakit.stack import Stack
 
     path = recipe_path(text)
-    if path is None:
+    if path is None and not may_be_kept(text):
         return GivenStack(Stack.parse(text), base)
     from lorakit.cli.catalogs import open_catalog
     from lorakit.sharing.finding import find_ingredients
 
-    made = read_made(path)
     with open_catalog() as catalog:
+        made = read_made(path) if path is not None else kept(catalog, text)
+        if made is None:
+            return GivenStack(Stack.parse(text), base)
         found = find_ingredients(catalog, made, base=base is None)
     for remark in (*found.remarks, *made.left_out):
         out.warn(remark)
@@ -54,9 +58,46 @@ def find_given(catalog: Catalog, text: str) -> Stack:
     from lorakit.stack import Stack
 
     path = recipe_path(text)
-    if path is None:
+    made = read_made(path) if path is not None else kept(catalog, text)
+    if made is None:
         return Stack.parse(text)
-    return find_ingredients(catalog, read_made(path), base=False).stack
+    return find_ingredients(catalog, made, base=False).stack
+
+
+def may_be_kept(text: str) -> bool:
+    """Whether `text` can mean a kept stack: its name alone, or `stack:NAME`."""
+    from lorakit.catalog.kept_stacks import is_stack_name
+    from lorakit.paths import is_file
+
+    name = text.strip().removeprefix(_KEPT)
+    return is_stack_name(name) and not is_file(expanded(text.strip()))
+
+
+def kept(catalog: Catalog, text: str) -> Generation | None:
+    """What the stack states that is kept as `text`; None where there is none.
+
+    Raises `Ambiguous` where an adapter has exactly the same name.
+    """
+    from lorakit.stack import read_kept
+
+    name = text.strip().removeprefix(_KEPT)
+    found = catalog.kept_stack(name) if may_be_kept(text) else None
+    if found is None:
+        return None
+    if name == text.strip() and is_adapter(catalog, name):
+        raise Ambiguous(
+            f"Both an adapter and a stack are called {name!r}.",
+            hint=f"Write {name}:1 for the adapter, or {_KEPT}{found.name} for the stack.",
+        )
+    return read_kept(found.document, found.name)
+
+
+def is_adapter(catalog: Catalog, name: str) -> bool:
+    """Whether an adapter of the catalog has exactly this name, case aside."""
+    try:
+        return catalog.resolve(name).name.casefold() == name.casefold()
+    except (NotFound, Ambiguous):
+        return False
 
 
 def recipe_path(text: str) -> Path | None:

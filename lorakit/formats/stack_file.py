@@ -76,10 +76,19 @@ def read_stack_file(path: Path) -> StackFile:
     Raises `NotFound` when there is none, and `BadFile` for one that cannot be read or is none.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"There is no stack file {path}.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(f"The stack file {path} cannot be read: {error}.") from error
+    return parse_stack_file(text, path)
+
+
+def parse_stack_file(text: str, path: Path) -> StackFile:
+    """The stack file whose text is `text`; `path` is what errors call it. Raises `BadFile`."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadFile(f"The stack file {path} cannot be read: {error}.") from error
     if document.get("format") != FORMAT:
         raise BadFile(f'{path} is not a stack file: it lacks format = "{FORMAT}".')
