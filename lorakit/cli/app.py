@@ -20,6 +20,7 @@ def _register(app: typer.Typer, verb: Verb) -> None:
         return
     app.command(
         verb.name,
+        cls=getattr(module, "COMMAND", None),
         epilog=f"Example: `{module.EXAMPLE}`",
         context_settings=getattr(module, "CONTEXT_SETTINGS", None),
         options_metavar=getattr(module, "USAGE", "[OPTIONS]"),

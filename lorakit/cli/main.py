@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lorakit.errors import LorakitError
 
 INTERRUPTED = 130
+# Set by the script of `--show-completion` when a shell wants to complete a word.
+_COMPLETING = "_LORAKIT_COMPLETE"
 
 
 def main() -> None:
@@ -57,6 +59,11 @@ def run(arguments: list[str]) -> int:
         # Before anything else is imported: scripts ask for the version often.
         sys.stdout.write(f"lorakit {__version__}\n")
         return 0
+    if _COMPLETING in os.environ:
+        from lorakit.cli.complete import answer
+
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+        return answer()
     if arguments in ([], ["--help"], ["-h"]):
         from lorakit.cli.overview import overview
 

@@ -61,7 +61,7 @@ def test_paths_come_from_stdin(cli: Cli, folder: Path) -> None:
 def test_a_pattern_narrows_the_list(cli: Cli, folder: Path) -> None:
     cli("add", folder)
     assert cli("ls", "INK", "-q").out == "ink\n"
-    assert "No adapter's name holds 'oil'" in cli("ls", "oil").out
+    assert "No adapter fits 'oil'" in cli("ls", "oil").out
 
 
 def test_a_broken_file_among_good_ones_is_named_and_the_good_are_added(

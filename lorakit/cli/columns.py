@@ -1,0 +1,135 @@
+"""The columns that `lorakit ls` can show, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from lorakit.errors import BadUsage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lorakit.catalog import AdapterRecord, Catalog
+
+USUAL = ("name", "algo", "rank", "blocks", "layout", "license", "size", "missing")
+_RIGHT = ("rank", "blocks", "size", "modules", "rating", "strength")
+# Columns of what is said of a content, by the field of the fact.
+_FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "title": "title",
+        "notes": "notes",
+        "rating": "rating",
+        "favourite": "favourite",
+        "strength": "strength",
+        "triggers": "trigger_words",
+        "base": "base_model",
+        "author": "author",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some columns by name, in order."""
+
+    names: tuple[str, ...]
+
+    def cells(self, catalog: Catalog, records: Sequence[AdapterRecord]) -> list[tuple[str, ...]]:
+        """The rows of the table."""
+        from lorakit.catalog.facts import with_header
+
+        contents = [record.tensor_sha256 for record in records]
+        fields = [_FACTS[name] for name in self.names if name in _FACTS]
+        facts = catalog.all_facts(contents, fields) if fields else {}
+        tags = catalog.all_tags(contents) if "tags" in self.names else {}
+        found = []
+        for record in records:
+            said = with_header(record, facts.get(record.tensor_sha256, {}))
+            values = {field: records[0].value for field, records in said.items()}
+            values["tags"] = tags.get(record.tensor_sha256, ())
+            found.append(tuple(_cell(name, record, values) for name in self.names))
+        return found
+
+    def show(
+        self, console: Console, body: Sequence[tuple[str, ...]], query: str, total: int
+    ) -> None:
+        """The table for a person; `total` is how many there are with those that are not shown."""
+        from lorakit.cli.render import rows
+
+        if not body:
+            what = f"No adapter fits {query!r}." if query else "The catalog is empty."
+            console.print(what, style="dim")
+            if not query:
+                console.print("`lorakit add FOLDER` adds what is in a folder.", style="dim")
+            return
+        titles = tuple({"license": "licence", "missing": ""}.get(n, n) for n in self.names)
+        rows(console, titles, body, right=_RIGHT)
+        if total > len(body):
+            rest = f"{len(body):,} of {total:,} are shown; --limit 0 shows all."
+            console.print(rest, style="dim")
+
+
+def chosen_columns(text: str | None) -> Columns:
+    """The columns that `--format` names, with commas between. Raises `BadUsage`."""
+    if text is None:
+        return Columns(USUAL)
+    names = tuple(filter(None, (part.strip().lower() for part in text.split(","))))
+    unknown = [name for name in names if name not in _CELLS and name not in (*_FACTS, "tags")]
+    if unknown or not names:
+        known = ", ".join(dict.fromkeys((*_CELLS, *_FACTS, "tags")))
+        what = f"There is no column {unknown[0]!r}." if unknown else "--format names no column."
+        raise BadUsage(what, hint=f"There are: {known}.")
+    return Columns(names)
+
+
+def _cell(name: str, record: AdapterRecord, values: Mapping[str, Any]) -> str:
+    if name == "tags":
+        return ", ".join(values["tags"])
+    if name not in _FACTS:
+        return _CELLS[name](record)
+    value = values.get(_FACTS[name])
+    if isinstance(value, dict):
+        value = value.get("value")
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(value)
+    return "" if value is None else " ".join(str(value).split())
+
+
+def _rank(record: AdapterRecord) -> str:
+    if record.rank_min is None:
+        return ""
+    same = record.rank_min == record.rank_max
+    return str(record.rank_min) if same else f"{record.rank_min}-{record.rank_max}"
+
+
+def _size(record: AdapterRecord) -> str:
+    from lorakit.cli.render import size
+
+    return size(record.file_size)
+
+
+_CELLS: Mapping[str, Callable[[AdapterRecord], str]] = MappingProxyType(
+    {
+        "name": lambda record: record.name,
+        "algo": lambda record: record.algo or "",
+        "rank": _rank,
+        "blocks": lambda record: str(record.model_blocks or ""),
+        "layout": lambda record: record.layout or "",
+        "dtype": lambda record: record.dtype,
+        "license": lambda record: record.license or "unknown",
+        "size": _size,
+        "modules": lambda record: str(record.module_count),
+        "components": lambda record: ", ".join(record.components),
+        "added": lambda record: f"{record.added_at.astimezone():%Y-%m-%d}",
+        "path": lambda record: str(record.path or ""),
+        "hash": lambda record: record.file_sha256,
+        "missing": lambda record: "missing" if record.missing else "",
+    }
+)
