@@ -11,16 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lorakit.catalog.facts import NewFact, content_conditions, facts_of, store_facts
+from lorakit.catalog.facts import FactRecord, NewFact, content_conditions, facts_of, store_facts
 from lorakit.catalog.fields import SOURCES, check_fact
 from lorakit.catalog.tags import normal_tag
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
+from lorakit.formats.sidecars.beside import RECORDS
 from lorakit.formats.sidecars.modelspec import HEADER, HEADER_KEYS, header_facts
 from lorakit.formats.sidecars.said import SidecarFacts
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from lorakit.formats.sidecars.lora_manager_cache import CachedModel
 
 _CHUNK = 500
 
@@ -69,6 +72,7 @@ def plan_import(
             if new is not None and (
                 (new.value, new.place) == (record.value, record.place)
                 or (only_new and new.place != record.place)
+                or ((content, record.source, record.place) not in reread and _stands(record, new))
             ):
                 del facts[key]
             elif new is None and (content, record.source, record.place) in reread:
@@ -148,6 +152,17 @@ def _new_facts(
     return facts
 
 
+def _stands(record: FactRecord, new: NewFact) -> bool:
+    """Whether what a file said that was not read now goes before what another kind of file says."""
+    return record.field != "cover" and _kind(record.place) < _kind(new.place)
+
+
+def _kind(place: str) -> int:
+    """The rank of a file among those of its program, by its ending."""
+    ranks = (rank for rank, ending in enumerate(RECORDS) if place.lower().endswith(ending))
+    return next(ranks, len(RECORDS))
+
+
 def _checked(field: str, value: object, source: str) -> Any:  # noqa: ANN401 - any JSON value
     """The value as the catalog keeps it; None for one that it does not take."""
     try:
@@ -191,3 +206,37 @@ def _normal(tags: Iterable[str]) -> Iterator[str]:
             yield normal_tag(tag)
         except BadUsage:
             continue
+
+
+@dataclass(frozen=True, slots=True)
+class CacheImport:
+    """What came of LoRA Manager's cache: its models, how many are in the catalog, of how many it was news."""
+
+    models: int
+    known: int
+    changed: int
+
+
+def said_in_cache(
+    store: Store, models: Sequence[CachedModel]
+) -> tuple[dict[str, list[SidecarFacts]], int]:
+    """What a cache says of contents in the catalog, and how many of its models those are.
+
+    A model is known by its hash; by its path only where the cache has no hash, since the file may have
+    been replaced since.
+    """
+    rows = store.read("SELECT file_sha256, tensor_sha256 FROM adapter")
+    by_hash = dict(rows)
+    rows = store.read(
+        "SELECT l.path, a.tensor_sha256 FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id"
+    )
+    by_path = {path.replace("\\", "/"): content for path, content in rows}
+    said: dict[str, list[SidecarFacts]] = {}
+    known = 0
+    for model in models:
+        own = model.file_path.replace("\\", "/")
+        content = by_hash.get(model.sha256) if model.sha256 else by_path.get(own)
+        if content is not None:
+            known += 1
+            said.setdefault(content, []).append(model.said)
+    return said, known

@@ -13,7 +13,7 @@ from lorakit.catalog.curation import Curation
 
 if TYPE_CHECKING:
     from lorakit.catalog.discovering import Discovery
-    from lorakit.catalog.importing import Place
+    from lorakit.catalog.importing import CacheImport, Place
     from lorakit.formats.sidecars.said import SidecarFacts
 
 
@@ -89,3 +89,15 @@ class Neighbours(Curation):
             with self.step(command) as recording:
                 apply_import(recording.session, change)
         return len(change.contents)
+
+    def keep_cache(self, command: str, path: Path) -> CacheImport:
+        """Keep what LoRA Manager's cache at `path` says, where its own sidecar files say nothing.
+
+        The cache is only read. Raises `BadFile` for what is none.
+        """
+        from lorakit.catalog.importing import CacheImport, said_in_cache
+        from lorakit.formats.sidecars.lora_manager_cache import read_cache
+
+        models = read_cache(path)
+        said, known = said_in_cache(self._store, models)
+        return CacheImport(len(models), known, self.keep_said(command, said, only_new=True))

@@ -89,7 +89,10 @@ def _show(console: Console, added: Added) -> None:
             ("moved", _count(result.moved)),
             ("changed", _count(result.changed)),
             ("unreadable", _count(result.failed)),
-            ("taken over", f"what other programs say of {taken}" if taken else None),
+            (
+                "taken over",
+                f"what files beside them or their headers say of {taken}" if taken else None,
+            ),
         ],
     )
     notes(console, [f"Left out {r.path.name}: {r.reason}" for r in result.skipped_not_adapter])

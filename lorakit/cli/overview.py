@@ -41,6 +41,11 @@ class Verb:
 # The order here is the order on the page: by task, not by alphabet.
 VERBS: tuple[Verb, ...] = (
     Verb("Collect", "add", "Add adapter files, and those in folders, to the catalog."),
+    Verb(
+        "Collect",
+        "scan",
+        "Look through the folders that were added again: new, moved, changed and missing files.",
+    ),
     Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
     Verb("Collect", "tag", "Give tags to adapters and take them away, or show them."),
     Verb("Collect", "note", "Keep notes, a rating, a strength and more of adapters, or show them."),

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.factories import write_adapter
+from tests.cli.conftest import Cli
+
+
+def test_scan_looks_through_the_folders_that_were_added(cli: Cli, folder: Path) -> None:
+    assert cli("add", folder).code == 0
+    write_adapter(folder / "deep" / "new.safetensors", 7)
+    (folder / "wash.safetensors").unlink()
+    ran = cli("scan")
+    assert (ran.code, ran.err) == (0, "")
+    assert "1: new" in ran.out
+    assert cli("scan", "--json").document["schema"] == "lorakit/scan/1"
+    missing = [one["name"] for one in cli("ls", "--json").document["adapters"] if one["missing"]]
+    assert missing == ["wash"]
+
+
+def test_what_other_programs_say_is_taken_over_with_a_warning_for_what_is_broken(
+    cli: Cli, folder: Path
+) -> None:
+    (folder / "ink.json").write_text(json.dumps({"preferred weight": 0.6, "notes": "theirs"}))
+    (folder / "wash.cm-info.json").write_text("{")
+    ran = cli("add", folder)
+    assert ran.code == 0
+    assert ran.err.count("Warning") == 1
+    assert "wash.cm-info.json cannot be read" in ran.err
+    assert "theirs" in cli("inspect", "ink").out
+    again = cli("scan", "--json")
+    assert (again.err, again.document["beside"]["read"]) == ("", 0)
+    assert cli("scan", "--reread", "-q").err.count("Warning") == 1
+
+
+def test_a_folder_that_is_gone_is_a_warning_and_its_adapters_are_missing(
+    cli: Cli, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "drive"
+    write_adapter(other / "far.safetensors", 5)
+    cli("add", folder, other)
+    other.rename(tmp_path / "unplugged")
+    ran = cli("scan", "--json")
+    assert (ran.code, ran.document["absent_folders"]) == (0, [str(other)])
+    assert f"{other} is not there now" in ran.err
+    assert cli("scan", other).code == 0
+    assert {one["name"] for one in cli("ls", "--json").document["adapters"]} == {
+        "far",
+        "ink",
+        "wash",
+    }
+    (tmp_path / "unplugged").rename(other)
+    assert cli("scan", "-q").err == ""
+
+
+def test_scan_without_folders_says_how_to_begin(cli: Cli, tmp_path: Path) -> None:
+    cli("scan").failed_with(1, "No folder", "lorakit add", "--discover")
+    cli("scan", tmp_path / "nothing").failed_with(1, "nothing")
+    cli("scan", "--yes").failed_with(2, "--discover")
+    cli("scan", "--drop").failed_with(2, "--drop")
+    cli("scan", "--drop", "--discover").failed_with(2, "exclude")
+    cli("scan", "--lora-manager", tmp_path / "none.sqlite").failed_with(4, "none.sqlite")
+
+
+def test_a_dropped_folder_is_not_scanned_and_keeps_its_adapters(cli: Cli, folder: Path) -> None:
+    cli("add", folder)
+    assert cli("scan", "--drop", folder, "-q").lines == [str(folder)]
+    cli("scan").failed_with(1, "No folder")
+    assert cli("ls", "-q").lines == ["ink", "wash"]
+
+
+def test_discover_proposes_and_adds_only_when_told(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_config_path", lambda name, **_: tmp_path / "c" / name)
+    comfy = tmp_path / "user" / "ComfyUI"
+    (comfy / "custom_nodes").mkdir(parents=True)
+    write_adapter(comfy / "models" / "loras" / "ink.safetensors")
+    ran = cli("scan", "--discover", tmp_path / "user")
+    assert (ran.code, ran.err) == (0, "")
+    assert "ComfyUI" in ran.out
+    assert "--yes" in ran.out
+    assert max(map(len, ran.lines)) <= 80
+    assert cli("ls", "-q").out == ""
+    found = cli("scan", "--discover", tmp_path / "user", "--json").document["proposals"]
+    assert [(one["files"], one["known"]) for one in found] == [(1, False)]
+    ran = cli("scan", "--discover", tmp_path / "user", "--yes", "-q")
+    assert ran.lines == ["ink"]
+    assert cli("scan", "-q").code == 0
+    ran = cli("scan", "--discover", tmp_path / "user", "--yes")
+    assert "known" in ran.out
