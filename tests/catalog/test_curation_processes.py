@@ -61,8 +61,8 @@ def check(database: Path) -> int:
         fact["value"] = json.loads(fact["value"])
     replayed: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {"fact": {}, "tag": {}}
     for table, *texts in changes:
-        before, after = (json.loads(text) if text else None for text in texts)
-        row: dict[str, Any] = after or before
+        before, after = (json.loads(text or "null") for text in texts)
+        row = after or before
         key = tuple(row[name] for name in TABLES[table])
         assert replayed[table].get(key) == before
         if after is None:
