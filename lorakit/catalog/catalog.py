@@ -45,7 +45,7 @@ from lorakit.db.store import Store
 from lorakit.errors import BadUsage, NotFound
 
 if TYPE_CHECKING:
-    from lorakit.catalog.query import Search, Share
+    from lorakit.catalog.query.searching import Search, Share
     from lorakit.catalog.query.suggesting import Suggested
 
 
@@ -118,7 +118,7 @@ class Catalog(Neighbours):
         `share` says of a licence that a header names whether it lets merges be shared ("allow", "deny" or
         "unknown"), for queries such as `license:allow`; without it those are unknown.
         """
-        from lorakit.catalog.query import searching
+        from lorakit.catalog.query.searching import searching
 
         return searching(self._store, share)
 
@@ -127,7 +127,7 @@ class Catalog(Neighbours):
     ) -> list[AdapterRecord]:
         """The adapters that a query fits, such as `ink tag:sumi rank:8..32 sort:added-`, in order.
 
-        Raises `BadUsage` for a text that is no query. `lorakit.catalog.query.FIELDS` has its fields.
+        Raises `BadUsage` for a text that is no query. `lorakit.catalog.query.fields` has its fields.
         """
         with self.searching(share) as search:
             return search.records(query, limit)

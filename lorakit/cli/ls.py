@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import AdapterRecord, Catalog
-    from lorakit.catalog.query import Search
+    from lorakit.catalog.query.searching import Search
 
 EXAMPLE = "lorakit ls ink rank:8..32 -tag:nsfw sort:rating-"
 COMMAND = QueryCommand

@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorakit.catalog import Catalog
-from lorakit.catalog.query import FIELDS, BadQuery, Query, Search, parse
-from lorakit.catalog.query.syntax import Dates, Flag, Sort, Span, Term, Text
+from lorakit.catalog.query.fields import FIELDS
+from lorakit.catalog.query.parsing import BadQuery, parse
+from lorakit.catalog.query.searching import Search
+from lorakit.catalog.query.syntax import Dates, Flag, Query, Sort, Span, Term, Text
 from tests.catalog.collected import KIND_NAMES, NOW, TAGS, WORDS, Made, make, say, store
 
 SHARES = {

@@ -1,8 +1,5 @@
-"""The query language: text to a query, a query to SQL over an index beside the catalog, and its answer."""
+"""The query language: `parsing` reads a text, `conditions` and `compiling` turn it into SQL over an
+index beside the catalog, which `refreshing` keeps up to date, and `searching` asks it.
 
-from lorakit.catalog.query.fields import FIELDS, Field
-from lorakit.catalog.query.parsing import BadQuery, parse
-from lorakit.catalog.query.searching import Search, Share, searching
-from lorakit.catalog.query.syntax import Query
-
-__all__ = ["FIELDS", "BadQuery", "Field", "Query", "Search", "Share", "parse", "searching"]
+Nothing is imported here: completion in a shell needs a part of it, and at once.
+"""
