@@ -46,6 +46,11 @@ VERBS: tuple[Verb, ...] = (
         "scan",
         "Look through the folders that were added again: new, moved, changed and missing files.",
     ),
+    Verb(
+        "Collect",
+        "sync",
+        "Ask Civitai, by hash, for names, trigger words and permissions of adapters.",
+    ),
     Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
     Verb("Collect", "tag", "Give tags to adapters and take them away, or show them."),
     Verb("Collect", "note", "Keep notes, a rating, a strength and more of adapters, or show them."),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,15 +40,22 @@ def civitai(site: Civitai, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalSer
         yield local
 
 
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    """Two adapters, ink and wash, in the catalog that the command line uses too."""
-    paths = [
-        write_adapter(tmp_path / "loras" / f"{name}.safetensors", seed)
-        for seed, name in enumerate(("ink", "wash"), start=1)
-    ]
-    with Catalog.open() as opened:
+@pytest.fixture(scope="session")
+def stocked_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of two adapters, ink and wash."""
+    root = tmp_path_factory.mktemp("stocked")
+    names = enumerate(("ink", "wash"), start=1)
+    paths = [write_adapter(root / f"{name}.safetensors", seed) for seed, name in names]
+    with Catalog.open(root / "home" / "catalog.db") as opened:
         opened.add(paths)
+    return root / "home"
+
+
+@pytest.fixture
+def catalog(stocked_home: Path, tmp_path: Path) -> Iterator[Catalog]:
+    """Two adapters, ink and wash, in the catalog that the command line uses too."""
+    shutil.copytree(stocked_home, tmp_path / "home")
+    with Catalog.open() as opened:
         yield opened
 
 
