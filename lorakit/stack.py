@@ -7,9 +7,10 @@ Quote a name that holds spaces, or an @ before a word and an equals sign: `"my i
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ _WORD = re.compile(
 _NOT_FINITE = re.compile(r".+:[+-]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 _HALF_REFINED = re.compile(rf":{NUMBER}@")
 _RECIPES = (".json", ".txt")
+_SAID = ("trigger_words", "strength")
 _PLAIN_NAME = re.compile(r'(?!sha256$)[^\s<"@][^\s@]*')
 
 
@@ -125,7 +127,11 @@ class Stack:
 
 @dataclass(frozen=True)
 class ResolvedEntry:
-    """An entry with its file found and its header read; its hashes where the catalog knows them."""
+    """An entry with its file found and its header read; its hashes where the catalog knows them.
+
+    `trigger_words` are what the catalog has in place of the file's own, None where it has nothing;
+    `usual` is the range of strengths in which it is said to work.
+    """
 
     name: str
     strength: Strength
@@ -133,6 +139,8 @@ class ResolvedEntry:
     report: AdapterReport
     sha256: str | None
     tensor_sha256: str | None = None
+    trigger_words: tuple[str, ...] | None = None
+    usual: tuple[float, float] | None = None
 
     def dossier(self, catalog: Catalog | None = None) -> Dossier:
         """Everything known of the entry's terms; what its files say is kept in `catalog`."""
@@ -160,9 +168,27 @@ def _resolve(entry: Entry, catalog: Catalog | None) -> ResolvedEntry:
     record = catalog.resolve(entry.name)
     path = record.existing_path()
     report = inspect(path, hashes=False)
+    content = record.tensor_sha256
+    said = catalog.all_facts([content], _SAID).get(content, {})
+    words, strength = (said[name][0].value if name in said else None for name in _SAID)
     return ResolvedEntry(
-        record.name, entry.strength, path, report, record.file_sha256, record.tensor_sha256
+        record.name,
+        entry.strength,
+        path,
+        report,
+        record.file_sha256,
+        content,
+        tuple(words) if words else None,
+        _span(strength),
     )
+
+
+def _span(strength: Mapping[str, float | None] | None) -> tuple[float, float] | None:
+    """The range of a strength that is on record; None where it has no range."""
+    if strength is None or (strength["min"] is None and strength["max"] is None):
+        return None
+    low, high = strength["min"], strength["max"]
+    return (-math.inf if low is None else low, math.inf if high is None else high)
 
 
 def _read_text(text: str) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import TYPE_CHECKING
 
 from lorakit.preview.recipes import Recipe, StackedAdapter
@@ -89,6 +90,7 @@ def advise(
         *_negative(recipe, settings.negative_prompt, settings.cfg),
         *_steps(recipe, settings.steps, active),
         *_turbo(recipe, settings.steps, active),
+        *_usual(active),
         *_cfg(recipe, settings.cfg, active),
     )
 
@@ -228,6 +230,26 @@ def _turbo(recipe: Recipe, steps: int, active: Sequence[StackedAdapter]) -> Iter
                 f"{recipe.title} takes a turbo adapter at {low:g} to {high:g}.",
                 "Change its strength in STACK.",
             )
+
+
+def _usual(active: Sequence[StackedAdapter]) -> Iterator[Advice]:
+    """A strength outside the range in which the adapter is said to work."""
+    for adapter in active:
+        if adapter.usual is not None:
+            low, high = adapter.usual
+            if not low <= adapter.strength <= high:
+                yield Advice(
+                    "unusual-strength",
+                    f"{adapter.name} stands at {adapter.strength:g}; on record, it works "
+                    f"{_between(low, high)}.",
+                    "Change its strength in STACK; `lorakit note` shows and changes what is on record.",
+                )
+
+
+def _between(low: float, high: float) -> str:
+    if isinf(low) or isinf(high):
+        return f"up to {high:g}" if isinf(low) else f"from {low:g}"
+    return f"from {low:g} to {high:g}"
 
 
 def _cfg(recipe: Recipe, cfg: float, active: Sequence[StackedAdapter]) -> Iterator[Advice]:

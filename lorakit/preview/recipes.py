@@ -49,13 +49,14 @@ class Recipe:
 class StackedAdapter:
     """What recipes and advice look at in one entry of a stack.
 
-    `strength` is the one number of `Strength.headline`.
+    `strength` is the one number of `Strength.headline`, `usual` the range in which it is said to work.
     """
 
     name: str
     strength: float
     title: str = ""
     trigger_words: tuple[str, ...] = ()
+    usual: tuple[float, float] | None = None
 
     def called(self, word: str) -> bool:
         """Whether `word` (in lower case) is one of the words of its name or title.
@@ -73,7 +74,8 @@ def stacked(entries: Iterable[ResolvedEntry]) -> tuple[StackedAdapter, ...]:
             entry.name,
             entry.strength.headline,
             entry.report.info.title or "",
-            entry.report.info.trigger_words,
+            entry.report.info.trigger_words if entry.trigger_words is None else entry.trigger_words,
+            entry.usual,
         )
         for entry in entries
     )

@@ -225,3 +225,19 @@ def test_an_unknown_recipe_is_named_with_what_there_is() -> None:
     with pytest.raises(BadUsage, match="sdxl") as caught:
         recipe_named("sdxl")
     assert "rdbt" in (caught.value.hint or "")
+
+
+def test_a_strength_outside_what_is_on_record_is_named() -> None:
+    inf = float("inf")
+    for usual, strength, words in (
+        ((0.6, 0.9), 1.2, "ink stands at 1.2; on record, it works from 0.6 to 0.9."),
+        ((0.6, inf), 0.5, "from 0.6."),
+        ((-inf, 0.9), 1.0, "up to 0.9."),
+        ((0.6, 0.9), 0.6, None),
+        ((0.6, 0.9), 0.0, None),
+        (None, 9.0, None),
+    ):
+        found = advise(RDBT, GOOD, [StackedAdapter("ink", strength, usual=usual)])
+        sentences = [one.sentence for one in found if one.code == "unusual-strength"]
+        assert len(sentences) == (words is not None)
+        assert all(sentence.endswith(words or "") for sentence in sentences)
