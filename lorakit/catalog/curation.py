@@ -29,6 +29,7 @@ from lorakit.catalog.kept_stacks import (
 from lorakit.catalog.tags import store_tags, tags_of
 from lorakit.catalog.undo import StepRecord, Undone, all_steps, last_undo, undo_step
 from lorakit.db.store import Store
+from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -194,6 +195,25 @@ class Curation:
         """Keep a stack no longer; its name. Raises `NotFound`."""
         with self._writing(f"stack --drop {name}") as session:
             return drop_kept_stack(session, name)
+
+    def rename(self, adapter: int, name: str) -> str:
+        """Give an adapter, by its row (`AdapterRecord.id`), another name; it as it is kept.
+
+        Its file keeps its own. Raises `BadUsage` for a name that cannot be one, `CatalogError` for one
+        that is taken, and `NotFound` for an adapter that has gone.
+        """
+        from lorakit.catalog.naming import check_name, normal
+
+        check_name(name)
+        with self._writing(f"rename to {name}") as session:
+            from lorakit.catalog.storing import rename_adapter
+            from lorakit.db.models import Adapter
+
+            row = session.get(Adapter, adapter)
+            if row is None:
+                raise NotFound("The adapter is no longer in the catalog.")
+            rename_adapter(session, row, normal(name))
+            return row.name
 
     def forget(self, adapters: Iterable[int]) -> int:
         """Remove adapters by their rows (`AdapterRecord.id`) from the catalog; how many there were.

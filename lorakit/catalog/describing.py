@@ -54,6 +54,8 @@ def change_line(
         return None
     what = describe(session, model, row)
     then, now = (_value(model, one) if one else "" for one in (before, after))
+    if model is Adapter and before is not None and after is not None:
+        return f"the adapter {before['name']}: called {after['name']}"
     if before is None:
         return f"{what}: {now or fresh}"
     if after is None:

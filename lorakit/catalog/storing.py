@@ -15,6 +15,7 @@ from typing import Literal
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from lorakit.catalog.journal import stepping
 from lorakit.catalog.naming import free_name, name_of_file
 from lorakit.catalog.paths import is_there
 from lorakit.catalog.records import AddedFile
@@ -70,9 +71,9 @@ def store_batch(
     with session.no_autoflush:
         batch = _load(session, items)
         stored = [_store(batch, item) for item in items]
-        if name is not None:
-            _rename(session, stored[0].adapter, name)
         session.flush()
+        if name is not None:
+            _name(session, stored[0], name)
     return [
         (one.outcome, AddedFile(Path(one.path), one.adapter.name, one.adapter.id, one.previous))
         for one in stored
@@ -188,13 +189,24 @@ def _place(
     return location
 
 
-def _rename(session: Session, adapter: Adapter, name: str) -> None:
+def _name(session: Session, stored: _Stored, name: str) -> None:
+    """Name what was stored; where it had a name before, that is a step of the journal."""
+    if stored.outcome == "added":
+        rename_adapter(session, stored.adapter, name)
+        return
+    with stepping(session, f"add {stored.path} as {name}"):
+        rename_adapter(session, stored.adapter, name)
+
+
+def rename_adapter(session: Session, adapter: Adapter, name: str) -> None:
+    """Give an adapter another name. Raises `CatalogError` when another has it."""
     holder = session.scalar(select(Adapter.id).where(Adapter.name == name))
     if holder not in (None, adapter.id):
         raise CatalogError(
             f"Another adapter is called {name!r} already.", hint="Choose another name."
         )
     adapter.name = name
+    session.flush()
 
 
 def _free_name(batch: _Batch, name: str) -> str:

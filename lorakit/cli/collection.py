@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.cli.complete import complete_collections
 from lorakit.cli.curating import (
     DryRun,
     Names,
@@ -34,7 +35,13 @@ app = typer.Typer(
     epilog=f"Example: `{EXAMPLE}`",
 )
 Called = Annotated[
-    str, typer.Argument(metavar="COLLECTION", help="A collection by name.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="COLLECTION",
+        help="A collection by name.",
+        show_default=False,
+        autocompletion=complete_collections,
+    ),
 ]
 
 
@@ -218,8 +225,10 @@ def members_of(catalog: Catalog, collection: CollectionRecord) -> list[AdapterRe
 
 
 def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
-    """What a query finds. Raises `BadUsage` for one that is not understood."""
-    raise BadUsage("Smart collections are not there yet.", hint="Leave --query out.")
+    """What a query finds, in its order. Raises `BadUsage` for one that is not understood."""
+    from lorakit.cli.queries import header_share
+
+    return catalog.find(query, share=header_share)
 
 
 def _change(

@@ -20,6 +20,7 @@ from lorakit.cli.curating import (
 )
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.cli.queries import QueryCommand
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
 
 EXAMPLE = 'lorakit note ink --rating 4 --strength 0.8,0.6..1 --text "Best under 0.9."'
+COMMAND = QueryCommand
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _STRENGTH = re.compile(
     rf"(?P<value>{_NUMBER})|(?:(?P<middle>{_NUMBER})\s*,\s*)?(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})"
@@ -65,7 +67,11 @@ def note_verb(
             metavar="WORDS", help="Your trigger words, in place of the file's; repeatable."
         ),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="What you call it.")] = None,
+    title: Annotated[str | None, typer.Option(help="Its title, as you would print it.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Its name in the catalog from now on; the file keeps its own."),
+    ] = None,
     clear: Annotated[list[str] | None, typer.Option(metavar="FIELD", help=_CLEAR_HELP)] = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -99,7 +105,12 @@ def note_verb(
         records = select_adapters(catalog, names)
         if edit:
             changes["notes"] = _edited(catalog, records)
-        step = _change(catalog, records, changes, dry_run, out) if changes else {}
+        if name is not None and len(records) != 1:
+            raise BadUsage("--name takes one NAME: no two adapters have the same.")
+        step: dict[str, Any] = {}
+        if changes or name is not None:
+            step = _change(catalog, records, changes, name, dry_run, out)
+            records = [catalog.resolve(f"sha256:{record.file_sha256}") for record in records]
         found = [(record, yours_of(catalog, record)) for record in records]
     out.result(
         {
@@ -158,6 +169,7 @@ def _change(
     catalog: Catalog,
     records: list[AdapterRecord],
     changes: Mapping[str, Any],
+    name: str | None,
     dry_run: bool,
     out: Output,
 ) -> dict[str, Any]:
@@ -170,8 +182,12 @@ def _change(
         for field, value in changes.items()
     ]
     words = [_word(field, value) for field, value in changes.items()]
+    words += [f"--name={name}"] if name is not None else []
     with catalog.step(step_text("note", records, *words), dry_run=dry_run) as recording:
         changed = catalog.set_facts(facts)
+        if name is not None and name != records[0].name:
+            catalog.rename(records[0].id, name)
+            changed += 1
     tell(out, f"{counted_rows(changed, 'field')} changed", recording, dry_run)
     return step_fields(recording, dry_run)
 

@@ -102,6 +102,7 @@ EDITS: dict[str, Edit] = {
     "terms": lambda c: c.record_claim(INK, origin="user", source="me", terms={"a": 1}),
     "other terms": lambda c: c.record_claim(INK, origin="user", source="me", terms={"a": 2}),
     "no terms": lambda c: c.withdraw_claim(*[claim.id for claim in c.claims(INK)]),
+    "a name": lambda c: c.rename(c.resolve("wash").id, "lavis"),
     "forgetting": lambda c: c.forget(
         [record.id for record in c.adapters() if record.name != "pen"]
     ),
@@ -349,3 +350,15 @@ def test_names_that_are_taken(catalog: Catalog) -> None:
     assert catalog.collection("day").contents == (INK,)
     catalog.undo()
     assert catalog.collection("night").contents == (INK,)
+
+
+def test_naming_a_known_file_anew_can_be_undone(catalog: Catalog, adapters: list[Path]) -> None:
+    catalog.add([adapters[3]], name="quill")
+    assert catalog.resolve("quill").locations == (adapters[3],)
+    assert catalog.steps()[0].tables == {"adapter": 1}
+    # What else has changed since is left as it is.
+    write_adapter(adapters[3], 3, {"modelspec.title": "Quill"})
+    catalog.add([adapters[3]])
+    catalog.undo()
+    pen = catalog.resolve("pen")
+    assert (pen.title, pen.locations) == ("Quill", (adapters[3],))

@@ -235,6 +235,35 @@ def test_undoing_what_was_built_upon_names_the_step(kept: Cli) -> None:
     kept("undo", "1").failed_with(1, "the rating of ink", "step 2", "lorakit undo 2")
 
 
+def test_another_name(kept: Cli) -> None:
+    assert kept("note", "ink", "--name", "sumi-e", "--rating", "4").code == 0
+    assert kept("ls", "-q").lines == ["sumi-e", "wash"]
+    kept("note", "wash", "--name", "sumi-e").failed_with(1, "'sumi-e'")
+    kept("note", "wash", "sumi-e", "--name", "x").failed_with(2, "one NAME")
+    kept("note", "wash", "--name", " ").failed_with(2, "cannot be a name")
+    tried = kept("undo", "--dry-run", "--json").document
+    assert tried["changes"] == [
+        "the rating of sumi-e: removed, was 4",
+        "the adapter sumi-e: called ink",
+    ]
+    assert kept("undo").code == 0
+    assert kept("ls", "-q").lines == ["ink", "wash"]
+
+
+def test_a_smart_collection_holds_what_its_query_finds(kept: Cli) -> None:
+    assert kept("collection", "new", "good", "--query", "rating:4..").code == 0
+    assert kept("collection", "show", "good", "-q").lines == []
+    assert kept("note", "wash", "--rating", "5").code == 0
+    assert kept("collection", "show", "good", "-q").lines == ["wash"]
+    (one,) = kept("collection", "ls", "--json").document["collections"]
+    assert (one["query"], one["adapters"]) == ("rating:4..", 1)
+    kept("collection", "add", "good", "ink").failed_with(2, "query")
+    kept("collection", "remove", "good", "wash").failed_with(2, "query")
+    kept("collection", "new", "bad", "--query", "rating:x").failed_with(2)
+    kept("collection", "new", "bad", "ink", "--query", "ink").failed_with(2)
+    assert kept("collection", "ls", "-q").lines == ["good"]
+
+
 def test_inspect_shows_what_is_said(kept: Cli, folder: Path) -> None:
     assert kept("tag", "ink", "--add", "fine").code == 0
     assert kept("note", "ink", "--rating", "4").code == 0
