@@ -50,6 +50,7 @@ complete_names = completer("name")
 complete_bases = completer("base")
 complete_tags = completer("tag")
 complete_collections = completer("collection")
+complete_stacks = completer("stack", "name")
 
 
 def _fields_and_names(catalog: Catalog, sign: str, beginning: str) -> list[str]:
@@ -105,7 +106,7 @@ def _answer_bash() -> int:
     known = words[-1][: words[-1].rfind(":") + 1]
     with redirect_stdout(StringIO()) as said:
         code = _ask_typer(words[1:2])
-    for line in said.getvalue().splitlines():
+    for line in filter(None, said.getvalue().splitlines()):
         rest = line.removeprefix(known)
         # A query is often left unquoted, and its signs are safe at the end of a word.
         safe = re.fullmatch(r"[\w@%+=:,./^-]*", rest)

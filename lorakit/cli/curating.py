@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.cli.complete import complete_query
+
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord
     from lorakit.catalog.journal import Recording
@@ -17,8 +19,9 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NAME...",
-        help="Adapters by name, sha256:PREFIX or path; - reads them from stdin.",
+        help="Adapters by name, sha256:PREFIX, path or query (`tag:ink`); - reads names from stdin.",
         show_default=False,
+        autocompletion=complete_query,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]

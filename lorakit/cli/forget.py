@@ -9,6 +9,7 @@ import typer
 from lorakit.cli.curating import DryRun, Names, step_text
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.cli.queries import QueryCommand
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord
 
 EXAMPLE = "lorakit forget --missing --dry-run"
+COMMAND = QueryCommand
 
 
 def forget_verb(

@@ -9,13 +9,19 @@ from typing import Annotated
 
 import typer
 
+from lorakit.cli.complete import complete_bases, complete_stacks
 from lorakit.paths import expanded
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but ids, one a line.")]
 BaseName = Annotated[
     str | None,
-    typer.Option("--base", "-b", help="A base by name. Left out, the only registered one."),
+    typer.Option(
+        "--base",
+        "-b",
+        help="A base by name. Left out, the only registered one.",
+        autocompletion=complete_bases,
+    ),
 ]
 StackText = Annotated[
     str,
@@ -24,6 +30,7 @@ StackText = Annotated[
         help='Adapters with strengths, "ink:0.8 wash:0.5"; a kept stack by name; or a stack file, recipe '
         "or picture.",
         show_default=False,
+        autocompletion=complete_stacks,
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]

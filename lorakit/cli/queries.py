@@ -14,7 +14,7 @@ from lorakit.cli.complete import complete_query
 QueryWords = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="QUERY...",
+        metavar="QUERY",
         help="Words and field:value conditions; `lorakit ls --fields` lists the fields.",
         show_default=False,
         autocompletion=complete_query,
@@ -28,19 +28,25 @@ class QueryCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - private to Typer
         """As every command does, with negated words told from options first."""
-        flags = {name[1] for p in self.params for name in p.opts if re.fullmatch("-[^-]", name)}
+        short = {name[1]: p for p in self.params for name in p.opts if re.fullmatch("-[^-]", name)}
+        valued = {name for name, p in short.items() if not getattr(p, "is_flag", False)}
         # -h is nobody's parameter.
-        return super().parse_args(ctx, list(_negations(args, flags | {"h"})))
+        return super().parse_args(ctx, list(_negations(args, {*short, "h"} - valued, valued)))
 
 
-def _negations(args: Sequence[str], flags: set[str]) -> Iterator[str]:
-    """The words, with `^` for the minus of those that are no flags; `^` negates as well."""
+def _negations(args: Sequence[str], flags: set[str], valued: set[str]) -> Iterator[str]:
+    """The words, with `^` for the minus of those that are no options; `^` negates as well.
+
+    `flags` are the options of one letter, `valued` those that a value may follow without a space.
+    """
     for number, arg in enumerate(args):
         if arg == "--":
             yield from args[number:]
             return
-        is_word = re.match(r"-[^-]", arg) and len(arg) > 2 and not set(arg[1:]) <= flags
-        yield f"^{arg[1:]}" if is_word and not arg[1:].isdecimal() else arg
+        letters = arg[1:]
+        option = arg[1:2] in valued or set(letters) <= flags or letters.isdecimal()
+        is_word = re.match(r"-[^-].", arg) and (is_condition(arg) or not option)
+        yield f"^{letters}" if is_word else arg
 
 
 def query_text(words: Sequence[str]) -> str:

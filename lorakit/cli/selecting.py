@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lorakit.cli.options import read_names
+from lorakit.cli.queries import header_share, is_condition, query_text
+from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
 
 
 def select_adapters(catalog: Catalog, words: Iterable[str]) -> list[AdapterRecord]:
-    """The adapters that `words` name, each once, in the order of the words.
+    """The adapters that `words` mean, each once.
 
     A word is a name, the beginning of one, `sha256:PREFIX` or the path of a file in the catalog; `-`
-    stands for the lines of standard input. Raises `NotFound` and `Ambiguous`.
+    stands for the lines of standard input. Where one of them is a condition such as `rank:8..`, all of
+    them are one query, as `lorakit ls` takes it. Names keep the order of the words. Raises `NotFound`
+    when nothing fits, `Ambiguous`, and `BadUsage` for what is no query.
     """
-    found = [catalog.resolve(word) for word in read_names(list(words))]
+    given = list(words)
+    if _is_query(catalog, given):
+        return found_by(catalog, query_text(given))
+    found = [catalog.resolve(word) for word in read_names(given)]
     return list({record.id: record for record in found}.values())
+
+
+def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
+    """The adapters that a query finds. Raises `NotFound` when it finds none, `BadUsage` for no query."""
+    found = catalog.find(query, share=header_share)
+    if not found:
+        raise NotFound(
+            f"No adapter fits {query!r}.", hint="`lorakit ls QUERY` shows what a query finds."
+        )
+    return found
+
+
+def _is_query(catalog: Catalog, words: Sequence[str]) -> bool:
+    """Whether a word can only be a condition: it looks like one, and no adapter is called so."""
+    return any(is_condition(word) and not _is_name(catalog, word) for word in words)
+
+
+def _is_name(catalog: Catalog, word: str) -> bool:
+    try:
+        catalog.resolve(word)
+    except NotFound:
+        return False
+    return True

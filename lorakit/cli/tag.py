@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.cli.complete import complete_tags
 from lorakit.cli.curating import (
     DryRun,
     Names,
@@ -18,6 +19,7 @@ from lorakit.cli.curating import (
 )
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.cli.queries import QueryCommand
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -26,10 +28,21 @@ if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
 
 EXAMPLE = "lorakit tag ink wash --add watercolour,1930s --remove wip"
+COMMAND = QueryCommand
 _GIVEN = typer.Option(
-    "--add", "-a", metavar="TAG", help="Give a tag; may be repeated, or hold several with commas."
+    "--add",
+    "-a",
+    metavar="TAG",
+    help="Give a tag; may be repeated, or hold several with commas.",
+    autocompletion=complete_tags,
 )
-_TAKEN = typer.Option("--remove", "-r", metavar="TAG", help="Take a tag away; as --add.")
+_TAKEN = typer.Option(
+    "--remove",
+    "-r",
+    metavar="TAG",
+    help="Take a tag away; as --add.",
+    autocompletion=complete_tags,
+)
 
 
 def tag_verb(
