@@ -23,8 +23,9 @@ def add_verb(
 ) -> None:
     """Add adapter files, and those in folders, to the catalog.
 
-    The files are only read, and what other programs' files beside them say is kept: titles, notes, tags,
-    strengths, terms. `lorakit scan` looks through the same folders again.
+    The files are only read, and what other programs' files beside them say is
+    kept: titles, notes, tags, strengths, terms. `lorakit scan` looks through
+    the same folders again.
     """
     from lorakit.cli.adding import add_paths, tell
     from lorakit.cli.catalogs import open_catalog

@@ -14,7 +14,7 @@ from lorakit.cli.overview import ABOUT, VERBS, Verb, overview
 
 def _register(app: typer.Typer, verb: Verb) -> None:
     """Import a verb's module and register what it holds."""
-    module = import_module(f"lorakit.cli.{verb.name}")
+    module = import_module(f"lorakit.cli.{verb.module}")
     if hasattr(module, "app"):
         app.add_typer(module.app, name=verb.name)
         return
@@ -24,7 +24,7 @@ def _register(app: typer.Typer, verb: Verb) -> None:
         epilog=f"Example: `{module.EXAMPLE}`",
         context_settings=getattr(module, "CONTEXT_SETTINGS", None),
         options_metavar=getattr(module, "USAGE", "[OPTIONS]"),
-    )(getattr(module, f"{verb.name}_verb"))
+    )(getattr(module, f"{verb.module}_verb"))
 
 
 def build_app(called: str | None = None) -> typer.Typer:

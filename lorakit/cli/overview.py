@@ -30,12 +30,17 @@ WIDTH = 80
 class Verb:
     """A verb, the task it belongs to, and what it does in one sentence.
 
-    `lorakit/cli/<name>.py` holds a function `<name>_verb` and an `EXAMPLE`, or an `app` of sub-verbs.
+    `lorakit/cli/<module>.py` holds a function `<module>_verb` and an `EXAMPLE`, or an `app` of sub-verbs.
     """
 
     task: str
     name: str
     summary: str
+
+    @property
+    def module(self) -> str:
+        """The verb's name as Python takes it."""
+        return self.name.replace("-", "_")
 
 
 # The order here is the order on the page: by task, not by alphabet.
@@ -85,6 +90,11 @@ VERBS: tuple[Verb, ...] = (
         "Share",
         "export",
         "Write a merged checkpoint, if the terms of all in it allow it; or a recipe.",
+    ),
+    Verb(
+        "Share",
+        "export-metadata",
+        "Write notes, tags, strengths and more beside adapters, for another program to read.",
     ),
     Verb("Share", "trace", "Tell which known models a file holds, by its weights."),
     Verb("Learn", "demo", "Run the whole path on a small model: add, stack, preview, refuse."),

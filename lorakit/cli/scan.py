@@ -54,8 +54,8 @@ def scan_verb(
 ) -> None:
     """Look through the folders that were added again: new, moved, changed and missing files.
 
-    What other programs keep beside the files is read where it has changed, and never written. `lorakit
-    undo` takes back what was taken over.
+    What other programs keep beside the files is read where it has changed, and
+    never written. `lorakit undo` takes back what was taken over.
     """
     from lorakit.cli.catalogs import open_catalog
 

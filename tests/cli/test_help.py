@@ -30,11 +30,11 @@ def test_the_verbs_are_listed_by_task(cli: Cli, words: tuple[str, ...]) -> None:
 
 def test_the_overview_says_of_each_verb_what_its_own_page_says() -> None:
     for verb in VERBS:
-        module = import_module(f"lorakit.cli.{verb.name}")
+        module = import_module(f"lorakit.cli.{verb.module}")
         if hasattr(module, "app"):
             assert module.app.info.help == verb.summary
         else:
-            documented = str(getattr(module, f"{verb.name}_verb").__doc__)
+            documented = str(getattr(module, f"{verb.module}_verb").__doc__)
             assert documented.split("\n\n")[0].strip() == verb.summary
 
 
