@@ -85,15 +85,26 @@ def suspicions(catalog: Catalog) -> tuple[Suspicion, ...]:
 
 
 def _weights(catalog: Catalog, one: Known, records: Sequence[BaseRecord]) -> Suspicion:
-    """A base or a fingerprint, with what it is registered as and what the catalog has of its content."""
-    models = dict.fromkeys([*(record.model for record in records), one.model or ""])
-    named = [model for model in models if model in known()]
-    one = replace(one, model=named[0] if named else None)
+    """A base or a fingerprint, with what it is registered as and what the catalog has of its content.
+
+    Of several registrations the one that denies gives it its name.
+    """
+    denying = [r for r in records if _model_share(r.model) is ShareMerges.DENY]
+    named = [(record.model, record.name) for record in (*denying, *records)]
+    named = [(m, name) for m, name in (*named, (one.model or "", one.name)) if m in known()]
+    if named:
+        one = replace(one, model=named[0][0], name=named[0][1])
+    said = tuple(model_claim(m, f"registered as {m}") for m in dict.fromkeys(m for m, _ in named))
     role: Role = "base" if one.holds == "weights" else "adapter"
-    said = tuple(model_claim(model, f"registered as {model}") for model in named)
     sha256 = next((record.file_sha256 for record in records), None)
-    subject = Dossier(one.name, role, one.content, sha256, said)
-    return one, stored_dossier(catalog, subject)
+    return (
+        replace(one, model=one.model if named else None),
+        stored_dossier(catalog, Dossier(one.name, role, one.content, sha256, said)),
+    )
+
+
+def _model_share(model: str) -> ShareMerges:
+    return known()[model].terms.share_merges if model in known() else ShareMerges.UNKNOWN
 
 
 def _denying_adapters(catalog: Catalog) -> Iterator[Suspicion]:

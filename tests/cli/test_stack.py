@@ -36,7 +36,9 @@ def test_a_base_whose_terms_deny_makes_the_verdict_denied(stocked: Cli, models: 
     assert "share merge denied: rdbt" in said
     assert "Sharing merges using this model is not allowed." in said
     said = " ".join(stocked("stack", "ink", "--base", models / "base.safetensors").out.split())
-    assert "share merge unknown, so denied: base" in said
+    # Named by its path it has no terms on record, but it has RDBT's weights.
+    assert "share merge denied: base (base) is rdbt" in said
+    assert "recognised by its weights" in said
 
 
 def test_which_base_must_be_clear(cli: Cli, models: Path) -> None:
