@@ -314,7 +314,8 @@ def test_offline_is_a_refusal_and_sends_nothing(
 
 
 def test_an_answer_of_another_kind_is_one_sentence(catalog: Catalog, civitai: LocalServer) -> None:
-    for body in ({"items": []}, "text", 3, None):
+    odd: list[Any] = [{"items": []}, "text", 3, None]
+    for body in odd:
         civitai.first = [as_json(body)]
         ran = sync()
         assert ran.code == 1
