@@ -50,13 +50,13 @@ class Neighbours(Curation):
 
         return discover(roots, self.folders())
 
-    def seen_beside(self) -> dict[str, str]:
+    def seen_beside(self) -> dict[str, int]:
         """By adapter file, the signature of what lay beside it when that was read."""
         from lorakit.catalog.remembered import seen_beside
 
         return seen_beside(self._store)
 
-    def keep_seen(self, files: Mapping[str, str]) -> None:
+    def keep_seen(self, files: Mapping[str, int]) -> None:
         """Note what was read beside files, in place of what was noted of any before."""
         from lorakit.catalog.remembered import keep_seen
 

@@ -62,14 +62,14 @@ def outermost(folders: Iterable[str]) -> list[str]:
     return kept
 
 
-def seen_beside(store: Store) -> dict[str, str]:
+def seen_beside(store: Store) -> dict[str, int]:
     """By adapter file, the signature of what lay beside it when that was read."""
     found = _load(_path(store.target, "seen"))
     files = found.get("files") if found.get("reading") == _READING else None
     return files if isinstance(files, dict) else {}
 
 
-def keep_seen(store: Store, files: Mapping[str, str]) -> None:
+def keep_seen(store: Store, files: Mapping[str, int]) -> None:
     """Note what was read, in place of what was noted before; of files that the catalog knows."""
     known = {path for (path,) in store.read("SELECT path FROM location")}
     noted = {path: said for path, said in files.items() if path in known}

@@ -6,13 +6,13 @@ claims. Each file is read once for both, and only where something beside an adap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.claims import NewClaim
-from lorakit.formats.sidecars.beside import Beside, files_beside, signature
+from lorakit.formats.sidecars.beside import files_beside, signatures
 from lorakit.formats.sidecars.documents import JsonReader, reading_once
 from lorakit.formats.sidecars.reading import read_beside
 from lorakit.licenses.beside import evidence_beside, has_files_beside
@@ -50,20 +50,17 @@ def take_in(
     `again` reads all. Raises `CatalogError` when the catalog cannot be written.
     """
     new = (*result.added, *result.changed, *result.moved)
-    files = [*new, *result.known]
-    beside = files_beside(str(file.path) for file in files)
-    now = {str(file.path): signature(beside.get(str(file.path), ())) for file in files}
+    now = signatures(str(file.path) for file in (*new, *result.known))
     seen = catalog.seen_beside()
-    fresh = {str(file.path) for file in new}
-    stale = [
-        file
-        for file in files
-        if again or str(file.path) in fresh or seen.get(str(file.path)) != now[str(file.path)]
-    ]
+    stale = {str(file.path): file for file in new}
+    for file in result.known:
+        path = str(file.path)
+        if again or seen.get(path) != now[path]:
+            stale[path] = file
     if not stale:
         return TakenIn()
-    reading = _Reading(catalog, {str(file.path) for file in stale}, beside)
-    places = catalog.places(file.adapter_id for file in stale)
+    reading = _Reading(catalog, stale)
+    places = catalog.places(file.adapter_id for file in stale.values())
     for number, (content, there) in enumerate(places.items(), start=1):
         if on_progress is not None:
             on_progress(number, len(places), there[0].name)
@@ -80,12 +77,10 @@ def take_in(
 class _Reading:
     """What is gathered while the files beside adapters are read."""
 
-    def __init__(
-        self, catalog: Catalog, stale: set[str], beside: Mapping[str, Sequence[Beside]]
-    ) -> None:
+    def __init__(self, catalog: Catalog, stale: Collection[str]) -> None:
         self._catalog = catalog
         self._stale = stale
-        self._beside = dict(beside)
+        self._beside = files_beside(stale)
         self.said: dict[str, list[SidecarFacts]] = {}
         self.claims: list[NewClaim] = []
         self.problems: list[str] = []
@@ -93,7 +88,7 @@ class _Reading:
     def read(self, content: str, places: Sequence[Place]) -> None:
         """Read what lies beside every file of a content: copies speak of it too."""
         hashes = {content, *(place.file_sha256 for place in places)}
-        unknown = [place.path for place in places if place.path not in self._beside]
+        unknown = [place.path for place in places if place.path not in self._stale]
         self._beside.update(files_beside(unknown))
         for place in places:
             read = reading_once()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorakit.catalog.fields import check_fact
-from lorakit.formats.sidecars.beside import RECORDS, files_beside, signature
+from lorakit.formats.sidecars.beside import RECORDS, files_beside, signatures
 from lorakit.formats.sidecars.modelspec import header_facts
 from lorakit.formats.sidecars.reading import read_beside
 from lorakit.formats.sidecars.said import SidecarFacts
@@ -228,11 +228,18 @@ def test_the_cover_is_lora_managers_choice_and_the_first_by_name(tmp_path: Path)
 def test_a_signature_tells_that_something_changed(tmp_path: Path) -> None:
     model = str(tmp_path / "ink.safetensors")
     path = tmp_path / "ink.json"
+    assert signatures([model]) == {model: 0}
     path.write_text("{}")
-    before = signature(files_beside([model])[model])
-    assert signature(files_beside([model])[model]) == before
+    before = signatures([model])
+    assert before != {model: 0}
+    assert signatures([model]) == before
     os.utime(path, ns=(1, 1))
-    assert signature(files_beside([model])[model]) != before
+    assert signatures([model]) != before
+    path.unlink()
+    assert signatures([model, str(tmp_path / "none" / "a.sft")]) == {
+        model: 0,
+        str(tmp_path / "none" / "a.sft"): 0,
+    }
 
 
 JSON = st.recursive(

@@ -41,12 +41,12 @@ RECORDS = (
     ".sft.rgthree-info.json",
     ".sha256",
 )
-_ENDINGS = frozenset((*PREVIEWS, *RECORDS))
+_ENDINGS = {ending: place for place, ending in enumerate((*RECORDS, *PREVIEWS))}
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A file beside a model's: its path, its ending in lower case, and what tells that it changed."""
+    """A file beside a model's: its path, its ending in lower case, its size and its time."""
 
     path: str
     ending: str
@@ -59,67 +59,75 @@ def files_beside(models: Iterable[str]) -> dict[str, tuple[Beside, ...]]:
 
     A model without any is left out. Each folder is listed once; one that cannot be listed is empty.
     """
-    folders: dict[str, dict[str, str]] = {}
-    for model in models:
-        folder, name = os.path.split(model)
-        folders.setdefault(folder, {})[name] = model
-    found: dict[str, tuple[Beside, ...]] = {}
-    for folder, own in folders.items():
-        for model, files in _in_folder(folder, own):
-            found[model] = tuple(sorted(files, key=_place))
+    found: dict[str, list[Beside]] = {}
+    for folder, own in _by_folder(models).items():
+        for entry, ending, stat, beside in _known_files(folder, own):
+            file = Beside(entry.path, ending, stat.st_size, stat.st_mtime_ns)
+            for model in beside:
+                found.setdefault(model, []).append(file)
+    return {model: tuple(sorted(files, key=_place)) for model, files in found.items()}
+
+
+def signatures(models: Iterable[str]) -> dict[str, int]:
+    """For each of `models` a number that stays the same while nothing known beside it changes.
+
+    0 where nothing lies beside it. It holds for one version of Python; another reads all once more.
+    """
+    found: dict[str, int] = {}
+    for folder, own in _by_folder(models).items():
+        found.update(dict.fromkeys(own.values(), 0))
+        for _, ending, stat, beside in _known_files(folder, own):
+            value = hash((_ENDINGS[ending], stat.st_size, stat.st_mtime_ns))
+            for model in beside:
+                found[model] ^= value
     return found
 
 
-def signature(files: Iterable[Beside]) -> str:
-    """What is the same as long as none of the files changes."""
-    return "|".join(f"{file.ending}:{file.size}:{file.mtime_ns}" for file in files)
+def _by_folder(models: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Models by name, by folder."""
+    folders: dict[str, dict[str, str]] = {}
+    for model in models:
+        folder, _, name = model.rpartition(os.sep)
+        folders.setdefault(folder or os.sep, {})[name] = model
+    return folders
 
 
-def _in_folder(folder: str, own: Mapping[str, str]) -> Iterator[tuple[str, list[Beside]]]:
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 (thousands of names, of which few are wanted)
-    except OSError:
-        return
+def _known_files(
+    folder: str, own: Mapping[str, str]
+) -> Iterator[tuple[os.DirEntry[str], str, os.stat_result, list[str]]]:
+    """The known files of a folder: entry, ending, stat, and the models that they lie beside."""
     # A stem may be that of two models: `ink.safetensors` and `ink.sft`.
     stems: dict[str, list[str]] = {}
     for name, model in own.items():
         stems.setdefault(os.path.splitext(name)[0], []).append(model)  # noqa: PTH122
-    found: dict[str, list[Beside]] = {}
-    for name in names:
-        if name in own:
-            continue
-        split = _split(name, stems)
-        if split is None:
-            continue
-        stem, ending = split
-        file = _look(os.path.join(folder, name), ending)  # noqa: PTH118
-        if file is not None:
-            for model in stems[stem]:
-                found.setdefault(model, []).append(file)
-    yield from found.items()
+    try:
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                split = None if entry.name in own else _split(entry.name, stems)
+                stat = _stat(entry) if split else None
+                if split and stat and S_ISREG(stat.st_mode):
+                    yield entry, split[1], stat, stems[split[0]]
+    except OSError:
+        return
 
 
 def _split(name: str, stems: Container[str]) -> tuple[str, str] | None:
     """The longest of `stems` that `name` is a known file of, and its ending."""
     place = name.rfind(".")
     while place > 0:
-        stem, ending = name[:place], name[place:].lower()
-        if stem in stems and ending in _ENDINGS:
+        stem = name[:place]
+        if stem in stems and (ending := name[place:].lower()) in _ENDINGS:
             return stem, ending
         place = name.rfind(".", 0, place)
     return None
 
 
-def _look(path: str, ending: str) -> Beside | None:
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        stat = os.stat(path)  # noqa: PTH116 (asked of thousands)
-    except (OSError, ValueError):
+        return entry.stat()
+    except OSError:
         return None
-    if not S_ISREG(stat.st_mode):
-        return None
-    return Beside(path, ending, stat.st_size, stat.st_mtime_ns)
 
 
-def _place(file: Beside) -> tuple[int, int, str]:
-    kind = PREVIEWS if file.ending in PREVIEWS else RECORDS
-    return (kind is PREVIEWS, kind.index(file.ending), file.path)
+def _place(file: Beside) -> tuple[int, str]:
+    return (_ENDINGS[file.ending], file.path)
