@@ -16,7 +16,8 @@ def fold(text: str) -> str:
     No control character is left in it, so they may separate folded texts.
     """
     if text.isascii():
-        return text.lower().translate(_CONTROL)
+        lower = text.lower()
+        return lower if lower.isprintable() else lower.translate(_CONTROL)
     # Case folding may compose anew, and decomposing may give capitals.
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     whole = _ACCENTS.sub("", plain).casefold().translate(_CONTROL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lorakit.catalog.facts import chunks, facts_of
@@ -47,6 +47,7 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
     `places` holds the adapters by id, with their places as `file.places` keeps them. Call it inside a
     transaction of the index.
     """
+    facets = _Facets(index)
     for ids in _batches(sorted(places)):
         touches = {
             (item, sha): touch
@@ -57,8 +58,10 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
         remove_adapters(index, ids)
         rows = store.read(f"SELECT {_COLUMNS} FROM adapter WHERE id IN ({_numbers(ids)})")
         said = _said_of(store, list(dict.fromkeys(row[3] for row in rows)))
+        new = _NewRows()
         for row in rows:
-            _insert(index, row, said, places[row[0]], touches.get((row[0], row[2])))
+            _add(new, facets, row, said, places[row[0]], touches.get((row[0], row[2])))
+        new.write(index)
 
 
 def remove_adapters(index: Index, ids: Sequence[int]) -> None:
@@ -111,9 +114,49 @@ def _said_of(store: Store, contents: Sequence[str]) -> _Said:
     return _Said(facts, tags_of(store, contents), collections, claims)
 
 
-def _insert(
-    index: Index, row: tuple[Any, ...], said: _Said, places: str, touch: int | None
+@dataclass(frozen=True, slots=True)
+class _NewRows:
+    """The rows of one batch, by table."""
+
+    items: list[tuple[object, ...]] = field(default_factory=list)
+    said: list[tuple[object, ...]] = field(default_factory=list)
+    files: list[tuple[object, ...]] = field(default_factory=list)
+    places: list[tuple[object, ...]] = field(default_factory=list)
+    collected: list[tuple[object, ...]] = field(default_factory=list)
+
+    def write(self, index: Index) -> None:
+        index.write(f"INSERT INTO item VALUES ({', '.join('?' * 14)})", self.items)
+        index.write("INSERT INTO said VALUES (?, ?, ?, ?)", self.said)
+        index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", self.files)
+        index.write("INSERT OR IGNORE INTO place VALUES (?, ?)", self.places)
+        index.write("INSERT OR IGNORE INTO collected VALUES (?, ?)", self.collected)
+
+
+class _Facets:
+    """The numbers of the index's facets, each new one being inserted."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        rows = index.read(f"SELECT {', '.join(_FACETS)}, id FROM facet")
+        self._known: dict[tuple[str, ...], int] = {tuple(row[:-1]): row[-1] for row in rows}
+
+    def number(self, *values: str) -> int:
+        """The number of the facet with these values, in the order of `_FACETS`."""
+        if values not in self._known:
+            self._index.write(f"INSERT INTO facet VALUES (NULL{', ?' * len(values)})", [values])
+            self._known[values] = int(self._index.read("SELECT max(id) FROM facet")[0][0])
+        return self._known[values]
+
+
+def _add(
+    new: _NewRows,
+    facets: _Facets,
+    row: tuple[Any, ...],
+    said: _Said,
+    places: str,
+    touch: int | None,
 ) -> None:
+    """Put the rows of one adapter, whose columns are `row`, to those of its batch."""
     number, stored, sha, content, size, layout, algo, low, high, modules = row[:10]
     components, base, dtype, title, words, license, added = row[10:]
     facts = said.facts.get(content, {})
@@ -121,8 +164,7 @@ def _insert(
     triggers = _joined(WORD, facts.get("trigger_words") or json.loads(words))
     notes = fold(facts.get("notes") or "")
     text = PART.join((name, title, triggers, notes, _joined(TAG, said.tags.get(content, ()))))
-    facet = _facet(
-        index,
+    facet = facets.number(
         fold(algo),
         fold(layout),
         fold(dtype),
@@ -136,37 +178,17 @@ def _insert(
     strength = facts.get("strength")
     own = (facts.get("rating"), int(bool(facts.get("favourite"))))
     figures = (modules, size, added, *own, strength["value"] if strength else None, int(missing))
-    index.write(
-        f"INSERT INTO item VALUES ({', '.join('?' * 14)})",
-        [(name, number, text, facet, touch, low, high, *figures)],
-    )
-    index.write("INSERT INTO said VALUES (?, ?, ?, ?)", [(number, title, triggers, notes)])
-    index.write(
-        "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(number, stored, name, sha, content, places, touch)],
-    )
-    index.write(
-        "INSERT OR IGNORE INTO place VALUES (?, ?)", [(number, fold(place[1:])) for place in there]
-    )
-    index.write(
-        "INSERT OR IGNORE INTO collected VALUES (?, ?)",
-        [(fold(one), number) for one in said.collections.get(content, ())],
-    )
+    new.items.append((name, number, text, facet, touch, low, high, *figures))
+    new.said.append((number, title, triggers, notes))
+    new.files.append((number, stored, name, sha, content, places, touch))
+    new.places.extend((number, fold(place[1:])) for place in there)
+    new.collected.extend((fold(one), number) for one in said.collections.get(content, ()))
 
 
 def _joined(separator: str, words: Iterable[str]) -> str:
     """The words with the separator around each; "" for none."""
     found = [fold(word) for word in words]
     return f"{separator}{separator.join(found)}{separator}" if found else ""
-
-
-def _facet(index: Index, *values: str) -> int:
-    same = " AND ".join(f"{column} = ?" for column in _FACETS)
-    found = index.read(f"SELECT id FROM facet WHERE {same}", values)
-    if found:
-        return int(found[0][0])
-    index.write(f"INSERT INTO facet VALUES (NULL{', ?' * len(values)})", [values])
-    return int(index.read("SELECT last_insert_rowid()")[0][0])
 
 
 def _terms(claims: Sequence[tuple[str, str, str]], header: str | None) -> tuple[str, str, str]:
