@@ -15,7 +15,7 @@ from lorakit.gate.subjects import Subject, file_hashes
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import stored_dossier
-from lorakit.licenses.known import by_name, known, lineages
+from lorakit.licenses.known import known, lineages, named_as_denying
 from lorakit.licenses.lineage import model_claim
 from lorakit.licenses.policy import Role
 from lorakit.licenses.spdx import license_terms
@@ -124,8 +124,7 @@ def _seems_to_deny(record: AdapterRecord) -> bool:
     """Whether the catalog's row alone gives reason to read an adapter's terms."""
     if record.license and license_terms(record.license, "").share_merges is ShareMerges.DENY:
         return True
-    names = (record.name, record.title, record.path.stem if record.path else None)
-    return any(by_name(name, adapter=True) for name in names)
+    return named_as_denying(record.name, record.title, record.path.stem if record.path else None)
 
 
 def _worth_asking(suspicion: Suspicion, dossier: Dossier) -> bool:

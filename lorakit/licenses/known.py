@@ -106,6 +106,18 @@ def by_name(text: str | None, *, adapter: bool = False) -> str | None:
     return fits[0].key if fits else None
 
 
+def named_as_denying(*names: str | None) -> bool:
+    """Whether one of `names` is one under which a model that denies is published."""
+    return any(_denying_names().search(_words(name)) for name in names if name)
+
+
+@cache
+def _denying_names() -> re.Pattern[str]:
+    models = (m for m in known().values() if m.terms.share_merges == "deny")
+    patterns = [f"(?:{pattern})" for model in models for pattern in model.names]
+    return re.compile("|".join(patterns) or r"(?!)")
+
+
 def mentioned(*texts: str | None) -> Iterator[str]:
     """The keys of models that deny and whose name is a word of one of `texts`."""
     found = {word for text in texts for word in _words(text).split()}
