@@ -26,7 +26,8 @@ def add_verb(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Files and folders, hf:OWNER/REPO[/FILE][@REVISION]; - reads them from stdin.",
+            help="Files, folders, hf:OWNER/REPO or hf:OWNER/REPO/FILE, with @REVISION if wanted; "
+            "- reads them from stdin.",
         ),
     ],
     everything: Annotated[

@@ -44,8 +44,9 @@ def sync_verb(
 ) -> None:
     """Ask Civitai, by hash, for names, trigger words and permissions of adapters.
 
-    Without NAME, of all. Only hashes of files are sent. What comes back is kept as Civitai's word beside
-    your own; `lorakit undo` takes facts and tags back, terms stay. LORAKIT_OFFLINE=1 forbids it.
+    Without NAME, of all. Only hashes of files are sent. What comes back is kept
+    as Civitai's word beside your own; `lorakit undo` takes facts and tags back,
+    and terms stay. LORAKIT_OFFLINE=1 forbids it.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.selecting import select_adapters
