@@ -40,10 +40,12 @@ def dossiers_of(catalog: Catalog, subjects: Sequence[Subject]) -> tuple[Dossier,
     from lorakit.gate.recognised import recognised_in, suspicions
 
     models = suspicions(catalog)
+    bases = [subject.path for subject in subjects if isinstance(subject, ChosenBase)]
+    base = next(iter(bases), None)
     return tuple(
         replace(
             dossier,
-            ancestors=(*dossier.ancestors, *recognised_in(catalog, subject, dossier, models)),
+            ancestors=(*dossier.ancestors, *recognised_in(catalog, subject, dossier, models, base)),
         )
         for subject, dossier in zip(subjects, found, strict=True)
     )

@@ -28,6 +28,8 @@ from lorakit.tracing.known import Finding, Known
 from lorakit.tracing.recognition import recognise_adapter, recognise_base
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lorakit.catalog import AdapterRecord, BaseRecord, Catalog
     from lorakit.sketches.sketch import Sketch
 
@@ -36,11 +38,16 @@ Suspicion = tuple[Known, Dossier]
 
 
 def recognised_in(
-    catalog: Catalog, subject: Subject, dossier: Dossier, suspicions: Sequence[Suspicion]
+    catalog: Catalog,
+    subject: Subject,
+    dossier: Dossier,
+    suspicions: Sequence[Suspicion],
+    base: Path | None = None,
 ) -> tuple[Dossier, ...]:
     """The models of `suspicions` that the weights of `subject` are or hold, as ancestors.
 
-    A model that denies and cannot be ruled out is an ancestor of unknown terms. Raises `BadFile` or
+    A model that denies and cannot be ruled out is an ancestor of unknown terms. What an adapter such as
+    DoRA changes depends on the weights that it is applied to, those of `base`. Raises `BadFile` or
     `NotFusable` for weights that cannot be read.
     """
     asked = [one for one in suspicions if _worth_asking(one, dossier)]
@@ -48,7 +55,7 @@ def recognised_in(
         return ()
     recognise = recognise_base if isinstance(subject, ChosenBase) else recognise_adapter
     findings = recognise(
-        _sketch_of(catalog, subject),
+        _sketch_of(catalog, subject, base),
         # The subject too: it may be what another model was made from.
         [one for one, _ in suspicions],
         ancestors=lineages(),
@@ -59,7 +66,7 @@ def recognised_in(
     return tuple(one for one in ancestors if one is not None)
 
 
-def _sketch_of(catalog: Catalog, subject: Subject) -> Sketch:
+def _sketch_of(catalog: Catalog, subject: Subject, base: Path | None) -> Sketch:
     """What is kept of the subject's content, else taken of its file.
 
     A base's is kept where it is registered alone: its content is not read again here.
@@ -71,7 +78,17 @@ def _sketch_of(catalog: Catalog, subject: Subject) -> Sketch:
     if content is None or catalog.sketch(content, "adapter") is None:
         # The catalog may know an earlier content of this file.
         content = file_hashes(subject.path).tensor_sha256
-    return ensure_adapter_sketch(catalog, content, subject.path, subject.name)
+    sketch = ensure_adapter_sketch(catalog, content, subject.path, subject.name)
+    return _against(base, subject.path) if sketch.undecided and base else sketch
+
+
+def _against(base: Path, adapter: Path) -> Sketch:
+    """The sketch of an adapter whose change depends on the weights of `base`; it is not kept."""
+    from lorakit.adapters.loading import load_adapter
+    from lorakit.sketches.adapters import sketch_adapter
+    from lorakit.tracing.weights import weights_in
+
+    return sketch_adapter(load_adapter(adapter), weights_in(base))
 
 
 def suspicions(catalog: Catalog) -> tuple[Suspicion, ...]:
