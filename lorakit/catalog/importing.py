@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lorakit.catalog.facts import FactRecord, NewFact, content_conditions, facts_of, store_facts
+from lorakit.catalog.facts import (
+    FactRecord,
+    NewFact,
+    chunks,
+    content_conditions,
+    facts_of,
+    store_facts,
+)
 from lorakit.catalog.fields import SOURCES, check_fact
 from lorakit.catalog.tags import normal_tag
 from lorakit.db.store import Store
@@ -21,8 +28,7 @@ from lorakit.formats.sidecars.modelspec import HEADER, HEADER_KEYS, header_facts
 from lorakit.formats.sidecars.said import SidecarFacts
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
+    from lorakit.catalog.journal import Recording
     from lorakit.formats.sidecars.lora_manager_cache import CachedModel
 
 _CHUNK = 500
@@ -40,9 +46,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What is to change: facts to keep (None: to remove), and tags as (content, tag, source)."""
+    """What is to change: facts to replace (None: to remove), new ones, and tags as (content, tag, source)."""
 
     facts: tuple[NewFact, ...] = ()
+    new_facts: tuple[NewFact, ...] = ()
     new_tags: tuple[tuple[str, str, str], ...] = ()
     old_tags: tuple[tuple[str, str, str], ...] = ()
 
@@ -50,7 +57,7 @@ class Import:
     def contents(self) -> frozenset[str]:
         """The contents of which something changes."""
         tagged = {content for content, _, _ in (*self.new_tags, *self.old_tags)}
-        return frozenset(tagged | {fact.content for fact in self.facts})
+        return frozenset(tagged | {fact.content for fact in (*self.facts, *self.new_facts)})
 
 
 def plan_import(
@@ -77,28 +84,35 @@ def plan_import(
                 del facts[key]
             elif new is None and (content, record.source, record.place) in reread:
                 changes.append(NewFact(content, record.field, None, record.source))
-    return Import((*changes, *facts.values()), *_tag_changes(store, said, only_new=only_new))
+    there = {
+        (content, record.field, record.source)
+        for content, by_field in known.items()
+        for records in by_field.values()
+        for record in records
+    }
+    changes += [fact for key, fact in facts.items() if key in there]
+    fresh = tuple(fact for key, fact in facts.items() if key not in there)
+    return Import(tuple(changes), fresh, *_tag_changes(store, said, only_new=only_new))
 
 
-def apply_import(session: Session, change: Import) -> int:
-    """Write an import down; how many rows changed."""
+def apply_import(recording: Recording, change: Import) -> None:
+    """Write an import down, in the step in which it was planned: nobody else writes meanwhile."""
     from sqlalchemy import select
 
-    from lorakit.db.curation import Tag
+    from lorakit.db.curation import Fact, Tag
 
-    count = store_facts(session, change.facts)
+    session = recording.session
+    store_facts(session, change.facts)
     gone = set(change.old_tags)
-    contents = sorted({content for content, _, _ in gone})
-    for start in range(0, len(contents), _CHUNK):
-        wanted = select(Tag).where(Tag.content.in_(contents[start : start + _CHUNK]))
-        for row in session.scalars(wanted):
+    for chunk in chunks(content for content, _, _ in change.old_tags):
+        for row in session.scalars(select(Tag).where(Tag.content.in_(chunk))):
             if (row.content, row.tag, row.source) in gone:
                 session.delete(row)
-    # A tag whose case alone changed must go before it comes.
-    session.flush()
-    session.add_all(Tag(content=c, tag=tag, source=source) for c, tag, source in change.new_tags)
-    session.flush()
-    return count + len(change.old_tags) + len(change.new_tags)
+    # A tag whose case alone changed must go before it comes, which inserting sees to.
+    recording.insert(Fact, [asdict(fact) for fact in change.new_facts])
+    recording.insert(
+        Tag, [{"content": c, "tag": tag, "source": source} for c, tag, source in change.new_tags]
+    )
 
 
 def places_of(store: Store, adapter_ids: Iterable[int]) -> dict[str, list[Place]]:

@@ -8,13 +8,13 @@ not pass here, so a step refuses them.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, event, inspect, select
+from sqlalchemy import Connection, LargeBinary, event, insert, inspect, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.orm import ORMExecuteState, Session
 
@@ -61,6 +61,11 @@ class Recording:
             for row in self.recorder.net_changes()
         )
         return tuple(line for line in found if line is not None)
+
+    def insert(self, model: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Make many rows of a model at once, written down like every change."""
+        self.session.flush()
+        self.recorder.insert(self.session, model, rows)
 
     @property
     def number(self) -> int | None:
@@ -145,6 +150,18 @@ class Recorder:
             self._note(*place, self._before.get(place), after.get(place))
         self._before = {}
 
+    def insert(
+        self, session: Session, model: type[Table], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Make many rows of a model at once, without an object for each."""
+        if not rows:
+            return
+        table, connection = table_of(model), session.connection()
+        (number,) = table.primary_key.columns
+        made = connection.execute(insert(table).returning(number), list(rows))
+        for place, after in _read(connection, {(model, row[0]) for row in made}).items():
+            self._note(*place, None, after)
+
     def net_changes(self) -> list[Changed]:
         """What is different in the end, in the order in which it was first touched."""
         return [row for row in self._rows.values() if row.before != row.after]
@@ -207,17 +224,18 @@ def _write(session: Session, command: str, undoes: int | None, changes: Iterable
     step = Step(command=command, undoes=undoes, undone_by=None)
     session.add(step)
     session.flush()
-    session.add_all(
-        Change(
-            step_id=step.id,
-            table_name=change.model.__tablename__,
-            row_id=change.row_id,
-            before=change.before,
-            after=change.after,
-        )
+    rows = [
+        {
+            "step_id": step.id,
+            "table_name": change.model.__tablename__,
+            "row_id": change.row_id,
+            "before": change.before,
+            "after": change.after,
+        }
         for change in changes
-    )
-    session.flush()
+    ]
+    # A scan may write hundreds of thousands, and objects would take minutes.
+    session.connection().execute(insert(table_of(Change)), rows)
     return step
 
 

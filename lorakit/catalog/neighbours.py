@@ -84,10 +84,12 @@ class Neighbours(Curation):
         """
         from lorakit.catalog.importing import apply_import, plan_import
 
-        change = plan_import(self._store, said, only_new=only_new)
-        if change.contents:
-            with self.step(command) as recording:
-                apply_import(recording.session, change)
+        if not plan_import(self._store, said, only_new=only_new).contents:
+            return 0
+        with self.step(command) as recording:
+            # Planned once more where nobody else writes: another process may have been faster.
+            change = plan_import(self._store, said, only_new=only_new)
+            apply_import(recording, change)
         return len(change.contents)
 
     def keep_cache(self, command: str, path: Path) -> CacheImport:
