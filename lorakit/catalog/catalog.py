@@ -46,7 +46,6 @@ from lorakit.errors import BadUsage, NotFound
 
 if TYPE_CHECKING:
     from lorakit.catalog.query.searching import Search, Share
-    from lorakit.catalog.query.suggesting import Suggested
 
 
 class Catalog(Neighbours):
@@ -131,18 +130,6 @@ class Catalog(Neighbours):
         """
         with self.searching(share) as search:
             return search.records(query, limit)
-
-    def suggest(self, what: Suggested, beginning: str) -> list[str]:
-        """The names, tags or whatever `what` says that begin so, without regard to case."""
-        from lorakit.catalog.query.suggesting import suggest
-
-        return suggest(self._store, what, beginning)
-
-    def suggest_values(self, field: str, beginning: str) -> Sequence[str]:
-        """The values that a field of queries may have, as far as they are known, that begin so."""
-        from lorakit.catalog.query.suggesting import suggest_values
-
-        return suggest_values(self._store, field, beginning)
 
     def resolve(self, name: str) -> AdapterRecord:
         """The adapter that `name` means.

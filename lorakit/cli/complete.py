@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lorakit.catalog import Catalog
     from lorakit.catalog.query.suggesting import Suggested
+    from lorakit.db.store import Store
 
 # Set by the script that `lorakit --show-completion` prints, to `complete_bash` and the like.
 VARIABLE = "_LORAKIT_COMPLETE"
@@ -30,18 +30,22 @@ def answer() -> int:
 
 def complete_query(incomplete: str) -> list[str]:
     """A condition of a query: its field, the field's value, or a name."""
+    from lorakit.catalog.query.suggesting import asked
+
     sign = incomplete[:1] if incomplete[:1] in ("^", "-") else ""
     field, colon, beginning = incomplete[len(sign) :].partition(":")
     if colon:
-        return _asked(lambda catalog: _conditions(catalog, sign, field, beginning))
-    return _asked(lambda catalog: _fields_and_names(catalog, sign, field))
+        return asked(lambda store: _conditions(store, sign, field, beginning))
+    return asked(lambda store: _fields_and_names(store, sign, field))
 
 
 def completer(*kinds: Suggested) -> Callable[[str], list[str]]:
     """A completion of one word by the catalog's names, tags or whatever else `kinds` says."""
 
     def complete(incomplete: str) -> list[str]:
-        return _asked(lambda catalog: [t for k in kinds for t in catalog.suggest(k, incomplete)])
+        from lorakit.catalog.query.suggesting import asked, suggest
+
+        return asked(lambda store: [t for kind in kinds for t in suggest(store, kind, incomplete)])
 
     return complete
 
@@ -53,39 +57,26 @@ complete_collections = completer("collection")
 complete_stacks = completer("stack", "name")
 
 
-def _fields_and_names(catalog: Catalog, sign: str, beginning: str) -> list[str]:
-    from lorakit.catalog.query.suggesting import suggest_fields
+def _fields_and_names(store: Store, sign: str, beginning: str) -> list[str]:
+    from lorakit.catalog.query.suggesting import suggest, suggest_fields
 
-    fields, names = suggest_fields(beginning), catalog.suggest("name", beginning)
+    fields, names = suggest_fields(beginning), suggest(store, "name", beginning)
     if len(fields) == 1 and not names:
         # A single answer would be followed by a space.
-        return _conditions(catalog, sign, fields[0][:-1], "") or [sign + fields[0]]
+        return _conditions(store, sign, fields[0][:-1], "") or [sign + fields[0]]
     return [*(sign + field for field in fields), *(sign + _in_query(name) for name in names)]
 
 
-def _conditions(catalog: Catalog, sign: str, field: str, beginning: str) -> list[str]:
-    values = catalog.suggest_values(field.lower(), beginning)
+def _conditions(store: Store, sign: str, field: str, beginning: str) -> list[str]:
+    from lorakit.catalog.query.suggesting import suggest_values
+
+    values = suggest_values(store, field.lower(), beginning)
     return [f"{sign}{field}:{_in_query(value)}" for value in values]
 
 
 def _in_query(text: str) -> str:
     """`text` as one word of a query, which begins as it does: `?` is any character."""
     return re.sub(r"[\s\"':,]", "?", text)
-
-
-def _asked(question: Callable[[Catalog], list[str]]) -> list[str]:
-    """The catalog's answer; none where there is no catalog, or it cannot be read."""
-    from lorakit.catalog import Catalog
-    from lorakit.catalog.home import default_catalog
-    from lorakit.errors import LorakitError
-
-    try:
-        if not default_catalog().exists():
-            return []
-        with Catalog.open() as catalog:
-            return question(catalog)
-    except LorakitError:
-        return []
 
 
 def _answer_bash() -> int:

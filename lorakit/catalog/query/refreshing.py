@@ -14,7 +14,6 @@ from typing import Any
 
 from lorakit.catalog.paths import stat_of
 from lorakit.catalog.query.index import Index
-from lorakit.catalog.query.rows import index_adapters, places_of, remove_adapters
 from lorakit.db.opening import Target
 from lorakit.db.store import Store
 
@@ -127,13 +126,16 @@ def _claimed(store: Store, before: list[Any], now: list[Any]) -> set[str] | None
 
 def _take_files(index: Index, store: Store) -> None:
     """Compare what the catalog has of files with what the index holds, and take what differs."""
+    # Most queries find the index as it has to be.
+    from lorakit.catalog.query.rows import index_adapters, places_of, remove_adapters
+
     known = {
         item: (name, sha, places)
         for item, name, sha, places in index.read(
             "SELECT item, stored_name, file_sha256, places FROM file"
         )
     }
-    places = _all_places(store)
+    places = places_of(store.read("SELECT adapter_id, path, state FROM location"))
     stale: dict[int, str] = {}
     for number, name, sha in store.read("SELECT id, name, file_sha256 FROM adapter"):
         if known.pop(number, None) != (name, sha, places.get(number, "")):
@@ -143,6 +145,8 @@ def _take_files(index: Index, store: Store) -> None:
 
 
 def _take_contents(index: Index, store: Store, stale: dict[str, set[Any]]) -> None:
+    from lorakit.catalog.query.rows import index_adapters
+
     ids: set[int] = {number for number in stale["adapters"] if number is not None}
     for content in stale["contents"]:
         ids.update(n for (n,) in index.read("SELECT item FROM file WHERE content = ?", [content]))
@@ -157,7 +161,3 @@ def _of_index(index: Index, ids: Iterable[int]) -> dict[int, str]:
         rows = index.read("SELECT places FROM file WHERE item = ?", [number])
         found.update((number, places) for (places,) in rows)
     return found
-
-
-def _all_places(store: Store) -> dict[int, str]:
-    return places_of(store.read("SELECT adapter_id, path, state FROM location"))

@@ -16,7 +16,6 @@ from lorakit.catalog.query.index import Index, discard, fits, index_path, open_i
 from lorakit.catalog.query.parsing import BadQuery, parse
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.syntax import Query, Text
-from lorakit.catalog.query.touching import index_touches
 from lorakit.catalog.records import AdapterRecord
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
@@ -84,6 +83,8 @@ class Search:
 
     def _context(self, query: Query, inside: tuple[str, ...] = ()) -> Context:
         if query.asks(*_BLOCK_FIELDS):
+            from lorakit.catalog.query.touching import index_touches
+
             index_touches(self._index, self._store)
         now = self._now or datetime.now().astimezone()
         return Context(now, self._shares, lambda name: self._smart(name, inside))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Literal
 
+from lorakit.catalog.home import default_catalog
 from lorakit.catalog.query.fields import BY_NAME, SORT, SORTABLE
 from lorakit.catalog.query.folding import fold
+from lorakit.db.opening import parse_target
 from lorakit.db.store import Store
+from lorakit.errors import LorakitError
 
 Suggested = Literal["name", "base", "tag", "collection", "stack", "algo", "layout", "dtype"]
 _SELECT = {
@@ -20,6 +24,19 @@ _SELECT = {
     "layout": "SELECT DISTINCT layout FROM adapter",
     "dtype": "SELECT DISTINCT dtype FROM adapter",
 }
+
+
+def asked(question: Callable[[Store], list[str]]) -> list[str]:
+    """What the person's catalog answers; nothing where there is none, or it cannot be read."""
+    path = default_catalog()
+    try:
+        if not path.exists():
+            return []
+        # Not through `Catalog`, which brings more than there is time for.
+        with closing(Store(parse_target(path))) as store:
+            return question(store)
+    except (LorakitError, OSError):
+        return []
 
 
 def suggest(store: Store, what: Suggested, beginning: str, most: int = 200) -> list[str]:
