@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.facts import chunks
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 
@@ -67,24 +68,26 @@ def denied_contents(store: Store) -> frozenset[str]:
 
 def store_claims(session: Session, claims: Iterable[NewClaim]) -> list[int]:
     """Keep claims; one of the same content, origin and source is replaced. Returns their rows."""
-    return [_store(session, claim) for claim in claims]
-
-
-def _store(session: Session, new: NewClaim) -> int:
     from sqlalchemy import select
 
     from lorakit.db.models import Claim
 
-    found = session.scalar(
-        select(Claim).where(
-            Claim.content == new.content, Claim.origin == new.origin, Claim.source == new.source
-        )
-    )
-    claim = found or Claim(content=new.content, origin=new.origin, source=new.source)
-    claim.model, claim.terms, claim.recorded_at = new.model, dict(new.terms), datetime.now(UTC)
-    session.add(claim)
+    said = list(claims)
+    rows: dict[tuple[str, str, str], Claim] = {
+        (row.content, row.origin, row.source): row
+        for chunk in chunks(claim.content for claim in said)
+        for row in session.scalars(select(Claim).where(Claim.content.in_(chunk)))
+    }
+    stored = []
+    for new in said:
+        key = (new.content, new.origin, new.source)
+        claim = rows.get(key) or Claim(content=key[0], origin=key[1], source=key[2])
+        claim.model, claim.terms, claim.recorded_at = new.model, dict(new.terms), datetime.now(UTC)
+        session.add(claim)
+        rows[key] = claim
+        stored.append(claim)
     session.flush()
-    return claim.id
+    return [claim.id for claim in stored]
 
 
 def drop_claims(session: Session, numbers: Iterable[int]) -> None:

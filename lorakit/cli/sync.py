@@ -148,6 +148,10 @@ def _tell(out: Output, plan: Plan, synced: Synced, server: Server) -> None:
 def _show(console: Console, plan: Plan, synced: Synced, server: Server) -> None:
     from lorakit.cli.render import facts
 
+    recent = f"{len(plan.recent)}; --all asks about them again" if plan.recent else None
+    if not plan.wanted:
+        facts(console, [("asked", "nothing"), ("asked of late", recent)])
+        return
     taken = [one.subject for one in synced.matches if one.taken is not None]
     others = [one.subject for one in synced.matches if one.taken is None]
     facts(
@@ -158,7 +162,7 @@ def _show(console: Console, plan: Plan, synced: Synced, server: Server) -> None:
             ("not shown", _names(others) if others else None),
             ("not known to it", _names(synced.unknown) if synced.unknown else None),
             ("not answered", _names(synced.unanswered) if synced.unanswered else None),
-            ("asked of late", str(len(plan.recent)) if plan.recent else None),
+            ("asked of late", recent),
             ("news", f"of {synced.changed}" if synced.changed else "none"),
             ("terms", f"{synced.claims} new" if synced.claims else "nothing new"),
         ],

@@ -19,12 +19,15 @@ from lorakit.errors import LorakitError
 from lorakit.licenses.keeping import new_rows
 from lorakit.network.answers import SOURCE, claims_about, said_of
 from lorakit.network.asking import ASKED, ASKED_TERMS, Answers, Progress, due, gather, subjects
+from lorakit.network.civitai import batches
 from lorakit.network.http import Server
 from lorakit.network.matching import Match, Subject, match
 from lorakit.network.offline import check_online
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
+
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,9 @@ def _keep_terms(catalog: Catalog, matches: Sequence[Match], server: Server) -> i
     for one in matches:
         claims = claims_about(one.candidates, server.host)
         rows += new_rows(catalog, one.subject.content, claims, ())
-    if rows:
-        catalog.record_claims(rows)
+    # Others want to write meanwhile, too.
+    for batch in batches(rows, _BATCH):
+        catalog.record_claims(batch)
     return len(rows)
 
 
