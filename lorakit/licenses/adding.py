@@ -6,13 +6,13 @@ claims. Each file is read once for both, and only where something beside an adap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.claims import NewClaim
-from lorakit.formats.sidecars.beside import files_beside, signatures
+from lorakit.formats.sidecars.beside import Beside, files_beside, signatures
 from lorakit.formats.sidecars.documents import JsonReader, reading_once
 from lorakit.formats.sidecars.reading import read_beside
 from lorakit.licenses.beside import evidence_beside, has_files_beside
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lorakit.catalog.importing import Place
     from lorakit.formats.sidecars.said import SidecarFacts
 
+# So many contents are one step: others can write in between, whoever is interrupted goes on from there,
+# and memory stays the same however many there are.
+BATCH = 500
 # Called with the number of adapters done, how many there are, and the one at hand.
 Progress = Callable[[int, int, str], None]
 
@@ -46,6 +49,8 @@ def take_in(
 ) -> TakenIn:
     """Keep what lies beside the files of a scan, in one step of the journal called `command`.
 
+    More than `BATCH` adapters with news are several steps, "`command` (1 of 3)" and so on.
+
     Files that were known are passed over while nothing beside them has changed since the last time;
     `again` reads all. Raises `CatalogError` when the catalog cannot be written.
     """
@@ -59,28 +64,48 @@ def take_in(
             stale[path] = file
     if not stale:
         return TakenIn()
-    reading = _Reading(catalog, stale)
     places = catalog.places(file.adapter_id for file in stale.values())
-    for number, (content, there) in enumerate(places.items(), start=1):
-        if on_progress is not None:
-            on_progress(number, len(places), there[0].name)
-        reading.read(content, there)
-    for content, said in catalog.headers_say(places).items():
-        reading.said.setdefault(content, []).append(said)
-    if reading.claims:
-        catalog.record_claims(reading.claims)
-    changed = catalog.keep_said(command, reading.said)
-    catalog.keep_seen({**seen, **now})
-    return TakenIn(len(reading.said), changed, tuple(dict.fromkeys(reading.problems)))
+    batches = list(_batches(list(places)))
+    beside = files_beside(stale)
+    read = changed = 0
+    problems: list[str] = []
+    for number, contents in enumerate(batches, start=1):
+        reading = _Reading(catalog, stale, beside)
+        for content in contents:
+            read += 1
+            if on_progress is not None:
+                on_progress(read, len(places), places[content][0].name)
+            reading.read(content, places[content])
+        for content, said in catalog.headers_say(contents).items():
+            reading.said.setdefault(content, []).append(said)
+        if reading.claims:
+            catalog.record_claims(reading.claims)
+        part = f" ({number} of {len(batches)})" if len(batches) > 1 else ""
+        changed += catalog.keep_said(f"{command}{part}", reading.said)
+        done = {place.path for content in contents for place in places[content]}
+        seen |= {path: now[path] for path in done & stale.keys()}
+        catalog.keep_seen(seen)
+        problems += reading.problems
+    return TakenIn(read, changed, tuple(dict.fromkeys(problems)))
+
+
+def _batches(contents: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(contents), BATCH):
+        yield contents[start : start + BATCH]
 
 
 class _Reading:
     """What is gathered while the files beside adapters are read."""
 
-    def __init__(self, catalog: Catalog, stale: Collection[str]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        stale: Collection[str],
+        beside: Mapping[str, tuple[Beside, ...]],
+    ) -> None:
         self._catalog = catalog
         self._stale = stale
-        self._beside = files_beside(stale)
+        self._beside = dict(beside)
         self.said: dict[str, list[SidecarFacts]] = {}
         self.claims: list[NewClaim] = []
         self.problems: list[str] = []

@@ -130,6 +130,30 @@ def test_an_import_is_one_step_and_undone_for_good(catalog: Catalog, ink: Path) 
     assert catalog.facts(content) != {}
 
 
+def test_many_adapters_are_several_steps_and_whoever_is_interrupted_goes_on(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(1, 6):
+        path = write_adapter(folder / f"{seed}.safetensors", seed)
+        path.with_suffix(".json").write_text(json.dumps({"sd version": "", "notes": f"n{seed}"}))
+    monkeypatch.setattr("lorakit.licenses.adding.BATCH", 2)
+    result, keep = catalog.add([folder]), catalog.keep_said
+
+    def interrupted(command: str, *words: Any) -> int:
+        if "3 of 3" in command:
+            raise KeyboardInterrupt
+        return keep(command, *words)
+
+    monkeypatch.setattr(catalog, "keep_said", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take_in(catalog, result, "scan")
+    monkeypatch.setattr(catalog, "keep_said", keep)
+    assert [step.command for step in catalog.steps()] == ["scan (2 of 3)", "scan (1 of 3)"]
+    assert scan(catalog, folder) == TakenIn(1, 1, ())
+    notes = {facts["notes"][0].value for facts in catalog.all_facts().values()}
+    assert notes == {"n1", "n2", "n3", "n4", "n5"}
+
+
 def test_a_tag_that_a_person_took_away_stays_away(catalog: Catalog, ink: Path) -> None:
     content, _ = stock(catalog, ink)
     scan(catalog, ink.parent)
