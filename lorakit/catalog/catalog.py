@@ -283,7 +283,7 @@ class Catalog(Neighbours):
 
     def record_claims(self, claims: Sequence[NewClaim]) -> list[int]:
         """As `record_claim`, of several at once; their rows."""
-        if not any(claim.origin == "user" for claim in claims):
+        if self._recording is None and all(claim.origin != "user" for claim in claims):
             with self._store.writing() as session:
                 return store_claims(session, claims)
         with self.step("license set") as recording:
@@ -291,7 +291,7 @@ class Catalog(Neighbours):
 
     def withdraw_claim(self, *numbers: int) -> None:
         """Remove claims by their rows; a row that is not there is no error."""
-        with self.step("license unset") as recording:
+        with self.step("license withdraw") as recording:
             drop_claims(recording.session, numbers)
 
     def record_decision(self, action: str, verdict: str, subject: Mapping[str, object]) -> str:

@@ -220,10 +220,10 @@ class Curation:
 
         No file is touched, and what was said of their contents stays.
         """
-        from lorakit.catalog.forget import forget_adapters
+        from lorakit.catalog.reverting import remove_adapters
 
         with self._writing("forget") as session:
-            return forget_adapters(session, adapters)
+            return remove_adapters(session, list(dict.fromkeys(adapters)))
 
     def steps(self, limit: int | None = None) -> list[StepRecord]:
         """The steps of the journal, the latest first, `limit` of them at most."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import select
@@ -12,7 +13,28 @@ from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table
 
 
-def describe(session: Session, model: type[Table], row: Row) -> str:
+class Namer:
+    """What adapters are called, read when it is first asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def by_content(self, content: str) -> str:
+        """An adapter that has this content, or the beginning of its hash."""
+        return self._names[0].get(content) or content[:12]
+
+    def by_row(self, number: int) -> str:
+        """The adapter in a row."""
+        return self._names[1].get(number, "an adapter")
+
+    @cached_property
+    def _names(self) -> tuple[dict[str, str], dict[int, str]]:
+        wanted = select(Adapter.tensor_sha256, Adapter.id, Adapter.name).order_by(Adapter.id.desc())
+        rows = self._session.execute(wanted).all()
+        return {c: name for c, _, name in rows}, {number: name for _, number, name in rows}
+
+
+def describe(model: type[Table], row: Row, names: Namer) -> str:
     """What `row` of `model` is about, such as `the rating of ink`."""
     if model is Collection:
         return f"the collection {row['name']!r}"
@@ -23,9 +45,8 @@ def describe(session: Session, model: type[Table], row: Row) -> str:
     if model is Adapter:
         return f"the adapter {row['name']}"
     if model is Report:
-        adapter = session.get(Adapter, row["adapter_id"])
-        return f"the report on {adapter.name if adapter else 'an adapter'}"
-    name = _name_of(session, row["content"])
+        return f"the report on {names.by_row(row['adapter_id'])}"
+    name = names.by_content(row["content"])
     if model is Tag:
         return f"the tag {row['tag']!r} of {name}"
     if model is Fact:
@@ -38,10 +59,10 @@ def describe(session: Session, model: type[Table], row: Row) -> str:
 
 
 def change_line(
-    session: Session,
     model: type[Table],
     before: Row | None,
     after: Row | None,
+    names: Namer,
     fresh: str = "new",
 ) -> str | None:
     """What a change from `before` to `after` does, such as `the rating of ink: 3, was 4`.
@@ -52,7 +73,7 @@ def change_line(
     row = after or before
     if row is None or model in (Report, Location):
         return None
-    what = describe(session, model, row)
+    what = describe(model, row, names)
     then, now = (_value(model, one) if one else "" for one in (before, after))
     if model is Adapter and before is not None and after is not None:
         return f"the adapter {before['name']}: called {after['name']}"
@@ -74,12 +95,6 @@ def _value(model: type[Table], row: Row) -> str:
     if model is Claim:
         return _short(row["terms"].get("share_merges"))
     return ""
-
-
-def _name_of(session: Session, content: str) -> str:
-    """An adapter that has this content, or the beginning of its hash."""
-    wanted = select(Adapter.name).where(Adapter.tensor_sha256 == content).order_by(Adapter.id)
-    return session.scalar(wanted.limit(1)) or content[:12]
 
 
 def _short(value: Any, most: int = 60) -> str:  # noqa: ANN401 - any JSON value

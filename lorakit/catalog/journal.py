@@ -36,7 +36,7 @@ KEYS: Mapping[type[Table], tuple[str, ...]] = {
 }
 MODELS: Mapping[str, type[Table]] = {model.__tablename__: model for model in KEYS}
 Row = dict[str, Any]
-_CHUNK = 500
+CHUNK = 500
 
 
 @dataclass
@@ -53,11 +53,12 @@ class Recording:
 
     def lines(self) -> tuple[str, ...]:
         """What has changed so far, a line a row that a person would know of."""
-        from lorakit.catalog.describing import change_line
+        from lorakit.catalog.describing import Namer, change_line
 
         self.session.flush()
+        names = Namer(self.session)
         found = (
-            change_line(self.session, row.model, row.before, row.after)
+            change_line(row.model, row.before, row.after, names)
             for row in self.recorder.net_changes()
         )
         return tuple(line for line in found if line is not None)
@@ -206,8 +207,8 @@ def _read(
     for model, ids in numbers.items():
         table = table_of(model)
         (number,) = table.primary_key.columns
-        for start in range(0, len(ids), _CHUNK):
-            wanted = select(table).where(number.in_(ids[start : start + _CHUNK])).order_by(number)
+        for start in range(0, len(ids), CHUNK):
+            wanted = select(table).where(number.in_(ids[start : start + CHUNK])).order_by(number)
             for row in connection.execute(wanted).mappings():
                 found[model, row[number]] = encode_row({str(k): v for k, v in row.items()})
     return found

@@ -91,8 +91,8 @@ def undo_step(session: Session, number: int | None) -> Undone:
     changes = list(session.scalars(wanted))
     lines = _lines(session, changes)
     with stepping(session, f"undo {step.id}", undoes=step.id) as recording:
-        reversal = Reversal(session, step)
-        reversal.revert(changes)
+        reversal = Reversal(session, step, changes)
+        reversal.revert()
     if recording.step is None:
         raise LorakitError(
             f"Step {step.id} ({step.command}) has nothing left to take back.",
@@ -155,11 +155,12 @@ def _settle(session: Session, last: Step) -> None:
 
 def _lines(session: Session, changes: list[Change]) -> list[str]:
     """What taking back `changes` does, a line a row that a person would know of."""
-    from lorakit.catalog.describing import change_line
+    from lorakit.catalog.describing import Namer, change_line
     from lorakit.catalog.journal import MODELS
 
+    names = Namer(session)
     lines = (
-        change_line(session, MODELS[change.table_name], change.after, change.before, "back")
+        change_line(MODELS[change.table_name], change.after, change.before, names, "back")
         for change in changes
     )
     return [line for line in lines if line is not None]

@@ -143,7 +143,8 @@ def set_(
                 share_pictures,
             )
             claims = (say(one.name, saying),)
-        record(catalog, subject.content, claims)
+        with catalog.step(f"license set {name}"):
+            record(catalog, subject.content, claims)
         _show(_dossier(catalog, name, out), out)
 
 
@@ -157,7 +158,8 @@ def withdraw_(name: Name, json: Json = False, quiet: Quiet = False) -> None:
     out = Output.of("license withdraw", json, quiet)
     with open_catalog() as catalog:
         subject = find_subject(catalog, name, out)
-        count = withdraw(catalog, subject.content)
+        with catalog.step(f"license withdraw {name}"):
+            count = withdraw(catalog, subject.content)
         if not count:
             raise LorakitError(
                 f"Nothing that `lorakit license set` put on record is known of {subject.dossier.name}.",

@@ -290,3 +290,19 @@ def test_undo_across_processes(home: Path, folder: Path) -> None:
     assert process(home, "undo").code == 0
     found = json.loads(process(home, "tag", "ink", "--json").out)
     assert found["adapters"][0]["tags"] == []
+
+
+def test_terms_on_record_can_be_taken_back(kept: Cli, tmp_path: Path) -> None:
+    words = ("--share-merges", "allow", "--source", "told me")
+    assert kept("license", "set", "wash", *words).code == 0
+    assert kept("undo", "--list").lines[1].split()[3:6] == ["license", "set", "wash"]
+    assert kept("license", "withdraw", "wash").code == 0
+    assert kept("undo").code == 0
+    assert kept("undo").code == 0
+    kept("license", "withdraw", "wash").failed_with(1, "wash")
+    # What a person takes from a card is a step like any other, and does not wait for itself.
+    card = tmp_path / "card.md"
+    card.write_text("---\nlicense: apache-2.0\n---\n# Wash\n")
+    assert kept("license", "set", "wash", "--from", card).code == 0
+    assert kept("undo").code == 0
+    kept("license", "withdraw", "wash").failed_with(1, "wash")
