@@ -68,6 +68,11 @@ VERBS: tuple[Verb, ...] = (
         "similar",
         "List the adapters that are alike by weights: copies, resized, scaled, merged, parts.",
     ),
+    Verb(
+        "Look",
+        "report",
+        "Write a gallery of adapters as one HTML file, to look through or to show.",
+    ),
     Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
     Verb("Stack", "preview", "Fuse a stack onto a base in memory and render pictures."),

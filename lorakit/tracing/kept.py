@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +12,7 @@ from lorakit.formats.hashing import hash_file
 from lorakit.formats.header import read_header
 
 if TYPE_CHECKING:
+    from lorakit.adapters.adapter import Adapter
     from lorakit.catalog.catalog import Catalog
     from lorakit.catalog.records import BaseRecord, SketchRecord
     from lorakit.sketches.fingerprint import Fingerprint
@@ -56,12 +57,16 @@ def keep_base_sketch(catalog: Catalog, record: BaseRecord, sketch: Sketch) -> No
 
 
 def ensure_adapter_sketch(
-    catalog: Catalog, content: str, path: Path, name: str | None = None
+    catalog: Catalog,
+    content: str,
+    path: Path,
+    name: str | None = None,
+    load: Callable[[Path], Adapter] | None = None,
 ) -> Sketch:
     """The sketch of an adapter by content, from the catalog, else taken of the file at `path` and kept.
 
     Modules that need a base's weights are undecided in it. `name` is the file's own where it is left
-    out. Raises `BadFile` when it has to be taken and the file is missing, damaged, or holds another
+    out; `load` reads the file, for a caller who needs the adapter too. Raises `BadFile` when it has to be taken and the file is missing, damaged, or holds another
     content, and `NotFusable` for an algorithm that lorakit does not apply.
     """
     found = _kept(catalog, content, "adapter")
@@ -76,7 +81,7 @@ def ensure_adapter_sketch(
     from lorakit.sketches.adapters import sketch_adapter
     from lorakit.sketches.fingerprint import Fingerprint, to_bytes
 
-    sketch = sketch_adapter(load_adapter(path))
+    sketch = sketch_adapter((load or load_adapter)(path))
     called = name or name_of_file(str(path))
     data = to_bytes(Fingerprint("adapter", called, content, sketch))
     catalog.keep_sketch(content, "adapter", name=called, model=None, parent=None, data=data)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from lorakit.tracing.kept import ensure_adapter_sketch, kept_fingerprint
 from lorakit.tracing.similar import SAME_TENSORS, Likeness, Mixture, compare, mixture
 
 if TYPE_CHECKING:
+    from lorakit.adapters.adapter import Adapter
     from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.sketches.sketch import Sketch
     from lorakit.tracing.arrays import Floats
@@ -64,8 +66,10 @@ class Shelf:
         return self._sketches[content]
 
 
-def sketch_of(catalog: Catalog, record: AdapterRecord) -> Sketch:
-    """The sketch of an adapter of the catalog, kept or taken now.
+def sketch_of(
+    catalog: Catalog, record: AdapterRecord, load: Callable[[Path], Adapter] | None = None
+) -> Sketch:
+    """The sketch of an adapter of the catalog, kept or taken now (`load` then reads the file).
 
     Raises `NotFound` and `BadFile` when it has to be taken and the file is missing, changed or damaged,
     and `NotFusable` for an algorithm that lorakit does not apply.
@@ -74,7 +78,7 @@ def sketch_of(catalog: Catalog, record: AdapterRecord) -> Sketch:
     if kept is not None:
         return kept_fingerprint(catalog, kept).sketch
     path = record.existing_path()
-    return ensure_adapter_sketch(catalog, record.tensor_sha256, path, record.name)
+    return ensure_adapter_sketch(catalog, record.tensor_sha256, path, record.name, load)
 
 
 def shelve(
@@ -142,11 +146,13 @@ def all_neighbours(
         on_progress(number, len(shelf.contents), shelf.records[content][0].name)
         try:
             sketch = shelf.sketch(content)
-            near_ones = _neighbours(shelf, sketch, content, table[number], limit, None)
+            most = limit + len(shelf.records[content])
+            near_ones = _neighbours(shelf, sketch, content, table[number], most, None)
         except (BadFile, NotFound, NotFusable) as error:
             warn(f"{shelf.records[content][0].name} is not compared: {error.message}")
             continue
-        found[content] = [one for one in near_ones if one.likeness is not SAME_TENSORS]
+        others = [one for one in near_ones if one.likeness is not SAME_TENSORS]
+        found[content] = others[:limit]
     return found
 
 

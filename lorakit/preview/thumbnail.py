@@ -1,0 +1,26 @@
+"""Covers, small enough that a page may hold hundreds of them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+_QUALITY = 82
+
+
+def thumbnail(path: Path, side: int) -> bytes | None:
+    """The picture at `path` as WebP, at most `side` pixels wide and high; None where it is none.
+
+    Raises `ImportError` without Pillow.
+    """
+    from PIL import Image
+
+    stream = io.BytesIO()
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    small.save(stream, "webp", quality=_QUALITY)
+    return stream.getvalue()

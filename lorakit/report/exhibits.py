@@ -1,0 +1,190 @@
+"""What a gallery shows of each adapter, gathered from the catalog and the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorakit.catalog.derived import derived, keep_derived
+from lorakit.catalog.facts import FactsByField, with_header
+from lorakit.formats.inspection import AdapterReport, ModuleReport
+from lorakit.formats.metadata import read_training_info
+from lorakit.licenses.answers import Answer, answers
+from lorakit.licenses.gathering import adapter_dossier
+from lorakit.report import portrait as portraits
+from lorakit.report.covers import chosen_covers, small_covers
+from lorakit.report.portrait import Portrait
+
+if TYPE_CHECKING:
+    from lorakit.catalog import AdapterRecord, Catalog
+    from lorakit.tracing.neighbours import Neighbour
+
+Progress = Callable[[int, int, str], None]
+Warn = Callable[[str], None]
+
+_KEEP_EVERY = 25
+# With few adapters, covers may be large enough for a whole page.
+_FEW, _LARGE, _SMALL = 60, 512, 256
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """One adapter: `document` as `AdapterReport.to_dict`, `facts` and `tags` as people and programs say,
+    `share_merges` and `answers` as the licences come to, `cover` as WebP, `near` its relatives."""
+
+    record: AdapterRecord
+    document: Mapping[str, Any]
+    facts: FactsByField
+    tags: tuple[str, ...]
+    share_merges: str
+    answers: tuple[Answer, ...]
+    portrait: Portrait
+    cover: bytes | None
+    near: Sequence[Neighbour]
+
+    def said(self, field: str) -> Any:  # noqa: ANN401 - any JSON value
+        """What is shown of a field: the word that counts first; None where nobody says anything."""
+        records = self.facts.get(field)
+        return records[0].value if records else None
+
+    def source(self, field: str) -> str:
+        """Who says so, "" where it is the person."""
+        records = self.facts.get(field)
+        return records[0].source if records and records[0].source != "user" else ""
+
+
+def gather(
+    catalog: Catalog,
+    records: Sequence[AdapterRecord],
+    *,
+    like: int = 6,
+    on_progress: Progress = lambda done, total, what: None,
+    warn: Warn = lambda message: None,
+) -> list[Exhibit]:
+    """What there is to show of `records`, with up to `like` relatives each.
+
+    What has to be taken from files is kept, so that only the first report reads them.
+    """
+    contents = list(dict.fromkeys(record.tensor_sha256 for record in records))
+    said = catalog.all_facts(contents)
+    tags = catalog.all_tags(contents)
+    facts = {
+        record.id: with_header(record, said.get(record.tensor_sha256, {})) for record in records
+    }
+    drawn = _portraits(catalog, records, on_progress)
+    side = _LARGE if len(records) <= _FEW else _SMALL
+    chosen = chosen_covers({content: said.get(content, {}) for content in contents})
+    covers = small_covers(catalog, chosen, side, warn)
+    near = _relatives(catalog, records, like, on_progress, warn)
+    found = []
+    for number, record in enumerate(records):
+        on_progress(number, len(records), record.name)
+        content = record.tensor_sha256
+        document = catalog.report(record)
+        share_merges, answered = _licence(catalog, record, document)
+        found.append(
+            Exhibit(
+                record,
+                document,
+                facts[record.id],
+                tags.get(content, ()),
+                share_merges,
+                answered,
+                drawn[content],
+                covers.get(content),
+                (*_copies(record, records, like), *near.get(content, ()))[:like],
+            )
+        )
+    return found
+
+
+def _portraits(
+    catalog: Catalog, records: Sequence[AdapterRecord], on_progress: Progress
+) -> dict[str, Portrait]:
+    known = derived(catalog, portraits.KIND)
+    found: dict[str, Portrait] = {}
+    fresh: dict[str, bytes] = {}
+    for number, record in enumerate(records):
+        content = record.tensor_sha256
+        if content in found:
+            continue
+        kept = portraits.from_bytes(known[content]) if content in known else None
+        if kept is not None:
+            found[content] = kept
+            continue
+        on_progress(number, len(records), record.name)
+        found[content], whole = portraits.draw(catalog, record)
+        if whole:
+            fresh[content] = portraits.to_bytes(found[content])
+        if len(fresh) >= _KEEP_EVERY:
+            keep_derived(catalog, portraits.KIND, fresh)
+            fresh = {}
+    keep_derived(catalog, portraits.KIND, fresh)
+    return found
+
+
+def _relatives(
+    catalog: Catalog,
+    records: Sequence[AdapterRecord],
+    like: int,
+    on_progress: Progress,
+    warn: Warn,
+) -> Mapping[str, Sequence[Neighbour]]:
+    if not like:
+        return {}
+    from lorakit.tracing.neighbours import all_neighbours, shelve
+
+    return all_neighbours(shelve(catalog, records, on_progress), like, on_progress, warn)
+
+
+def _copies(
+    record: AdapterRecord, records: Sequence[AdapterRecord], like: int
+) -> Iterator[Neighbour]:
+    """The others with the very same tensors, under another header."""
+    if not like:
+        return
+    from lorakit.tracing.neighbours import Neighbour
+    from lorakit.tracing.similar import SAME_TENSORS
+
+    for other in records:
+        if other.tensor_sha256 == record.tensor_sha256 and other.id != record.id:
+            yield Neighbour(other, SAME_TENSORS)
+
+
+def _licence(
+    catalog: Catalog, record: AdapterRecord, document: Mapping[str, Any]
+) -> tuple[str, tuple[Answer, ...]]:
+    path = record.path or Path(f"{record.name}.safetensors")
+    dossier = adapter_dossier(
+        catalog,
+        path,
+        _report(path, document),
+        record.name,
+        record.tensor_sha256,
+        record.file_sha256,
+    )
+    verdict = dossier.verdict
+    return str(verdict.share_merges), answers(verdict)
+
+
+def _report(path: Path, document: Mapping[str, Any]) -> AdapterReport:
+    """The report that was kept when the file was added, without its parts by module."""
+    modules = tuple(
+        ModuleReport(parts=(), **{**module, "shape": tuple(module["shape"] or ())})
+        for module in document["modules"]
+    )
+    return AdapterReport(
+        path,
+        document["file_size"],
+        tuple(document["layouts"]),
+        modules,
+        document["dtypes"],
+        read_training_info(document["metadata"]),
+        document["metadata"],
+        tuple(document["unused_keys"]),
+        tuple(document["problems"]),
+        tuple(document["notes"]),
+        None,
+    )

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def collected(cli: Cli, models: Path) -> Cli:
+    assert cli("add", models / "ink.safetensors", models / "wash.safetensors").code == 0
+    return cli
+
+
+def cards(page: Path) -> int:
+    return page.read_text().count('<li class="card"')
+
+
+def test_a_gallery_of_all_or_of_some_is_written(collected: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "gallery.html"
+    ran = collected("report", "-o", page, "--json", "--title", "Mine & yours")
+    assert ran.code == 0
+    assert ran.document == {
+        "schema": "lorakit/report/1",
+        "path": str(page),
+        "adapters": 2,
+        "covers": 0,
+        "bytes": page.stat().st_size,
+    }
+    assert "<h1>Mine &amp; yours</h1>" in page.read_text()
+    for words, count in (
+        (["ink"], 1),
+        (["ink", ",", "wash"], 2),
+        (["-name:ink"], 1),
+        (["rank:8.."], 1),
+        (["missing:no", "sort:rank-"], 2),
+    ):
+        assert collected("report", *words, "-o", page, "--force").code == 0
+        assert cards(page) == count, words
+    ran = collected("report", "-", "-o", page, "--force", "-q", stdin="wash\n")
+    assert ran.lines == [str(page)]
+    assert cards(page) == 1
+
+
+def test_the_order_that_was_asked_for_is_offered_first(collected: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "gallery.html"
+    assert collected("report", "sort:rank-", "-o", page).code == 0
+    text = page.read_text()
+    assert text.index(">wash</span>") < text.index(">ink</span>")
+    assert '<option value="given">' in text
+    assert collected("report", "-o", page, "--force").code == 0
+    assert '<option value="given">' not in page.read_text()
+
+
+def test_a_folder_gets_an_index(collected: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "er"
+    assert collected("report", "-o", folder, "-q").lines == [str(folder / "index.html")]
+    assert cards(folder / "index.html") == 2
+
+
+def test_what_is_there_is_overwritten_only_when_asked(collected: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "gallery.html"
+    page.write_text("mine")
+    collected("report", "-o", page).failed_with(2, str(page), "--force")
+    assert page.read_text() == "mine"
+
+
+def test_what_is_private_is_left_out_when_asked(
+    collected: Cli, models: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "gallery.html"
+    assert collected("report", "-o", page).code == 0
+    assert str(models) in page.read_text()
+    assert collected("report", "-o", page, "--force", "--public").code == 0
+    assert str(models) not in page.read_text()
+
+
+def test_mistakes_are_told_in_a_sentence_and_leave_nothing(collected: Cli, tmp_path: Path) -> None:
+    page = tmp_path / "gallery.html"
+    collected("report", "nothing", "-o", page).failed_with(1, "nothing")
+    collected("report", "rank:x", "-o", page).failed_with(2, "rank:x")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    collected("report", "-o", blocked / "gallery.html").failed_with(1, "gallery.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home", "models"]
+
+
+def test_an_empty_catalog_has_nothing_to_show(cli: Cli, tmp_path: Path) -> None:
+    cli("report", "-o", tmp_path / "gallery.html").failed_with(1, "empty", "lorakit add")
+
+
+def test_a_damaged_file_stops_nothing(collected: Cli, models: Path, tmp_path: Path) -> None:
+    (models / "ink.safetensors").write_bytes(b"\x00" * 100)
+    (models / "wash.safetensors").unlink()
+    page = tmp_path / "gallery.html"
+    ran = collected("report", "-o", page)
+    assert ran.code == 0, ran.err
+    assert cards(page) == 2
