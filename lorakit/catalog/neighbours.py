@@ -26,6 +26,12 @@ class Neighbours(Curation):
 
         return remembered_folders(self._store)
 
+    def known_elsewhere(self) -> list[str]:
+        """The known files outside those folders."""
+        from lorakit.catalog.remembered import known_elsewhere
+
+        return known_elsewhere(self._store)
+
     def remember_folders(self, folders: Iterable[Path]) -> None:
         """Scan these folders too when none is named."""
         from lorakit.catalog.remembered import remember_folders

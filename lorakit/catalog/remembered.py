@@ -53,6 +53,13 @@ def drop_folders(store: Store, folders: Iterable[Path]) -> list[str]:
     return [one for one in before if one in gone]
 
 
+def known_elsewhere(store: Store) -> list[str]:
+    """The known files outside the folders that are scanned when none is named, sorted."""
+    below = tuple(folder.rstrip(os.sep) + os.sep for folder in remembered_folders(store))
+    rows = store.read("SELECT path FROM location ORDER BY path")
+    return [path for (path,) in rows if not path.startswith(below)]
+
+
 def outermost(folders: Iterable[str]) -> list[str]:
     """`folders` without those below another of them, sorted."""
     kept: list[str] = []

@@ -42,13 +42,14 @@ def add_paths(
     """Add files and folders, remember the folders, and keep what lies beside the files."""
     from lorakit.licenses.adding import take_in
 
+    # Before anything is known of them: without a list, folders are told from what is known.
+    catalog.remember_folders(path for path in paths if path.is_dir())
     with out.progress("Reading") as update:
         result = catalog.add(
             paths, on_progress=lambda path, done, total: update(done, total, path.name)
         )
     with out.progress("Reading what lies beside") as update:
         beside = take_in(catalog, result, command, again=again, on_progress=update)
-    catalog.remember_folders(path for path in paths if path.is_dir())
     return Added(result, beside)
 
 

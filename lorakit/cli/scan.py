@@ -43,7 +43,7 @@ def scan_verb(
     ] = False,
     drop: Annotated[
         bool,
-        typer.Option("--drop", help="Scan FOLDER no longer unasked; its adapters stay known."),
+        typer.Option("--drop", help="Look for nothing new in FOLDER; its adapters stay known."),
     ] = False,
     lora_manager: Annotated[
         str | None,
@@ -82,7 +82,8 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool) -> 
     from lorakit.cli.adding import add_paths, tell
 
     folders = list(named) or [Path(folder) for folder in catalog.folders()]
-    if not folders:
+    files = [] if named else [Path(file) for file in catalog.known_elsewhere()]
+    if not folders and not files:
         raise NotFound(
             "No folder was added yet.",
             hint="lorakit add FOLDER adds one; lorakit scan --discover looks for them.",
@@ -93,8 +94,9 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool) -> 
     for folder in absent:
         if named and str(folder.absolute()) not in remembered:
             raise NotFound(f"There is no {folder}.", hint="Check the spelling and the drive.")
-    catalog.note_absent(absent)
-    added = add_paths(out, catalog, there, "scan", again=again)
+    still = [file for file in files if file.exists()]
+    catalog.note_absent([*absent, *{file.parent for file in files if file not in set(still)}])
+    added = add_paths(out, catalog, [*there, *still], "scan", again=again)
     tell(
         out,
         added,
@@ -115,7 +117,7 @@ def _drop(out: Output, catalog: Catalog, folders: Sequence[Path]) -> None:
         raise NotFound("None of these folders is scanned.", hint=f"Scanned are: {known}.")
     out.result(
         {"dropped": dropped, "folders": catalog.folders()},
-        human=lambda console: _say(console, f"No longer scanned: {', '.join(dropped)}."),
+        human=lambda console: _say(console, f"Nothing new is looked for in {', '.join(dropped)}."),
         ids=dropped,
     )
 

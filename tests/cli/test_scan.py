@@ -65,11 +65,27 @@ def test_scan_without_folders_says_how_to_begin(cli: Cli, tmp_path: Path) -> Non
     cli("scan", "--lora-manager", tmp_path / "none.sqlite").failed_with(4, "none.sqlite")
 
 
-def test_a_dropped_folder_is_not_scanned_and_keeps_its_adapters(cli: Cli, folder: Path) -> None:
+def test_nothing_new_is_looked_for_in_a_dropped_folder(cli: Cli, folder: Path) -> None:
     cli("add", folder)
     assert cli("scan", "--drop", folder, "-q").lines == [str(folder)]
-    cli("scan").failed_with(1, "No folder")
-    assert cli("ls", "-q").lines == ["ink", "wash"]
+    write_adapter(folder / "new.safetensors", 7)
+    write_adapter(folder / "ink.safetensors", 8)
+    ran = cli("scan", "--json").document
+    assert ([one["name"] for one in ran["changed"]], ran["added"]) == (["ink"], [])
+    cli("scan", "--drop", folder).failed_with(1, "None of these folders")
+
+
+def test_a_file_that_was_added_alone_is_looked_at_without_its_folder(
+    cli: Cli, folder: Path
+) -> None:
+    cli("add", folder / "ink.safetensors")
+    assert cli("scan", "--json").document["folders"] == []
+    assert cli("ls", "-q").lines == ["ink"]
+    (folder / "ink.json").write_text('{"notes": "beside", "sd version": ""}')
+    assert cli("scan", "--json").document["beside"]["changed"] == 1
+    (folder / "ink.safetensors").unlink()
+    assert cli("scan").code == 0
+    assert cli("ls", "missing:yes", "-q").lines == ["ink"]
 
 
 def test_discover_proposes_and_adds_only_when_told(
