@@ -1,17 +1,20 @@
-"""Make the README's pictures from a finished demo: `python docs/images/make_images.py lorakit-demo`.
+"""Make the documents' pictures from a finished demo: `python docs/images/make_images.py lorakit-demo`.
 
-grid-sheet.png is the demo's own grid; terminal.svg shows what the commands print in a terminal.
+grid-sheet.png is the demo's own grid; terminal.svg shows what the commands print in a terminal; gallery.png
+is the page of `lorakit report` in Chromium, and is left as it is where there is none.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.text import Text
@@ -22,11 +25,19 @@ COMMANDS = (
     ("stack", "ink:0.8 mosaic:0.5", "--base", "rdbt-demo"),
 )
 WIDTH = 80
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# In the order of the columns of the demo's grid, the first of which is the plain picture.
+SAID = (
+    ("ink", "5", "line art,bold"),
+    ("wash", "5", "watercolour,pale"),
+    ("neon", "4", "line art,night"),
+    ("mosaic", "4", "pattern"),
+)
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 def main(demo: Path) -> None:
-    """Write both pictures beside this file."""
+    """Write the pictures beside this file."""
     shutil.copyfile(demo / "grid" / "sheet.png", HERE / "grid-sheet.png")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for words in COMMANDS:
@@ -36,6 +47,31 @@ def main(demo: Path) -> None:
         console.print()
     svg = console.export_svg(title="lorakit", unique_id="lorakit")
     (HERE / "terminal.svg").write_text(with_local_fonts(svg), encoding="utf-8")
+    if chromium := next(filter(None, map(shutil.which, BROWSERS)), None):
+        photograph(chromium, demo, HERE / "gallery.png")
+
+
+def photograph(chromium: str, demo: Path, picture: Path) -> None:
+    """The demo's adapters as a gallery, with covers, tags and ratings, in a copy of its catalog."""
+    from PIL import Image
+
+    with TemporaryDirectory() as folder:
+        copy = Path(folder)
+        shutil.copytree(demo / "home", copy / "home")
+        covers = copy / "home" / "covers"
+        covers.mkdir(exist_ok=True)
+        for column, (name, rating, tags) in enumerate(SAID, start=2):
+            (found,) = json.loads(run(copy, ("inspect", name, "--json")))["adapters"]
+            cover = covers / f"{found['hashes']['tensor_sha256']}.png"
+            shutil.copyfile(demo / "grid" / "pictures" / f"row2-column{column}.png", cover)
+            run(copy, ("tag", name, "--add", tags))
+            run(copy, ("note", name, "--rating", rating))
+        run(copy, ("report", "-o", str(copy / "page.html"), "--title", "Four styles"))
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--screenshot={copy / 'page.png'}", "--window-size=1180,600"]
+        subprocess.run([*command, (copy / "page.html").as_uri()], check=True, capture_output=True)
+        with Image.open(copy / "page.png") as image:
+            image.convert("RGB").quantize(128).save(picture, optimize=True)
 
 
 def run(demo: Path, words: tuple[str, ...]) -> str:

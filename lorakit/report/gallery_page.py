@@ -55,6 +55,7 @@ def gallery_page(
         adapters=shown,
         total=_size(sum(one.record.file_size for one in exhibits)),
         verdicts=VERDICTS,
+        legend=[verdict for verdict in VERDICTS if any(one["verdict"] == verdict for one in shown)],
         ordered=ordered,
         data=[
             {
