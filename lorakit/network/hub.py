@@ -6,6 +6,7 @@ What is sent is what the library sends: the repository's name, and the login tok
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,6 +132,9 @@ def _tell(on_progress: Progress, before: int, total: int, file: RemoteFile, coun
 
 
 def _api() -> HfApi:
+    # Read when the library is imported: without it, it asks for a list of programs to recognise, and
+    # says what else is installed. A person's own setting is respected.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
     from huggingface_hub.utils import logging
 
