@@ -93,7 +93,9 @@ class Neighbours(Curation):
         if not plan_import(self._store, said, only_new=only_new).contents:
             return 0
         with self.step(command) as recording:
-            # Planned once more where nobody else writes: another process may have been faster.
+            # The lock is taken with the first statement. Planned once more where nobody else writes:
+            # another process may have been faster.
+            recording.session.connection()
             change = plan_import(self._store, said, only_new=only_new)
             apply_import(recording, change)
         return len(change.contents)

@@ -27,7 +27,7 @@ EXAMPLE = "lorakit scan"
 def scan_verb(
     folders: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FOLDER]...", help="Left out, every folder that was added."),
+        typer.Argument(metavar="FOLDER...", help="Left out, every folder that was added."),
     ] = None,
     discover: Annotated[
         bool,
@@ -145,7 +145,8 @@ def _discover(out: Output, catalog: Catalog, roots: Sequence[Path], yes: bool) -
         out.warn("The search ended before it had seen everything. Name a folder to search below.")
     if not yes and new and _can_ask(out):
         _show(console(), found.proposals, False)
-        if not typer.confirm(f"Add the {len(new)} that are new?", err=True):
+        question = "Add the new one?" if len(new) == 1 else f"Add the {len(new)} new ones?"
+        if not typer.confirm(question, err=True):
             return
     elif not (yes and new):
         out.result(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 
 from lorakit.catalog import Catalog
 from lorakit.errors import BadFile
+from lorakit.formats.sidecars.said import SidecarFacts
 from lorakit.licenses.adding import TakenIn, take_in
 from tests import sidecars
 from tests.catalog.factories import write_adapter
@@ -152,6 +155,28 @@ def test_many_adapters_are_several_steps_and_whoever_is_interrupted_goes_on(
     assert scan(catalog, folder) == TakenIn(1, 1, ())
     notes = {facts["notes"][0].value for facts in catalog.all_facts().values()}
     assert notes == {"n1", "n2", "n3", "n4", "n5"}
+
+
+def test_two_that_take_over_the_same_at_once_get_along(
+    catalog: Catalog, ink: Path, tmp_path: Path
+) -> None:
+    content, _ = stock(catalog, ink)
+    said = {content: [SidecarFacts("a1111", "/x.json", {"notes": "same"}, ("t",))]}
+
+    def late() -> int:
+        with Catalog.open(tmp_path / "home" / "catalog.db") as other:
+            return other.keep_said("late", said)
+
+    with ThreadPoolExecutor() as pool:
+        with catalog.step("early") as recording:
+            recording.session.connection()
+            answer = pool.submit(late)
+            # The other one plans now, and then waits for the lock.
+            sleep(0.5)
+            catalog.set_fact(content, "notes", "same", "a1111", "/x.json")
+            catalog.tag([content], ["t"], source="a1111")
+        assert answer.result() == 0
+    assert [step.command for step in catalog.steps()] == ["early"]
 
 
 def test_a_tag_that_a_person_took_away_stays_away(catalog: Catalog, ink: Path) -> None:
