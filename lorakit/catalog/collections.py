@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lorakit.catalog.naming import check_name, listed, normal
+from lorakit.catalog.naming import check_name, listed, normal, storable
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 from lorakit.errors import Ambiguous, BadUsage, CatalogError, NotFound
@@ -75,7 +75,9 @@ def make_collection(session: Session, name: str, query: str | None, notes: str) 
     name = _free(session, name)
     if query is not None and not query.strip():
         raise BadUsage("The query is empty.", hint="Leave --query out for a collection by hand.")
-    session.add(Collection(name=name, query=query, notes=notes))
+    if query is not None:
+        query = storable(query)
+    session.add(Collection(name=name, query=query, notes=storable(notes)))
     session.flush()
     return name
 

@@ -1,4 +1,7 @@
-"""The part of the catalog that keeps what people say: facts, tags, and the journal of changes."""
+"""The part of the catalog that keeps what people say: facts, tags, and the journal of changes.
+
+Lists show facts and tags; the rest is imported when it is called.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lorakit.catalog.collections import (
-    CollectionRecord,
-    add_members,
-    all_collections,
-    drop_collection,
-    find_collection,
-    make_collection,
-    remove_members,
-    rename_collection,
-)
 from lorakit.catalog.facts import FactsByField, NewFact, facts_of, store_facts
 from lorakit.catalog.fields import USER
-from lorakit.catalog.kept_stacks import (
-    KeptStackRecord,
-    all_kept_stacks,
-    drop_kept_stack,
-    find_kept_stack,
-    store_kept_stack,
-)
 from lorakit.catalog.tags import store_tags, tags_of
-from lorakit.catalog.undo import StepRecord, Undone, all_steps, last_undo, undo_step
 from lorakit.db.store import Store
 from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from lorakit.catalog.collections import CollectionRecord
     from lorakit.catalog.journal import Recording
+    from lorakit.catalog.kept_stacks import KeptStackRecord
+    from lorakit.catalog.undo import StepRecord, Undone
 
 
 class Curation:
@@ -129,6 +117,8 @@ class Curation:
 
     def collections(self) -> list[CollectionRecord]:
         """The collections by name."""
+        from lorakit.catalog.collections import all_collections
+
         return all_collections(self._store)
 
     def collection(self, name: str) -> CollectionRecord:
@@ -136,6 +126,8 @@ class Curation:
 
         Raises `NotFound` and `Ambiguous`.
         """
+        from lorakit.catalog.collections import find_collection
+
         return find_collection(self._store, name)
 
     def new_collection(self, name: str, *, query: str | None = None, notes: str = "") -> str:
@@ -143,6 +135,8 @@ class Curation:
 
         Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken.
         """
+        from lorakit.catalog.collections import make_collection
+
         with self._writing(f"collection new {name}") as session:
             return make_collection(session, name, query, notes)
 
@@ -151,6 +145,8 @@ class Curation:
 
         Raises `NotFound`, and `BadUsage` for a smart collection.
         """
+        from lorakit.catalog.collections import add_members
+
         with self._writing(f"collection add {name}") as session:
             return add_members(session, name, contents)
 
@@ -159,25 +155,35 @@ class Curation:
 
         Raises as `collect` does.
         """
+        from lorakit.catalog.collections import remove_members
+
         with self._writing(f"collection remove {name}") as session:
             return remove_members(session, name, contents)
 
     def rename_collection(self, name: str, new: str) -> str:
         """Give a collection another name. Raises as `new_collection` does, and `NotFound`."""
+        from lorakit.catalog.collections import rename_collection
+
         with self._writing(f"collection rename {name} {new}") as session:
             return rename_collection(session, name, new)
 
     def drop_collection(self, name: str) -> None:
         """Remove the collection of exactly this name; its adapters stay. Raises `NotFound`."""
+        from lorakit.catalog.collections import drop_collection
+
         with self._writing(f"collection rm {name}") as session:
             drop_collection(session, name)
 
     def kept_stacks(self) -> list[KeptStackRecord]:
         """The stacks kept by name."""
+        from lorakit.catalog.kept_stacks import all_kept_stacks
+
         return all_kept_stacks(self._store)
 
     def kept_stack(self, name: str) -> KeptStackRecord | None:
         """The stack kept as `name`, without regard to case; None where there is none."""
+        from lorakit.catalog.kept_stacks import find_kept_stack
+
         return find_kept_stack(self._store, name)
 
     def keep_stack(
@@ -188,11 +194,15 @@ class Curation:
         Raises `BadUsage` for a name that cannot be one, and `CatalogError` for one that is taken,
         unless `replace`.
         """
+        from lorakit.catalog.kept_stacks import store_kept_stack
+
         with self._writing(f"stack --keep {name}") as session:
             return store_kept_stack(session, name, document, notes, replace=replace)
 
     def drop_stack(self, name: str) -> str:
         """Keep a stack no longer; its name. Raises `NotFound`."""
+        from lorakit.catalog.kept_stacks import drop_kept_stack
+
         with self._writing(f"stack --drop {name}") as session:
             return drop_kept_stack(session, name)
 
@@ -227,6 +237,8 @@ class Curation:
 
     def steps(self, limit: int | None = None) -> list[StepRecord]:
         """The steps of the journal, the latest first, `limit` of them at most."""
+        from lorakit.catalog.undo import all_steps
+
         return all_steps(self._store, limit)
 
     def undo(self, number: int | None = None, *, dry_run: bool = False) -> Undone:
@@ -236,6 +248,8 @@ class Curation:
         only tried. Raises `NotFound` for a step that is not there, and `LorakitError` for one that was
         undone already or that a later one has built on.
         """
+        from lorakit.catalog.undo import undo_step
+
         undone: Undone
         with self._trying(dry_run), self._store.writing() as session:
             undone = undo_step(session, number)
@@ -245,6 +259,8 @@ class Curation:
 
     def last_undo(self) -> int:
         """The last step that took another back and still stands. Raises `NotFound` without one."""
+        from lorakit.catalog.undo import last_undo
+
         return last_undo(self._store)
 
     @contextmanager

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.fields import SOURCES, USER, check_fact
+from lorakit.catalog.naming import storable
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 
@@ -112,7 +113,7 @@ def store_facts(session: Session, facts: Collection[NewFact]) -> int:
     checked = {
         (fact.content, fact.field, fact.source): (
             None if fact.value is None else check_fact(fact.field, fact.value, fact.source),
-            fact.place,
+            storable(fact.place),
         )
         for fact in facts
     }

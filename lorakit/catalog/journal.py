@@ -18,6 +18,7 @@ from sqlalchemy import Connection, LargeBinary, event, insert, inspect, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.orm import ORMExecuteState, Session
 
+from lorakit.catalog.naming import storable
 from lorakit.db.curation import Change, Collection, Fact, KeptStack, Member, Step, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table, UtcTime
 from lorakit.db.times import from_text, to_text
@@ -222,7 +223,7 @@ def _refuse_bulk(state: ORMExecuteState) -> None:
 
 
 def _write(session: Session, command: str, undoes: int | None, changes: Iterable[Changed]) -> Step:
-    step = Step(command=command, undoes=undoes, undone_by=None)
+    step = Step(command=storable(command), undoes=undoes, undone_by=None)
     session.add(step)
     session.flush()
     rows = [

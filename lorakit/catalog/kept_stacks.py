@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lorakit.catalog.naming import close_names, listed, normal
+from lorakit.catalog.naming import close_names, listed, normal, storable
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 from lorakit.errors import BadUsage, CatalogError, NotFound
@@ -67,6 +67,7 @@ def store_kept_stack(
             hint="It is one word of letters, digits and - _ . that begins with a letter, and not a "
             "file's name.",
         )
+    document, notes = storable(document), None if notes is None else storable(notes)
     row = _row(session, name)
     if row is None:
         session.add(KeptStack(name=name, document=document, notes=notes or ""))

@@ -47,6 +47,11 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def storable(text: str) -> str:
+    """`text` as a database can hold it: what is no character, as bytes in arguments may be, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def free_name(wanted: str, taken: Container[str]) -> str:
     """`wanted`, or the first of `wanted-2`, `wanted-3`, ... that is not taken."""
     if wanted not in taken:

@@ -132,6 +132,15 @@ def test_what_holds_odd_characters_is_kept_as_it_is(catalog: Catalog, tmp_path: 
     catalog.set_fact(INK, "notes", None)
     catalog.undo()
     assert catalog.facts(INK)["notes"][0].value == f"a{odd}b"
+    # Bytes of an argument or a path that are no characters.
+    catalog.set_fact(INK, "title", "x", "card", "a\udcff.md")
+    catalog.new_collection("odd", query="tag:\udcff", notes="\udcff")
+    catalog.keep_stack("odd", "x", notes="\udcff")
+    with catalog.step("note \udcff"):
+        catalog.tag([INK], add=["x"])
+    assert catalog.facts(INK)["title"][0].place == r"a\udcff.md"
+    assert catalog.collection("odd").notes == r"\udcff"
+    assert catalog.steps(1)[0].command == r"note \udcff"
     with closing(sqlite3.connect(tmp_path / "home" / "catalog.db")) as connection:
-        (text,) = connection.execute("SELECT value FROM fact").fetchone()
-    assert text.isascii()
+        rows = connection.execute("SELECT value FROM fact").fetchall()
+    assert all(text.isascii() for (text,) in rows)

@@ -59,7 +59,14 @@ def test_inspect_of_a_file_imports_nothing_heavy(ink: Path, tmp_path: Path) -> N
 
 def test_ls_reads_the_catalog_without_heavy_imports(ink: Path, tmp_path: Path) -> None:
     assert process(tmp_path, "add", ink).code == 0
-    for words in (("ls",), ("ls", "--json"), ("base", "ls"), ("inspect", "ink")):
+    reading = (
+        ("tag",),
+        ("note", "ink"),
+        ("collection", "ls"),
+        ("undo", "--list"),
+        ("stack", "--list"),
+    )
+    for words in (("ls",), ("ls", "--json"), ("base", "ls"), ("inspect", "ink"), *reading):
         assert modules(tmp_path, *words) & HEAVY == set()
 
 
