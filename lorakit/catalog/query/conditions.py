@@ -81,10 +81,7 @@ def _text(field: str | None, value: Text, context: Context) -> Sql:
     if field == "name":
         return holds("name", value)
     if field == "tag":
-        # Tags come last in the text, and it ends there.
-        tags = Sql(f"instr(text, '{TAG}') > 0")
-        inside = f"substr(text, instr(text, '{TAG}'))"
-        return either([tags, has_word(inside, value, TAG, "text")], "AND")
+        return _tag(value)
     if field in _SAID:
         return holds(_SAID[field], value).within("id IN (SELECT item FROM said WHERE ")
     if field == "base":
@@ -106,6 +103,16 @@ def _text(field: str | None, value: Text, context: Context) -> Sql:
     return _license(value, context)
 
 
+def _tag(value: Text) -> Sql:
+    if not value.is_glob:
+        return has_word("text", value, TAG)
+    # Tags come last in the text, and it ends there.
+    has_tags = Sql(f"instr(text, '{TAG}') > 0")
+    return either(
+        [has_tags, _fits(f"substr(text, instr(text, '{TAG}'))", fold(value.text), "text")], "AND"
+    )
+
+
 def holds(column: str, value: Text) -> Sql:
     """The column holds the text; a pattern is one of its parts."""
     wanted = fold(value.text)
@@ -122,19 +129,20 @@ def is_whole(column: str, value: Text) -> Sql:
     return _fits(column, wanted)
 
 
-def has_word(column: str, value: Text, separator: str, sieve: str | None = None) -> Sql:
-    """One of the words of the column is the text, or what the pattern describes.
-
-    `sieve` is a column that holds all that `column` does and is looked through first.
-    """
+def has_word(column: str, value: Text, separator: str) -> Sql:
+    """One of the words of the column is the text, or what the pattern describes."""
     wanted = fold(value.text)
     if not value.is_glob:
-        return Sql(f"instr({sieve or column}, ?) > 0", (f"{separator}{wanted}{separator}",))
-    return _fits(column, wanted, sieve)
+        return Sql(f"instr({column}, ?) > 0", (f"{separator}{wanted}{separator}",))
+    return _fits(column, wanted)
 
 
 def _fits(column: str, pattern: str, sieve: str | None = None) -> Sql:
-    """A part of the column is as the pattern says; what lacks its longest fixed text is not asked."""
+    """A part of the column is as the pattern says.
+
+    What lacks the pattern's longest fixed text is not asked; `sieve` is a column that holds all that
+    this one does, and can be looked through more quickly.
+    """
     if not pattern.strip("*"):
         return Sql(f"{column} <> ''")
     fixed = max(GLOB.split(pattern), key=len)
