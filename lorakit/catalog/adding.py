@@ -14,9 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.naming import check_name, normal
-from lorakit.catalog.paths import absolute, is_there
+from lorakit.catalog.paths import absolute, holds_file
 from lorakit.catalog.records import AddedFile, AddResult, Progress, RejectedFile
-from lorakit.catalog.scanning import Findings, Fingerprint, FoundFile, find_files, read_adapter
+from lorakit.catalog.scanning import (
+    Findings,
+    Fingerprint,
+    FoundFile,
+    find_files,
+    look_again,
+    read_adapter,
+)
 from lorakit.db.store import Store
 from lorakit.errors import BadFile, BadUsage
 
@@ -69,22 +76,38 @@ def add_files(
         _check_single(name, findings)
     places = _known_places(store, findings)
     tally = _Tally(failed=list(findings.failed))
-    changed: list[FoundFile] = []
+    # A walk enters a folder once; what is known by another path into it has changed with it.
+    found = {file.path for file in findings.files}
+    unseen = look_again(path for path in places if path not in found)
+    changed = [file for file in unseen if file.fingerprint != places[file.path].fingerprint]
     for file in findings.files:
         place = places.get(file.path)
         if name is None and place is not None and place.fingerprint == file.fingerprint:
             tally.note("known", AddedFile(Path(file.path), place.name, place.adapter_id))
         else:
             changed.append(file)
-    _update_states(store, places, findings)
+    _update_states(store, places, [*findings.files, *unseen])
+    # Files that came to a new path go first: where one was put in another's place, the catalog then
+    # knows already where that one has gone.
+    changed.sort(key=lambda file: file.path in places)
     _read_and_store(store, changed, tally, normal(name) if name else None, on_progress)
+    return tally.result()
+
+
+def read_again(
+    store: Store, paths: Sequence[Path], on_progress: Progress | None = None
+) -> AddResult:
+    """Read these files even where their size and time are as they were; what became of each."""
+    findings = find_files([path for path in paths if holds_file(path)])
+    tally = _Tally(failed=list(findings.failed))
+    _read_and_store(store, findings.files, tally, None, on_progress)
     return tally.result()
 
 
 def note_absent(store: Store, folders: Iterable[Path]) -> None:
     """What `Catalog.note_absent` does."""
     findings = Findings(folders=[absolute(folder) for folder in folders])
-    _update_states(store, _known_places(store, findings), findings)
+    _update_states(store, _known_places(store, findings), ())
 
 
 def _check_single(name: str, findings: Findings) -> None:
@@ -112,13 +135,13 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
-def _update_states(store: Store, places: dict[str, _Place], findings: Findings) -> None:
+def _update_states(store: Store, places: dict[str, _Place], files: Iterable[FoundFile]) -> None:
     """Note known locations that have gone, and unchanged ones that have come back."""
-    found = {file.path: file.fingerprint for file in findings.files}
+    found = {file.path: file.fingerprint for file in files}
     gone = [
         path
         for path, place in places.items()
-        if path not in found and place.state == "present" and not is_there(path)
+        if path not in found and place.state == "present" and not holds_file(path)
     ]
     back = [
         path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from stat import S_ISREG
 
 SUFFIXES = (".safetensors", ".sft")
 
@@ -33,3 +34,9 @@ def stat_of(path: str | Path) -> os.stat_result | None:
 def is_there(path: str | Path) -> bool:
     """Whether `path` leads to something."""
     return stat_of(path) is not None
+
+
+def holds_file(path: str | Path) -> bool:
+    """Whether `path` leads to a file; a folder that took its place is none."""
+    stat = stat_of(path)
+    return stat is not None and S_ISREG(stat.st_mode)

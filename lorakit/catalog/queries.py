@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lorakit.catalog.paths import is_there, stat_of
+from lorakit.catalog.paths import holds_file, stat_of
 from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
@@ -124,7 +124,7 @@ def _adapter(rows: list[tuple[Any, ...]]) -> AdapterRecord:
     fields["trigger_words"] = tuple(json.loads(fields["trigger_words"]))
     fields["added_at"] = from_text(fields["added_at"])
     paths = tuple(Path(row[-1]) for row in rows if row[-1] is not None)
-    there = next((path for path in paths if is_there(path)), None)
+    there = next((path for path in paths if holds_file(path)), None)
     path = there or next(iter(paths), None)
     return AdapterRecord(**fields, path=path, missing=there is None, locations=paths)
 

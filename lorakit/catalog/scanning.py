@@ -54,17 +54,17 @@ def find_files(paths: Sequence[Path]) -> Findings:
     """
     findings = Findings()
     found: dict[str, FoundFile] = {}
+    names: list[str] = []
     for path in paths:
         name = absolute(path)
         if not is_there(name):
             raise NotFound(f"There is no {path}.", hint="Check the spelling and the drive.")
         if Path(name).is_dir():
             findings.folders.append(name)
-            names = _walk(name, findings.failed)
         else:
-            names = [name]
-        for file in names:
-            _look(file, found, findings.failed)
+            names.append(name)
+    for name in dict.fromkeys([*names, *_walk(findings.folders, findings.failed)]):
+        _look(name, found, findings.failed)
     findings.files.extend(found[name] for name in sorted(found))
     return findings
 
@@ -80,22 +80,30 @@ def read_adapter(file: FoundFile) -> AdapterReport | RejectedFile:
         return RejectedFile(Path(file.path), report.notes[0])
     report = replace(report, hashes=hash_file(header.path, header.data_offset))
     stat = stat_of(file.path)
-    if stat is None or _fingerprint(stat) != file.fingerprint:
+    if stat is None or fingerprint_of(stat) != file.fingerprint:
         raise BadFile(
             f"{file.path} changed while it was read.", hint="Add it again when it is written."
         )
     return report
 
 
-def _walk(folder: str, failed: list[RejectedFile]) -> list[str]:
-    """The adapter files under `folder`.
+def look_again(paths: Iterable[str]) -> list[FoundFile]:
+    """Those of `paths` that lead to a file now."""
+    found: dict[str, FoundFile] = {}
+    for path in paths:
+        _look(path, found, [])
+    return list(found.values())
 
-    Each real folder is entered once, which ends every loop of links; linked folders come last, so
-    that a file is called by its own path where it has one under `folder`.
+
+def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> list[str]:
+    """The adapter files under `folders`.
+
+    Each real folder is entered once, which ends every loop of links and folders that overlap; linked
+    folders come last, so that a file is called by its own path where it has one under `folders`.
     """
     names: list[str] = []
     entered: set[tuple[int, int]] = set()
-    waiting: deque[str] = deque([folder])
+    waiting = deque(sorted(folders, key=lambda folder: Path(folder).is_symlink()))
     while waiting:
         current = waiting.popleft()
         stat = stat_of(current)
@@ -150,9 +158,10 @@ def _look(name: str, found: dict[str, FoundFile], failed: list[RejectedFile]) ->
             RejectedFile(shown, "has a name that is not Unicode", "Rename it and add it again.")
         )
     else:
-        found[name] = FoundFile(name, _fingerprint(stat), stat.st_dev & _SIGNED_64)
+        found[name] = FoundFile(name, fingerprint_of(stat), stat.st_dev & _SIGNED_64)
 
 
-def _fingerprint(stat: os.stat_result) -> Fingerprint:
+def fingerprint_of(stat: os.stat_result) -> Fingerprint:
+    """The fingerprint of the file that `stat` is of."""
     # Some file systems number files beyond what a database integer holds.
     return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino & _SIGNED_64)

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from lorakit.catalog.journal import stepping
 from lorakit.catalog.naming import free_name, name_of_file
-from lorakit.catalog.paths import is_there
+from lorakit.catalog.paths import holds_file, stat_of
 from lorakit.catalog.records import AddedFile
 from lorakit.catalog.reports import adapter_columns, report_columns
-from lorakit.catalog.scanning import FoundFile
+from lorakit.catalog.scanning import Fingerprint, FoundFile, fingerprint_of
 from lorakit.db.models import Adapter, Location, Report
 from lorakit.errors import CatalogError
 from lorakit.formats.inspection import AdapterReport
@@ -125,25 +125,51 @@ def _store(batch: _Batch, item: ReadFile) -> _Stored:
 def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
     """The adapter for new bytes under a known path.
 
-    Where only the header was edited, it is the same adapter. Otherwise the name goes to the new one,
-    since people mean the file by it; the old one stays on record under a name with a number.
+    Where only the header of the one file was edited, it is the same adapter. Otherwise the name goes to
+    the new one, since people mean the file by it, and the old one stays on record under another: that of
+    its file where it has one elsewhere, else the same with a number. A name that the old one's other
+    file goes by too, or that a person gave it, stays with that file.
     """
-    old = location.adapter
-    if len(old.locations) > 1:
-        return _insert(batch, item, name_of_file(item.file.path))
-    if old.tensor_sha256 == item.tensor_sha256:
-        batch.adapters.pop(old.file_sha256, None)
-        _fill(old, item.report)
-        # Inserts go before updates, and a later file may hold the bytes from before the edit.
-        batch.session.flush()
-        return old
+    old, wanted = location.adapter, name_of_file(item.file.path)
+    others = [place for place in old.locations if place is not location]
+    elsewhere = [name_of_file(place.path) for place in others if _is_as_seen(place)]
+    if not elsewhere and old.tensor_sha256 == item.tensor_sha256:
+        return _edit(batch, old, item, others)
+    if elsewhere and (old.name != wanted or wanted in elsewhere):
+        return _insert(batch, item, wanted)
     name = old.name
     batch.names.add(name)
-    old.name = _free_name(batch, name)
+    old.name = _free_name(batch, _known(batch, elsewhere[0]) if elsewhere else name)
     # Names are unique, so the old one must have let go before the new one is inserted.
     batch.session.flush()
     batch.names.discard(name)
     return _insert(batch, item, name)
+
+
+def _edit(batch: _Batch, old: Adapter, item: ReadFile, gone: Sequence[Location]) -> Adapter:
+    """`old` with its new header; in the places where its file is `gone`, it lay with the earlier one."""
+    batch.adapters.pop(old.file_sha256, None)
+    _fill(old, item.report)
+    for place in gone:
+        # Read again if it comes back, whatever its size and time are then.
+        place.mtime_ns = 0
+    # Inserts go before updates, and a later file may hold the bytes from before the edit.
+    batch.session.flush()
+    return old
+
+
+def _is_as_seen(place: Location) -> bool:
+    stat = stat_of(place.path)
+    return stat is not None and fingerprint_of(stat) == Fingerprint(
+        place.size, place.mtime_ns, place.inode
+    )
+
+
+def _known(batch: _Batch, name: str) -> str:
+    """`name`, of which the batch then knows whether it is in use."""
+    if batch.session.scalar(select(Adapter.id).where(Adapter.name == name)) is not None:
+        batch.names.add(name)
+    return name
 
 
 def _insert(batch: _Batch, item: ReadFile, name: str) -> Adapter:
@@ -165,7 +191,7 @@ def _fill(adapter: Adapter, report: AdapterReport) -> None:
 
 def _leave(adapter: Adapter) -> Path | None:
     """Mark the places that a moved adapter's file has left; the last of them, None for a copy."""
-    gone = [place for place in adapter.locations if not is_there(place.path)]
+    gone = [place for place in adapter.locations if not holds_file(place.path)]
     for place in gone:
         place.state = "missing"
     if not gone or len(gone) < len(adapter.locations):
