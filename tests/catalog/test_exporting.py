@@ -83,6 +83,24 @@ def test_what_is_written_is_read_back(catalog: Catalog, ink: Path, program: Prog
     assert path.stat() == before
 
 
+def test_a_new_record_of_a1111_has_all_its_keys_and_is_not_made_for_nothing(
+    catalog: Catalog, ink: Path
+) -> None:
+    path, _ = export(catalog, Program.A1111)
+    assert not path.exists()
+    say(catalog, notes="mine")
+    export(catalog, Program.A1111)
+    assert json.loads(path.read_text()) == {
+        "description": "",
+        "sd version": "Unknown",
+        "activation text": "",
+        "preferred weight": 0,
+        "negative text": "",
+        "notes": "mine",
+    }
+    assert read_back(ink) == ({"notes": "mine"}, None)
+
+
 def test_a_new_record_of_lora_manager_has_what_it_asks_for(catalog: Catalog, ink: Path) -> None:
     path, _ = export(catalog, Program.LORA_MANAGER)
     record = catalog.resolve("ink")

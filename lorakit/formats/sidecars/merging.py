@@ -18,6 +18,14 @@ from lorakit.formats.sidecars.lora_manager import read_tips
 
 # What programs call this model's family, where they know it.
 _FAMILY = "Anima"
+_A1111: Mapping[str, Any] = {
+    "description": "",
+    "sd version": "Unknown",
+    "activation text": "",
+    "preferred weight": 0.0,
+    "negative text": "",
+    "notes": "",
+}
 _STRENGTHS = (("strength", "value"), ("strength_min", "min"), ("strength_max", "max"))
 
 
@@ -47,13 +55,13 @@ Merge = Callable[[Mapping[str, Any], Words, Sequence[str], ModelFile], dict[str,
 def merge_a1111(
     document: Mapping[str, Any], words: Words, tags: Sequence[str], model: ModelFile
 ) -> dict[str, Any]:
-    """A1111's `X.json`; it has no place for tags, title and author."""
-    found = dict(document)
+    """A1111's `X.json`, a new one with all of its keys; it has no place for tags, title and author."""
+    found = dict(document or _A1111)
     _put(found, "description", words.get("description"))
     _put(found, "activation text", _joined(words.get("trigger_words")))
     _put(found, "preferred weight", _part(words.get("strength"), "value"))
     _put(found, "notes", words.get("notes"))
-    return found
+    return dict(document) if found == _A1111 else found
 
 
 def merge_lora_manager(
