@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.derived import derived, keep_derived
 from lorakit.catalog.facts import FactsByField, with_header
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.metadata import read_training_info
 from lorakit.licenses.answers import Answer, answers
+from lorakit.licenses.evidence import header_evidence
 from lorakit.licenses.gathering import adapter_dossier
+from lorakit.licenses.keeping import new_rows
 from lorakit.report import portrait as portraits
 from lorakit.report.covers import chosen_covers, small_covers
 from lorakit.report.portrait import Portrait
@@ -25,17 +29,20 @@ Progress = Callable[[int, int, str], None]
 Warn = Callable[[str], None]
 
 _KEEP_EVERY = 25
+_BATCH = 100
 # With few adapters, covers may be large enough for a whole page.
 _FEW, _LARGE, _SMALL = 60, 512, 256
 
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """One adapter: `document` as `AdapterReport.to_dict`, `facts` and `tags` as people and programs say,
-    `share_merges` and `answers` as the licences come to, `cover` as WebP, `near` its relatives."""
+    """One adapter: `document` as `AdapterReport.to_dict` without modules and metadata, `modules` their names,
+    `facts` and `tags` as people and programs say, `share_merges` and `answers` as the licences come to,
+    `cover` as WebP, `near` its relatives."""
 
     record: AdapterRecord
     document: Mapping[str, Any]
+    modules: tuple[str, ...]
     facts: FactsByField
     tags: tuple[str, ...]
     share_merges: str
@@ -79,15 +86,15 @@ def gather(
     covers = small_covers(catalog, chosen, side, warn)
     near = _relatives(catalog, records, like, on_progress, warn)
     found = []
-    for number, record in enumerate(records):
+    for number, (record, report, document) in enumerate(_reports(catalog, records)):
         on_progress(number, len(records), record.name)
         content = record.tensor_sha256
-        document = catalog.report(record)
-        share_merges, answered = _licence(catalog, record, document)
+        share_merges, answered = _licence(catalog, record, report)
         found.append(
             Exhibit(
                 record,
                 document,
+                tuple(intern(module.name) for module in report.modules),
                 facts[record.id],
                 tags.get(content, ()),
                 share_merges,
@@ -98,6 +105,25 @@ def gather(
             )
         )
     return found
+
+
+def _reports(
+    catalog: Catalog, records: Sequence[AdapterRecord]
+) -> Iterator[tuple[AdapterRecord, AdapterReport, dict[str, Any]]]:
+    """What was found in each file when it was added; what its header claims is kept, for many at once."""
+    for start in range(0, len(records), _BATCH):
+        batch = []
+        rows: list[NewClaim] = []
+        for record in records[start : start + _BATCH]:
+            document = catalog.report(record)
+            report = _report(_path(record), document)
+            said = header_evidence(report.metadata, report.info, report.path, adapter=True)
+            rows += new_rows(catalog, record.tensor_sha256, said.claims, said.ancestors)
+            small = {k: v for k, v in document.items() if k not in ("modules", "metadata")}
+            batch.append((record, report, small))
+        if rows:
+            catalog.record_claims(rows)
+        yield from batch
 
 
 def _portraits(
@@ -154,19 +180,16 @@ def _copies(
 
 
 def _licence(
-    catalog: Catalog, record: AdapterRecord, document: Mapping[str, Any]
+    catalog: Catalog, record: AdapterRecord, report: AdapterReport
 ) -> tuple[str, tuple[Answer, ...]]:
-    path = record.path or Path(f"{record.name}.safetensors")
-    dossier = adapter_dossier(
-        catalog,
-        path,
-        _report(path, document),
-        record.name,
-        record.tensor_sha256,
-        record.file_sha256,
-    )
+    content, sha256 = record.tensor_sha256, record.file_sha256
+    dossier = adapter_dossier(catalog, report.path, report, record.name, content, sha256)
     verdict = dossier.verdict
     return str(verdict.share_merges), answers(verdict)
+
+
+def _path(record: AdapterRecord) -> Path:
+    return record.path or Path(f"{record.name}.safetensors")
 
 
 def _report(path: Path, document: Mapping[str, Any]) -> AdapterReport:

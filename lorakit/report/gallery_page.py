@@ -90,7 +90,6 @@ def _shown(one: Exhibit, anchors: Mapping[str, str], private: bool) -> dict[str,
     record, rating, title = one.record, one.said("rating"), one.said("title")
     triggers = list(one.said("trigger_words") or ())
     blocks = record.model_blocks or 0
-    modules = [module["name"] for module in one.document["modules"]]
     base = one.said("base_model")
     return {
         "anchor": anchors[record.name],
@@ -112,7 +111,7 @@ def _shown(one: Exhibit, anchors: Mapping[str, str], private: bool) -> dict[str,
         "verdict": one.share_merges,
         "licence": record.license,
         "answers": [(_QUESTIONS.get(a.question, a.question), a) for a in one.answers],
-        "map": block_map(modules, one.portrait.sizes, blocks),
+        "map": block_map(one.modules, one.portrait.sizes, blocks),
         "plot": plot(one.portrait.curves),
         "curves": [(_KINDS.get(c.kind, c.kind), c) for c in one.portrait.curves],
         "curve_blocks": ", ".join(map(str, one.portrait.blocks)),

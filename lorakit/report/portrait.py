@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from lorakit.errors import BadFile, NotFound, NotFusable
@@ -64,7 +65,8 @@ def from_bytes(data: bytes) -> Portrait | None:
             Curve(kind, tuple(values), modules, rank, rank90)
             for kind, values, modules, rank, rank90 in document["curves"]
         )
-        return Portrait(dict(document["sizes"]), curves, tuple(document["blocks"]))
+        sizes = {intern(name): float(size) for name, size in document["sizes"].items()}
+        return Portrait(sizes, curves, tuple(document["blocks"]))
     except (ValueError, KeyError, TypeError):
         return None
 
