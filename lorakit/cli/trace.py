@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class _SuspectFirst(TyperGroup):
     """`lorakit trace FILE` means `lorakit trace suspect FILE`."""
 
+    default_command = "suspect"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
         if args and args[0] not in (*self.commands, "--help", "-h"):
-            args = ["suspect", *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 

@@ -55,6 +55,10 @@ def check(words: list[str]) -> None:
     command: object = program()
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+    if words and not words[0].startswith("-"):
+        # `lorakit trace FILE` means `lorakit trace suspect FILE`.
+        default = getattr(command, "default_command", None)
+        command = command.commands[default] if default else command  # type: ignore[attr-defined]
     assert not hasattr(command, "commands") or words[0].startswith("-"), f"{words} is no verb"
     if "--help" not in words and "--version" not in words:
         command.make_context("lorakit", words)  # type: ignore[attr-defined]
@@ -68,9 +72,10 @@ def test_the_check_of_command_lines_finds_mistakes() -> None:
 
 
 @pytest.mark.parametrize("verb", verbs())
-def test_every_verb_is_in_the_readme(verb: str) -> None:
+def test_every_verb_is_in_the_readme_or_on_the_page_of_its_task(verb: str) -> None:
     assert len(verbs()) > len(VERBS)
-    assert f"lorakit {verb}" in README.read_text(encoding="utf-8")
+    pages = [README] if " " not in verb else DOCUMENTS
+    assert any(f"lorakit {verb}" in page.read_text(encoding="utf-8") for page in pages)
 
 
 def test_every_command_in_the_readme_exists() -> None:
