@@ -23,6 +23,8 @@ _SHOWN = (
     ("page", "page"),
     ("nsfw", "adult"),
 )
+# What the program keeps for itself.
+_HIDDEN = ("asked", "asked_terms")
 
 
 def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
         "facts": {
             field: {**_said(found[0]), "others": [_said(other) for other in found[1:]]}
             for field, found in facts.items()
+            if field not in _HIDDEN
         },
     }
 

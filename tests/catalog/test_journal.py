@@ -1,6 +1,7 @@
 """The journal holds every change, and undoing leaves the tables as they were."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
+import lorakit
 from lorakit.catalog import Catalog
 from lorakit.catalog.facts import NewFact
 from lorakit.catalog.journal import KEYS
@@ -362,3 +364,18 @@ def test_naming_a_known_file_anew_can_be_undone(catalog: Catalog, adapters: list
     catalog.undo()
     pen = catalog.resolve("pen")
     assert (pen.title, pen.locations) == ("Quill", (adapters[3],))
+
+
+def test_nothing_in_the_program_writes_many_rows_past_the_journal() -> None:
+    kept = "Fact|Tag|Collection|Member|KeptStack"
+    # `Recording.insert` writes down what it makes.
+    by_model = re.compile(rf"(?<!recording\.)\b(?:update|delete|insert)\(({kept})\b")
+    by_text = re.compile(
+        r"(?:INSERT INTO|UPDATE|DELETE FROM) (?:fact|tag|collection|member|kept_stack)\b"
+    )
+    package = Path(lorakit.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        assert not by_model.search(text), file
+        # The index of queries has tables of its own.
+        assert file.parent.name == "query" or not by_text.search(text), file
