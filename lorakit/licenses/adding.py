@@ -19,7 +19,7 @@ from lorakit.licenses.beside import evidence_beside, has_files_beside
 from lorakit.licenses.keeping import new_rows
 
 if TYPE_CHECKING:
-    from lorakit.catalog import AddResult, Catalog
+    from lorakit.catalog import AddedFile, AddResult, Catalog
     from lorakit.catalog.importing import Place
     from lorakit.formats.sidecars.said import SidecarFacts
 
@@ -49,19 +49,11 @@ def take_in(
 ) -> TakenIn:
     """Keep what lies beside the files of a scan, in one step of the journal called `command`.
 
-    More than `BATCH` adapters with news are several steps, "`command` (1 of 3)" and so on.
-
-    Files that were known are passed over while nothing beside them has changed since the last time;
+    More than `BATCH` adapters to read are several steps, "`command` (1 of 3)" and so on. Files that were known are passed over while nothing beside them has changed since the last time;
     `again` reads all. Raises `CatalogError` when the catalog cannot be written.
     """
-    new = (*result.added, *result.changed, *result.moved)
-    now = signatures(str(file.path) for file in (*new, *result.known))
     seen = catalog.seen_beside()
-    stale = {str(file.path): file for file in new}
-    for file in result.known:
-        path = str(file.path)
-        if again or seen.get(path) != now[path]:
-            stale[path] = file
+    stale, now = _stale(result, seen, again=again)
     if not stale:
         return TakenIn()
     places = catalog.places(file.adapter_id for file in stale.values())
@@ -76,17 +68,27 @@ def take_in(
             if on_progress is not None:
                 on_progress(read, len(places), places[content][0].name)
             reading.read(content, places[content])
-        for content, said in catalog.headers_say(contents).items():
-            reading.said.setdefault(content, []).append(said)
-        if reading.claims:
-            catalog.record_claims(reading.claims)
         part = f" ({number} of {len(batches)})" if len(batches) > 1 else ""
-        changed += catalog.keep_said(f"{command}{part}", reading.said)
+        changed += reading.keep(f"{command}{part}", contents)
+        problems += reading.problems
         done = {place.path for content in contents for place in places[content]}
         seen |= {path: now[path] for path in done & stale.keys()}
         catalog.keep_seen(seen)
-        problems += reading.problems
     return TakenIn(read, changed, tuple(dict.fromkeys(problems)))
+
+
+def _stale(
+    result: AddResult, seen: Mapping[str, int], *, again: bool
+) -> tuple[dict[str, AddedFile], dict[str, int]]:
+    """The files beside which something has to be read, by path, and the signatures of all."""
+    new = (*result.added, *result.changed, *result.moved)
+    now = signatures(str(file.path) for file in (*new, *result.known))
+    stale = {str(file.path): file for file in new}
+    for file in result.known:
+        path = str(file.path)
+        if again or seen.get(path) != now[path]:
+            stale[path] = file
+    return stale, now
 
 
 def _batches(contents: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -123,6 +125,14 @@ class _Reading:
             if place.path in self._stale:
                 self._note(place.path, found.problems)
                 self._terms(place, read)
+
+    def keep(self, command: str, contents: Sequence[str]) -> int:
+        """Write down what was read of `contents`, and what their headers say; of how many it was news."""
+        for content, said in self._catalog.headers_say(contents).items():
+            self.said.setdefault(content, []).append(said)
+        if self.claims:
+            self._catalog.record_claims(self.claims)
+        return self._catalog.keep_said(command, self.said)
 
     def _terms(self, place: Place, read: JsonReader) -> None:
         path = Path(place.path)
