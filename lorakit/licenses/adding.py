@@ -49,8 +49,9 @@ def take_in(
 ) -> TakenIn:
     """Keep what lies beside the files of a scan, in one step of the journal called `command`.
 
-    More than `BATCH` adapters to read are several steps, "`command` (1 of 3)" and so on. Files that were known are passed over while nothing beside them has changed since the last time;
-    `again` reads all. Raises `CatalogError` when the catalog cannot be written.
+    More than `BATCH` adapters to read are several steps, "`command` (1 of 3)" and so on. Files that
+    were known are passed over while nothing beside them has changed since the last time; `again` reads
+    all. Raises `CatalogError` when the catalog cannot be written.
     """
     seen = catalog.seen_beside()
     stale, now = _stale(result, seen, again=again)
