@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
 
 USUAL = ("name", "algo", "rank", "blocks", "layout", "license", "size", "missing")
+# Shown as well where there is room, and where any adapter has them.
+_ROOMY = ("rating", "tags")
+_ROOM = 100
 _RIGHT = ("rank", "blocks", "size", "modules", "rating", "strength")
 # Columns of what is said of a content, by the field of the fact.
 _FACTS: Mapping[str, str] = MappingProxyType(
@@ -53,6 +56,18 @@ class Columns:
             found.append(tuple(_cell(name, record, values) for name in self.names))
         return found
 
+    def without_empty(
+        self, body: Sequence[tuple[str, ...]]
+    ) -> tuple[Columns, list[tuple[str, ...]]]:
+        """The columns and their cells, without ratings and tags where there are none."""
+        kept = [
+            place
+            for place, name in enumerate(self.names)
+            if name not in _ROOMY or any(row[place] for row in body)
+        ]
+        names = tuple(self.names[place] for place in kept)
+        return Columns(names), [tuple(row[place] for place in kept) for row in body]
+
     def show(
         self, console: Console, body: Sequence[tuple[str, ...]], query: str, total: int
     ) -> None:
@@ -70,6 +85,12 @@ class Columns:
         if total > len(body):
             rest = f"{len(body):,} of {total:,} are shown; --limit 0 shows all."
             console.print(rest, style="dim")
+
+
+def usual_columns(width: int) -> Columns:
+    """The columns for a terminal of `width` characters, when none are asked for."""
+    *first, last = USUAL
+    return Columns((*first, *_ROOMY, last)) if width >= _ROOM else Columns(USUAL)
 
 
 def chosen_columns(text: str | None) -> Columns:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.options import Json, Quiet
-from lorakit.cli.output import Mode, Output
+from lorakit.cli.output import Mode, Output, console
 from lorakit.cli.queries import QueryCommand, QueryWords, header_share, query_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def ls_verb(
     `lorakit ls added:-30d component:text_encoder sort:added-`
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.columns import chosen_columns
+    from lorakit.cli.columns import chosen_columns, usual_columns
 
     out = Output.of("ls", json, quiet)
     if fields:
@@ -71,6 +71,8 @@ def ls_verb(
     shown = chosen_columns(columns)
     text = query_text(query or [])
     people = out.mode is Mode.HUMAN
+    if people and columns is None:
+        shown = usual_columns(console().width)
     most = (limit or None) if limit is not None else _PAGE if people else None
     with open_catalog() as catalog, catalog.searching(header_share) as search:
         if quiet:
@@ -80,6 +82,8 @@ def ls_verb(
         records = search.records(text, most)
         total = _total(search, text, records, most) if people else len(records)
         body = shown.cells(catalog, records) if people else []
+        if columns is None:
+            shown, body = shown.without_empty(body)
         document = {"adapters": _documents(catalog, records)} if json else {}
     out.result(document, human=lambda console: shown.show(console, body, text, total))
 

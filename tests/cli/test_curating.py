@@ -306,3 +306,17 @@ def test_terms_on_record_can_be_taken_back(kept: Cli, tmp_path: Path) -> None:
     assert kept("license", "set", "wash", "--from", card).code == 0
     assert kept("undo").code == 0
     kept("license", "withdraw", "wash").failed_with(1, "wash")
+
+
+def test_a_wide_terminal_has_room_for_ratings_and_tags(
+    kept: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "tags" not in kept("ls").lines[0]
+    assert kept("tag", "ink", "--add", "fine").code == 0
+    assert "tags" in kept("ls").lines[0]
+    assert "rating" not in kept("ls").lines[0]
+    assert kept("ls").lines[1].endswith("fine")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "tags" not in kept("ls").lines[0]
+    assert kept("ls", "--format", "name,tags").lines[0].split() == ["name", "tags"]
