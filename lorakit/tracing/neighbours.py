@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Coarse cosines of strangers stay below this; those of small adapters, of few modules, spread wider.
 _WORTH_A_LOOK = 0.1
+# Among a million pairs some hundreds of strangers come to 0.1, and none to this.
+_WORTH_IT_AMONG_ALL = 0.16
 _KEEP_EVERY = 50
 # How many are compared exactly, whatever was asked for.
 _MOST = 40
@@ -133,12 +135,15 @@ def all_neighbours(
     on_progress: Progress = lambda done, total, what: None,
     warn: Warn = lambda message: None,
 ) -> dict[str, list[Neighbour]]:
-    """The neighbours of every adapter on the shelf, by content; those of the same content left out."""
+    """The neighbours of every adapter on the shelf, by content; those of the same content left out.
+
+    What has less than a sixth in common with any other is passed over, and none are found for it.
+    """
     found: dict[str, list[Neighbour]] = {}
     table = cosines(shelf.rows, shelf.rows)
     for number, content in enumerate(shelf.contents):
         few = len(shelf.rows[number].modules) < _FEWEST_MODULES
-        near = np.abs(table[number]) > (0.0 if few else _WORTH_A_LOOK)
+        near = np.abs(table[number]) > (0.0 if few else _WORTH_IT_AMONG_ALL)
         near[number] = False
         if not near.any():
             found[content] = []

@@ -4,7 +4,8 @@ const cards = [...document.querySelectorAll(".card")];
 const byAnchor = new Map(data.map((one, index) => [one.id, index]));
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 const chosen = new Map();
-let shown = data.map((_, index) => index);
+let sorted = [];
+let shown = [];
 let scrolled = 0;
 let open = null;
 
@@ -17,11 +18,14 @@ const facets = [...new Set(data.flatMap((one) => Object.keys(one.facets)))].map(
   return { name, values: values.slice(0, 40) };
 }).filter((facet) => facet.values.length > 1);
 
-function fits(one, but) {
-  const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-  if (!words.every((word) => one.search.includes(word))) return false;
-  return [...chosen].every(([name, values]) =>
-    name === but || !values.size || one.facets[name].some((value) => values.has(value)));
+// Which of the chosen facets an adapter fails, and whether the words that are searched are in it.
+function judged(one, words) {
+  if (!words.every((word) => one.search.includes(word))) return null;
+  return active().filter(([name, values]) => !one.facets[name].some((value) => values.has(value))).map(([name]) => name);
+}
+
+function active() {
+  return [...chosen].filter(([, values]) => values.size);
 }
 
 function buildFacets() {
@@ -48,24 +52,34 @@ function buildFacets() {
   }
 }
 
-function update() {
+function sortCards() {
   const by = $("sort").value;
-  shown = data.map((_, index) => index).filter((index) => fits(data[index]));
-  if (by !== "given") shown.sort((a, b) => (by === "name" ? 0 : data[b].sort[by] - data[a].sort[by]) || order.compare(data[a].name, data[b].name));
-  const visible = new Set(shown);
-  cards.forEach((card, index) => { card.hidden = !visible.has(index); });
-  $("cards").append(...shown.map((index) => cards[index]));
+  sorted = data.map((_, index) => index);
+  if (by !== "given") sorted.sort((a, b) => (by === "name" ? 0 : data[b].sort[by] - data[a].sort[by]) || order.compare(data[a].name, data[b].name));
+  $("cards").append(...sorted.map((index) => cards[index]));
+  update();
+}
+
+function update() {
+  const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const failed = data.map((one) => judged(one, words));
+  shown = sorted.filter((index) => failed[index]?.length === 0);
+  cards.forEach((card, index) => { card.hidden = failed[index]?.length !== 0; });
   for (const facet of facets) {
-    const rest = data.filter((one) => fits(one, facet.name));
+    // What could be chosen here, among what fits everything else.
+    const counts = new Map();
+    data.forEach((one, index) => {
+      if (failed[index] === null || failed[index].some((name) => name !== facet.name)) return;
+      for (const value of one.facets[facet.name]) counts.set(value, (counts.get(value) || 0) + 1);
+    });
     for (const { value, label, count } of facet.labels) {
-      const number = rest.filter((one) => one.facets[facet.name].includes(value)).length;
-      count.textContent = number;
-      label.classList.toggle("empty", !number);
+      count.textContent = counts.get(value) || 0;
+      label.classList.toggle("empty", !counts.has(value));
     }
   }
-  const active = [...chosen.values()].reduce((sum, values) => sum + values.size, 0);
-  $("active").textContent = active ? ` (${active})` : "";
-  $("clear").hidden = !active && !$("search").value;
+  const number = active().reduce((sum, [, values]) => sum + values.size, 0);
+  $("active").textContent = number ? ` (${number})` : "";
+  $("clear").hidden = !number && !$("search").value;
   $("none").hidden = shown.length > 0;
   $("count").textContent = shown.length === data.length ? `${data.length} shown` : `${shown.length} of ${data.length}`;
 }
@@ -141,7 +155,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 $("search").addEventListener("input", update);
-$("sort").addEventListener("change", update);
+$("sort").addEventListener("change", sortCards);
 $("clear").addEventListener("click", clearAll);
 $("none-clear").addEventListener("click", clearAll);
 $("filters").addEventListener("click", () => {
@@ -149,5 +163,5 @@ $("filters").addEventListener("click", () => {
 });
 window.addEventListener("hashchange", route);
 buildFacets();
-update();
+sortCards();
 route();
