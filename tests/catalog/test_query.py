@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lorakit.catalog import Catalog
@@ -288,6 +288,10 @@ def test_a_query_that_is_written_is_read_again_as_it_was(query: Query) -> None:
     assert parse(str(query)) == query
 
 
+@example("^,*")
+@example(':* -- "-" ,')
+@example('"\x85\\ "')
+@example("added:-30d..-30d added:-30d")
 @given(text=st.text(alphabet=st.sampled_from("ab \"'\\,:-^*?.8\n\u00e9"), max_size=30))
 def test_whatever_is_typed_is_read_or_refused_with_its_place(text: str) -> None:
     query = read(text)

@@ -99,8 +99,8 @@ def _comma(at: int) -> _Word:
 def _word(text: str, at: int) -> tuple[_Word, int]:
     """The word that begins at `at`, commas at its end included unless it is quoted, and where it ends."""
     start = at
-    rest = text[at + 1 : at + 2]
-    negated = text[at] in "-^" and rest.strip() not in ("", ",")
+    rest = _BARE.match(text, at + 1)
+    negated = text[at] in "-^" and rest is not None and bool(rest[0].strip(","))
     at += negated
     field = _FIELD.match(text, at)
     value_at = field.end() if field else at
@@ -120,9 +120,10 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
     end = found.end()
     if end < len(text) and text[end] != "," and not text[end].isspace():
         raise BadQuery("A space or a comma is missing after the quote", text, end)
-    if not found[2].strip():
+    inside = re.sub(r"\\(.)", r"\1", found[2], flags=re.DOTALL)
+    if not inside.strip():
         raise BadQuery("There is nothing between the quotes", text, at)
-    return re.sub(r"\\(.)", r"\1", found[2], flags=re.DOTALL), end
+    return inside, end
 
 
 def _space_end(text: str, at: int) -> int:

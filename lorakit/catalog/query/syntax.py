@@ -56,11 +56,10 @@ class Dates:
 
     def written(self) -> str:
         """As it is written in a query."""
-        return (
-            self.low
-            if self.low == self.high and self.low
-            else f"{self.low or ''}..{self.high or ''}"
-        )
+        # A length of time before now, alone, is all the time since.
+        if self.low and self.low == self.high and not self.low.startswith("-"):
+            return self.low
+        return f"{self.low or ''}..{self.high or ''}"
 
 
 @dataclass(frozen=True, slots=True)
