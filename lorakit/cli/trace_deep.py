@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.cli.output import Progress
 from lorakit.errors import BadUsage, LorakitError
 
 if TYPE_CHECKING:
-    import torch
-
     from lorakit.cli.trace_run import Suspect
     from lorakit.sketches.adapters import WeightOf
     from lorakit.tracing.known import Finding, Known
@@ -110,36 +107,17 @@ def _without_relatives(finding: Finding, suspect: WeightOf, on_progress: Progres
 
 
 def _change(one: Known, reference: Known) -> WeightOf | None:
-    """The own change of a known model, by module; None where its files are not here."""
-    from lorakit.tracing.weights import weights_in
+    """The own change of a known model, by module; None where its files are not here.
 
-    if one.path is None:
+    It is counted from the model that the suspect is compared with.
+    """
+    from lorakit.tracing.weights import change_between, change_of
+
+    if one.path is None or reference.path is None:
         return None
-    if one.holds == "change":
-        return _of_adapter(one.path)
-    if reference.path is None:
-        return None
-    # A model's own change is counted from the one it is compared next to.
-    made, before = weights_in(one.path), weights_in(reference.path)
-
-    def change(name: str) -> torch.Tensor:
-        return made(name).float() - before(name).float()
-
-    return change
-
-
-def _of_adapter(path: Path) -> WeightOf | None:
-    from lorakit.adapters.loading import load_adapter
-
     try:
-        adapter = load_adapter(path)
+        if one.holds == "change":
+            return change_of(one.path)
+        return change_between(one.path, reference.path)
     except LorakitError:
         return None
-
-    def change(name: str) -> torch.Tensor:
-        factors = adapter.modules[name].low_rank()
-        if factors is None:
-            raise LookupError(name)
-        return factors.up.float() @ factors.down.float() * factors.scale
-
-    return change

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadFile
 from lorakit.formats.checkpoint import read_checkpoint
 from lorakit.sketches.adapters import WeightOf
@@ -31,3 +32,29 @@ def weights_in(path: Path) -> WeightOf:
         return found
 
     return weight
+
+
+def change_between(made: Path, before: Path) -> WeightOf:
+    """What separates two checkpoints, module by module, in float32. Raises as `weights_in` does."""
+    after, first = weights_in(made), weights_in(before)
+
+    def change(name: str) -> torch.Tensor:
+        return after(name).float() - first(name).float()
+
+    return change
+
+
+def change_of(adapter: Path) -> WeightOf:
+    """What an adapter changes at strength 1, of its modules that are of low rank, in float32.
+
+    What is returned raises `LookupError` for the others. Raises `BadFile` and `NotFusable`.
+    """
+    modules = load_adapter(adapter).modules
+
+    def change(name: str) -> torch.Tensor:
+        factors = modules[name].low_rank()
+        if factors is None:
+            raise LookupError(name)
+        return factors.up.float() @ factors.down.float() * factors.scale
+
+    return change
