@@ -1,51 +1,51 @@
 """How much of a known change is in an unknown one: one coefficient, with an honest error.
 
-Least squares with a weight for every module, which is one over the mean square of what stays
-unexplained there. The error does not trust the values to be independent: a style LoRA changes whole rows
-together, so it is taken from sums over runs, and from sums over modules, whichever is larger (Liang and
+Every module gives its own coefficient by least squares. They are averaged with weights of one over their
+variances, to which is added what the modules truly differ by: somebody may have merged some blocks at one
+strength and others at another (the random effects of a meta-analysis; Paule and Mandel, J. Res. NBS 87,
+1982). The error does not trust values to be independent, since a style LoRA changes whole rows together:
+it is the largest of what that model gives and of what sums over runs and over modules give (Liang and
 Zeger, Biometrika 73, 1986: the cluster-robust variance).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lorakit.tracing.arrays import Flags, Floats, Integers
-from lorakit.tracing.grid import Grid
-from lorakit.tracing.rounding import step
+from lorakit.tracing.arrays import Floats, Integers
+from lorakit.tracing.products import ALL, Products, level_of, total
 
-_ROUNDS = 4
 # What a module may stay unexplained at best, relative to the change in it: keeps weights finite.
 _LEAST_UNEXPLAINED = 1e-6
-# A change counts as finer than rounding where a step of bfloat16 is at most this part of it.
-_FINE = 0.5
+# How many values the average over modules counts for, where a module has few of its own.
+_PRIOR_VALUES = 16
+_ROUNDS = 12
+# (a rounding step at most so many times the strength times the change, the largest part that rounding
+# then takes of the coefficient): as measured in merges stored as bfloat16.
+_FINE = ((0.5, 0.01), (1.0, 0.02), (2.0, 0.04))
 _FEWEST_FINE = 256
 _WEAKEST = 0.05
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`value` of the coefficient, its standard `error`, and what it rests on.
+    """`value` of the coefficient and its standard `error`, which allows for what rounding may have taken.
 
-    `kept` and `kept_error` are the same among all values, where rounding to the stored format may have
-    taken a part away: how much of the change is there, whatever the strength was that put it there.
-    `share` is the cosine between the two changes, in the same weighting, `count` the number of values.
+    `z` is how many standard errors it lies from zero. `kept` and `kept_error` are the coefficient among
+    all values, where rounding to the stored format may have taken a part away: how much of the change is
+    there, whatever the strength was that put it there. `share` is the cosine between the two changes, in
+    the same weighting; `count` is the number of values.
     """
 
     value: float
     error: float
+    z: float
     kept: float
     kept_error: float
     share: float
     count: int
-
-    @property
-    def z(self) -> float:
-        """How many standard errors the coefficient lies from zero."""
-        return self.kept / self.kept_error
 
     @property
     def share_error(self) -> float:
@@ -53,99 +53,124 @@ class Estimate:
         return abs(self.share / self.z) if self.z else 1 / max(self.count, 1) ** 0.5
 
 
-def estimate(observed: Floats, change: Floats, grid: Grid, weights: Floats | None) -> Estimate:
-    """The coefficient of `change` in `observed`, both float64 (n,) on `grid`.
+NOTHING = Estimate(0.0, np.inf, 0.0, 0.0, np.inf, 0.0, 0)
 
-    `weights` are those that the change was made to, (n,), or None for a change without any, as in an
-    adapter. With them, the value comes from those among them whose rounding steps are finer than the
-    change, unless all together agree with these and are more certain.
+
+def estimate(products: Products) -> Estimate:
+    """The coefficient of the known change in the observed one, from all values alike."""
+    found = _fit(products, ALL)
+    if found is None:
+        return NOTHING
+    value, error, z = found.value, found.error, found.value / found.error
+    return Estimate(value, error, z, value, error, found.share, found.count)
+
+
+def refined(whole: Estimate, products: Products) -> Estimate:
+    """The estimate with its value from `products` that are finer than the change.
+
+    That is at the coarseness that gives the smallest error. Without enough fine values it is as it was.
     """
-    overall = _fit(observed, change, grid.module, grid.run)
-    if weights is None or not overall.count:
-        return overall
-    fine = _fine(weights, change, grid, overall.value)
-    if np.count_nonzero(fine) < _FEWEST_FINE:
-        return overall
-    finer = _fit(observed[fine], change[fine], grid.module[fine], grid.run[fine])
-    agree = abs(overall.value - finer.value) < 2 * finer.error
-    if agree and finer.error > max(2 * overall.error, 0.01 * abs(finer.value)):
-        return overall
-    return replace(overall, value=finer.value, error=finer.error)
+    # Rounding may leave a quarter of a weak change, so the first guess of the strength is revised once.
+    first = _finest(products, whole.value)
+    finer = first and _finest(products, first.value)
+    if finer is None:
+        return whole
+    z = max(whole.z, finer.value / finer.noise, key=abs)
+    return replace(whole, value=finer.value, error=finer.error, z=z)
 
 
-def kept_part(observed: Floats, change: Floats, grid: Grid) -> float:
-    """The coefficient among all values, as `Estimate.kept`."""
-    return _fit(observed, change, grid.module, grid.run).value
-
-
-def sign_nulls(observed: Floats, change: Floats, grid: Grid, count: int, seed: int = 0) -> Floats:
+def sign_nulls(products: Products, count: int, seed: int = 0) -> Floats:
     """The coefficients found for `count` changes that are not there, (count,).
 
-    They are `change` with the sign of every run drawn anew, so each is as large as the real one, in the
-    same places, and as even within a row.
+    They are the known change with the sign of every run drawn anew, so each is as large as the real one,
+    in the same places, and as even within a row.
     """
-    weights = 1 / _unexplained(observed, change, 0.0, grid.module)[grid.module]
-    products = np.bincount(grid.run, weights * change * observed)
-    total = float((weights * change * change).sum()) or 1.0
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(count, len(products)))
-    nulls: Floats = signs @ products / total
+    modules = len(products.names)
+    yd, dd = products.yd[ALL], products.dd[ALL]
+    squares = total(products.yy[ALL], products.module, modules)
+    sizes = total(products.count[ALL], products.module, modules)
+    weights = np.divide(sizes, squares, out=np.zeros(modules), where=squares > 0)[products.module]
+    size = float((weights * dd).sum()) or 1.0
+    signs = np.random.default_rng(seed).integers(0, 2, (count, len(yd)), dtype=np.int8)
+    nulls: Floats = (2 * signs - 1).astype(np.float32) @ (weights * yd / size).astype(np.float32)
     return nulls
 
 
-def joint(observed: Floats, changes: Sequence[Floats], grid: Grid) -> tuple[Floats, Floats]:
-    """The coefficients of several changes at once, and their standard errors, both (changes,).
+@dataclass(frozen=True)
+class _Fit:
+    """A coefficient from values of one coarseness; `noise` is its error without what rounding may take."""
 
-    Where changes overlap, none is then credited with what another explains. Raises `LinAlgError` when
-    they cannot be told apart.
-    """
-    columns = np.stack(changes, axis=1)
-    values = np.zeros(len(changes))
-    for _ in range(_ROUNDS):
-        left = observed - columns @ values
-        floor = _LEAST_UNEXPLAINED * grid.mean_square(observed) + 1e-30
-        weights = 1 / np.maximum(grid.mean_square(left), floor)[grid.module]
-        gram = columns.T @ (columns * weights[:, None])
-        values = np.linalg.solve(gram, columns.T @ (weights * observed))
-    left = observed - columns @ values
-    scores = columns * (weights * left)[:, None]
-    inverse = np.linalg.inv(gram)
-    spread = np.zeros_like(gram)
-    for groups in (grid.run, grid.module):
-        sums = np.stack([np.bincount(groups, column) for column in scores.T], axis=1)
-        found = sums.T @ sums
-        spread = np.where(np.diag(found).sum() > np.diag(spread).sum(), found, spread)
-    errors: Floats = np.sqrt(np.maximum(np.diag(inverse @ spread @ inverse), 0))
-    return values, np.maximum(errors, _LEAST_UNEXPLAINED)
+    value: float
+    noise: float
+    error: float
+    share: float
+    count: int
 
 
-def _fit(observed: Floats, change: Floats, module: Integers, run: Integers) -> Estimate:
-    if not change.any():
-        return Estimate(0.0, np.inf, 0.0, np.inf, 0.0, 0)
-    value = 0.0
-    for _ in range(_ROUNDS):
-        weights = 1 / _unexplained(observed, change, value, module)[module]
-        total = float((weights * change * change).sum())
-        value = float((weights * change * observed).sum()) / total
-    scores = weights * change * (observed - value * change)
-    spread = max(float((np.bincount(by, scores) ** 2).sum()) for by in (run, module))
-    error = max(np.sqrt(spread) / total, _LEAST_UNEXPLAINED * max(abs(value), 1e-3))
-    size = float((weights * observed * observed).sum())
-    share = value * np.sqrt(total / size) if size else 0.0
-    error = float(error)
-    return Estimate(value, error, value, error, float(share), len(change))
+def _finest(products: Products, about: float) -> _Fit | None:
+    """The fit of the smallest error, for a coefficient of roughly `about`."""
+    wanted = min(max(abs(about), _WEAKEST), 1.0)
+    found = []
+    for coarseness, taken in _FINE:
+        fit = _fit(products, level_of(coarseness * wanted))
+        if fit is not None and fit.count >= _FEWEST_FINE:
+            found.append(replace(fit, error=float(np.hypot(fit.noise, taken * fit.value))))
+    return min(found, key=lambda fit: fit.error, default=None)
 
 
-def _unexplained(observed: Floats, change: Floats, value: float, module: Integers) -> Floats:
-    """The mean square of what `value` times `change` leaves of `observed`, by module, never zero."""
-    sizes = np.maximum(np.bincount(module), 1)
-    left = np.bincount(module, (observed - value * change) ** 2) / sizes
-    floor = np.bincount(module, change**2) / sizes
-    found: Floats = np.maximum(left, _LEAST_UNEXPLAINED * floor + 1e-30)
+def _fit(products: Products, level: int) -> _Fit | None:
+    """The coefficient from values up to a level of coarseness; None where nothing was changed."""
+    modules = len(products.names)
+    runs = [getattr(products, name)[level] for name in ("yd", "dd", "yy", "count")]
+    yd, dd, yy, sizes = (total(sums, products.module, modules) for sums in runs)
+    changed = dd > 0
+    if not changed.any():
+        return None
+    own = yd[changed] / dd[changed]
+    variances = _variances(own, yd[changed], dd[changed], yy[changed], sizes[changed])
+    value, spread = _average(own, variances)
+    # The weight of a value, by module. Where the known change does nothing, all that is seen is noise.
+    weights = np.divide(sizes, yy, out=np.zeros(modules), where=yy > 0)
+    weights[changed] = 1 / (dd[changed] * (variances + spread))
+    known = float((weights * dd).sum())
+    error = _error(products.module, weights, runs, value, known, int(changed.sum()))
+    seen = float((weights * yy).sum())
+    share = float(value * np.sqrt(known / seen)) if seen else 0.0
+    count = int(sizes[changed].sum())
+    return _Fit(value, error, error, share, count)
+
+
+def _variances(own: Floats, yd: Floats, dd: Floats, yy: Floats, sizes: Floats) -> Floats:
+    """The variance of each module's own coefficient, by what that leaves unexplained in it."""
+    left = np.maximum(yy - own * yd, 0)
+    usual = float(left.sum() / dd.sum()) * dd / sizes
+    noise = (left + _PRIOR_VALUES * usual) / (sizes - 1 + _PRIOR_VALUES)
+    found: Floats = np.maximum(noise, _LEAST_UNEXPLAINED * dd / sizes) / dd
     return found
 
 
-def _fine(weights: Floats, change: Floats, grid: Grid, value: float) -> Flags:
-    size = np.sqrt(grid.mean_square(change))[grid.module]
-    wanted = min(max(abs(value), _WEAKEST), 1.0)
-    fine: Flags = step(weights, "BF16") <= _FINE * wanted * size
-    return fine
+def _average(own: Floats, variances: Floats) -> tuple[float, float]:
+    """The mean of coefficients and the variance by which they truly differ."""
+    spread = 0.0
+    for _ in range(_ROUNDS):
+        weights = 1 / (variances + spread)
+        value = float((weights * own).sum() / weights.sum())
+        squares = weights * (own - value) ** 2
+        excess = float(squares.sum()) - (len(own) - 1)
+        if excess <= 0:
+            break
+        spread += excess / float((weights * squares).sum())
+    weights = 1 / (variances + spread)
+    return float((weights * own).sum() / weights.sum()), spread
+
+
+def _error(
+    module: Integers, weights: Floats, runs: list[Floats], value: float, known: float, modules: int
+) -> float:
+    """The standard error of `value`; `known` is the weighted sum of squares of the known change."""
+    yd, dd = runs[:2]
+    scores = weights[module] * (yd - value * dd)
+    by_run = float((scores**2).sum())
+    by_module = float((total(scores, module, len(weights)) ** 2).sum())
+    spread = max(by_run, by_module * modules / max(modules - 1, 1), known)
+    return float(max(np.sqrt(spread) / known, _LEAST_UNEXPLAINED * max(abs(value), 1e-3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,19 +28,23 @@ class Grid:
     module: Integers
     run: Integers
 
+    @cached_property
+    def module_of_run(self) -> Integers:
+        """The number of the module that each run belongs to, (runs,)."""
+        sizes = np.bincount(self.module, minlength=len(self.names))
+        return np.repeat(np.arange(len(self.names)), -(-sizes // RUN))
+
     def take(self, sketch: Sketch) -> Floats:
         """The values of `sketch` on this grid, float64 (n,); a module it lacks is zero."""
         if not self.names:
             return np.zeros(0)
         sizes = np.bincount(self.module, minlength=len(self.names))
-        return np.concatenate(
-            [
-                np.asarray(sketch.values[name], dtype=np.float64)
-                if name in sketch.values
-                else np.zeros(size)
-                for name, size in zip(self.names, sizes, strict=True)
-            ]
-        )
+        zeros = np.zeros(int(sizes.max()), dtype=np.float32)
+        parts = [
+            sketch.values[name] if name in sketch.values else zeros[:size]
+            for name, size in zip(self.names, sizes, strict=True)
+        ]
+        return np.concatenate(parts).astype(np.float64)
 
     def mean_square(self, values: Floats) -> Floats:
         """The mean square of `values` in each module, (modules,)."""
@@ -47,10 +52,22 @@ class Grid:
         squares: Floats = np.bincount(self.module, values * values, len(self.names)) / sizes
         return squares
 
-    def where(self, wanted: Callable[[str], bool]) -> Flags:
-        """Which of the n values belong to modules that are `wanted`."""
-        chosen = np.array([wanted(name) for name in self.names], dtype=bool)
-        return chosen[self.module] if len(self.module) else np.zeros(0, dtype=bool)
+    def part(self, wanted: Callable[[str, int], bool]) -> tuple[Grid, Flags]:
+        """The grid of the modules that are `wanted`, by name and size, and which of the n values it has."""
+        sizes = np.bincount(self.module, minlength=len(self.names))
+        chosen = np.array(
+            [wanted(name, int(size)) for name, size in zip(self.names, sizes, strict=True)],
+            dtype=bool,
+        )
+        flags = chosen[self.module] if len(self.names) else np.zeros(0, dtype=bool)
+        if chosen.all():
+            return self, flags
+        names = tuple(name for name, kept in zip(self.names, chosen, strict=True) if kept)
+        there = np.zeros(int(self.run[-1]) + 1, dtype=bool)
+        there[self.run[flags]] = True
+        module = (np.cumsum(chosen) - 1)[self.module[flags]]
+        run = (np.cumsum(there) - 1)[self.run[flags]]
+        return Grid(names, module, run), flags
 
 
 def common_grid(sketches: Iterable[Sketch], only: Iterable[str] | None = None) -> Grid:
@@ -63,15 +80,19 @@ def common_grid(sketches: Iterable[Sketch], only: Iterable[str] | None = None) -
         for name, values in first.items()
         if name in wanted and all(_fits(other.values, name, len(values)) for other in holders[1:])
     ]
-    sizes = [len(first[name]) for name in names]
-    module = np.repeat(np.arange(len(names)), sizes)
-    runs = [-(-size // RUN) for size in sizes]
-    starts = np.concatenate([[0], np.cumsum(runs)])[:-1].astype(int)
-    run = np.concatenate(
-        [start + np.arange(size) // RUN for start, size in zip(starts, sizes, strict=True)]
-        or [np.zeros(0, dtype=int)]
-    )
-    return Grid(tuple(names), module, run)
+    return _grid(tuple(names), tuple(len(first[name]) for name in names))
+
+
+@lru_cache(maxsize=16)
+def _grid(names: tuple[str, ...], sizes: tuple[int, ...]) -> Grid:
+    """The grid of modules of these sizes; models of one family have the same ones again and again."""
+    lengths = np.array(sizes, dtype=int)
+    runs = -(-lengths // RUN)
+    module = np.repeat(np.arange(len(names)), lengths)
+    # What precedes a module, in values and in runs.
+    before, runs_before = np.cumsum(lengths) - lengths, np.cumsum(runs) - runs
+    run = (np.arange(len(module)) - before[module]) // RUN + runs_before[module]
+    return Grid(names, module, run)
 
 
 def with_blocks(sketch: Sketch, blocks: int) -> Sketch:
@@ -100,6 +121,7 @@ def with_blocks(sketch: Sketch, blocks: int) -> Sketch:
 
 def difference(one: Sketch, other: Sketch) -> Sketch:
     """The change from `other` to `one`, where both have values; modules without change left out."""
+    other = with_blocks(other, one.blocks)
     grid = common_grid([one, other])
     changes = {name: one.values[name] - other.values[name] for name in grid.names}
     return replace(one, values={name: change for name, change in changes.items() if change.any()})

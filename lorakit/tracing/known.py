@@ -42,10 +42,11 @@ class Finding:
     """What a suspect has of a known model.
 
     `strength` is the estimated coefficient of the known model's own change, `error` its standard error,
-    both None where none could be estimated; `z` how many standard errors it lies from zero. `how` is a sentence that says what was seen; `settle`
-    what would decide an open question. `like` is the name of another model whose change is so much the
-    same that one cannot be told from the other. `change` is what was looked for, `reference` the model
-    that a checkpoint was compared with.
+    both None where none could be estimated; `z` how many standard errors it lies from zero. `where` names
+    the part that they are of, where the change is in that part alone. `how` is a sentence that says what
+    was seen, `settle` what would decide an open question. `like` is the name of another model whose change
+    is so much the same that one cannot be told from the other. `change` is what was looked for,
+    `reference` the model that a checkpoint was compared with.
     """
 
     known: Known
@@ -56,5 +57,6 @@ class Finding:
     z: float | None = None
     settle: str | None = None
     like: str | None = None
+    where: str | None = None
     change: Sketch | None = field(default=None, repr=False, compare=False)
     reference: Known | None = field(default=None, repr=False, compare=False)

@@ -12,6 +12,7 @@ from lorakit.tracing.coefficient import Estimate
 _APART = 4.0
 _LEAST_APART = 0.03
 
+# How much of a change there is in a set of modules.
 Weigh = Callable[[set[str]], Estimate]
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from lorakit.formats import anima
 from lorakit.sketches.sketch import Sketch
+from lorakit.tracing.arrays import Flags, Floats
+from lorakit.tracing.comparison import Gap, gap_between
 from lorakit.tracing.grid import Grid, common_grid, with_blocks
+from lorakit.tracing.products import total
 from lorakit.tracing.rounding import agrees, on_format
 
 # Weights of unrelated models have a cosine near zero, those of relatives one near one.
@@ -17,7 +22,11 @@ _ALIKE = 0.05
 # A few values may differ in the same weights: a cast by way of a third format, a tensor someone mended.
 _SAME = 0.999
 # A model made by training or merging some modules of its parent leaves the others as they were.
-_UNTOUCHED = 0.05
+UNTOUCHED = 0.05
+# Every so many values tell whether all lie on a format's steps.
+_SPARSE = 16
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,9 @@ class Relation:
 
     `related` is the share of modules whose values point the same way, `equal` the share of values that
     may be the same numbers (None where that cannot be told), `distance` the size of the difference
-    relative to the second, over the related modules.
+    relative to the second, over the related modules. `alike` names the related modules as the second
+    does, `unchanged` those that are the same but for rounding, and `untouched` is the share of the
+    blocks' modules that are, while others are not.
     """
 
     modules: int
@@ -34,6 +45,9 @@ class Relation:
     related: float
     equal: float | None
     distance: float
+    alike: frozenset[str] = field(repr=False)
+    unchanged: frozenset[str] = field(repr=False)
+    untouched: float
 
     @property
     def same(self) -> bool:
@@ -45,94 +59,109 @@ class Relation:
         """Whether hardly any module is alike."""
         return self.related < _ALIKE
 
+    @property
+    def direct(self) -> bool:
+        """Whether untouched modules prove that one was made from exactly the other.
 
-def relate(suspect: Sketch, known: Sketch) -> Relation:
-    """How the weights of `suspect` stand to those of `known`."""
-    suspect = with_blocks(suspect, known.blocks)
-    grid = common_grid([known, suspect])
+        A model that was made by training some modules, or by merging a LoRA of them, has the others
+        exactly as they were. Two relatives that were trained as a whole share none.
+        """
+        return self.untouched >= UNTOUCHED
+
+
+def relate(one: Sketch, other: Sketch) -> Relation:
+    """How the weights of `one` stand to those of `other`."""
+    one = with_blocks(one, other.blocks)
+    grid = common_grid([other, one])
     if not grid.names:
-        return Relation(0, 0, 0.0, None, np.inf)
-    one, other = grid.take(suspect), grid.take(known)
-    sizes = np.bincount(grid.module)
-    dots = np.bincount(grid.module, one * other)
-    norms = np.bincount(grid.module, one * one), np.bincount(grid.module, other * other)
-    cosines = dots / np.sqrt(np.maximum(norms[0] * norms[1], 1e-300))
-    alike = (cosines > _RELATED) | ((norms[0] == 0) & (norms[1] == 0))
-    gaps = np.bincount(grid.module, (one - other) ** 2)
-    filled = alike & (norms[1] > 0)
-    distance = float(np.sqrt((gaps[filled] / norms[1][filled]).mean())) if filled.any() else np.inf
+        return Relation(0, 0, 0.0, None, np.inf, frozenset(), frozenset(), 0.0)
+    a, b = grid.take(one), grid.take(other)
+    cosines, own, gaps = _by_module(a, b, grid)
+    close = cosines > _RELATED
+    related = close | np.isnan(cosines)
+    filled = close & (own > 0)
+    distance = float(np.sqrt((gaps[filled] / own[filled]).mean())) if filled.any() else np.inf
+    same = agrees(a, b, (one.dtype, other.dtype))
+    unchanged = _whole(same, grid)
     return Relation(
         len(grid.names),
-        int(sizes.sum()),
-        float(alike.mean()),
-        _equal(suspect, known, grid),
+        len(a),
+        float(related.mean()),
+        _equal(a, b, (one.dtype, other.dtype), same),
         distance,
+        _named(grid, close),
+        unchanged,
+        _untouched(grid, unchanged),
     )
 
 
 class Relations:
-    """How one suspect stands to models, each looked at once."""
+    """How models stand to one another, each pair looked at once."""
 
-    def __init__(self, suspect: Sketch) -> None:
-        self.suspect = suspect
-        self._relations: dict[int, tuple[Sketch, Relation]] = {}
-        self._modules: dict[int, tuple[Sketch, frozenset[str]]] = {}
+    def __init__(self) -> None:
+        self._relations: dict[tuple[int, int], tuple[Sketch, Sketch, Relation]] = {}
+        self._gaps: dict[tuple[int, int], tuple[Sketch, Sketch, Gap]] = {}
 
-    def to(self, model: Sketch) -> Relation:
-        """How the suspect stands to `model`."""
-        # The sketch is kept beside its number, which would be given anew otherwise.
-        if id(model) not in self._relations:
-            self._relations[id(model)] = model, relate(self.suspect, model)
-        return self._relations[id(model)][1]
+    def between(self, one: Sketch, other: Sketch) -> Relation:
+        """How `one` stands to `other`."""
+        return _kept(self._relations, one, other, relate)
 
-    def modules(self, model: Sketch) -> frozenset[str]:
-        """The modules in which the two are alike."""
-        if id(model) not in self._modules:
-            self._modules[id(model)] = model, frozenset(related_modules(self.suspect, model))
-        return self._modules[id(model)][1]
+    def gap(self, one: Sketch, model: Sketch) -> Gap:
+        """What separates `one` from `model`, in the modules in which they are alike."""
+        return _kept(
+            self._gaps,
+            one,
+            model,
+            lambda a, b: gap_between(a, b, self.between(a, b).alike),
+        )
 
 
-def untouched(made: Sketch, parent: Sketch) -> float:
-    """The share of the blocks' modules that are the same in both, while others are not.
+def _kept(
+    found: dict[tuple[int, int], tuple[Sketch, Sketch, _T]],
+    one: Sketch,
+    other: Sketch,
+    make: Callable[[Sketch, Sketch], _T],
+) -> _T:
+    """What is kept of a pair. The sketches are kept beside their numbers, which would be given anew."""
+    key = id(one), id(other)
+    if key not in found:
+        found[key] = one, other, make(one, other)
+    return found[key][2]
 
-    A model that was made from `parent` by training some modules, or by merging a LoRA of them, leaves the
-    others exactly as they were. Two relatives that were trained as a whole share none.
+
+def _by_module(a: Floats, b: Floats, grid: Grid) -> tuple[Floats, Floats, Floats]:
+    """Cosine, the square of the second's size and that of the gap, each (modules,).
+
+    The cosine of two modules of zeros is no number.
     """
-    made = with_blocks(made, parent.blocks)
-    grid = common_grid([parent, made])
-    inside = np.array([anima.block_of(name) is not None for name in grid.names], dtype=bool)
-    same = agrees(grid.take(made), grid.take(parent), (made.dtype, parent.dtype))
-    if same is None or not inside.any():
-        return 0.0
-    whole = np.bincount(grid.module, ~same) == 0
-    return float(whole[inside].mean()) if not whole[inside].all() else 0.0
+    dots, gaps = (total(x, grid.module, len(grid.names)) for x in (a * b, (a - b) ** 2))
+    norms = [total(x * x, grid.module, len(grid.names)) for x in (a, b)]
+    empty = (norms[0] == 0) & (norms[1] == 0)
+    cosines = dots / np.sqrt(np.maximum(norms[0] * norms[1], 1e-300))
+    return np.where(empty, np.nan, cosines), norms[1], gaps
 
 
-def made_directly(made: Sketch, parent: Sketch) -> bool:
-    """Whether `untouched` modules prove that `made` was made from exactly `parent`."""
-    return untouched(made, parent) >= _UNTOUCHED
-
-
-def related_modules(suspect: Sketch, known: Sketch) -> tuple[str, ...]:
-    """The modules, by `known`'s names, in which the two are alike."""
-    suspect = with_blocks(suspect, known.blocks)
-    grid = common_grid([known, suspect])
-    one, other = grid.take(suspect), grid.take(known)
-    sizes = np.sqrt(grid.mean_square(one) * grid.mean_square(other))
-    dots = np.bincount(grid.module, one * other, len(grid.names))
-    counts = np.maximum(np.bincount(grid.module, minlength=len(grid.names)), 1)
-    cosines = dots / counts / np.maximum(sizes, 1e-300)
-    return tuple(
-        name for name, cosine in zip(grid.names, cosines, strict=True) if cosine > _RELATED
-    )
-
-
-def _equal(suspect: Sketch, known: Sketch, grid: Grid) -> float | None:
+def _equal(a: Floats, b: Floats, dtypes: tuple[str, str], same: Flags | None) -> float | None:
     """The share of values that may be the same; None where a format's steps are not known."""
-    one, other = grid.take(suspect), grid.take(known)
-    if not (on_format(one, suspect.dtype) and on_format(other, known.dtype)):
+    if not (on_format(a[::_SPARSE], dtypes[0]) and on_format(b[::_SPARSE], dtypes[1])):
         # A scaled 8-bit weight lies on no fixed steps; a sketch may also mix formats.
-        exact = one == other
-        return float(exact.mean()) if exact.mean() >= _SAME else None
-    same = agrees(one, other, (suspect.dtype, known.dtype))
+        exact = float((a == b).mean())
+        return exact if exact >= _SAME else None
     return None if same is None else float(same.mean())
+
+
+def _whole(same: Flags | None, grid: Grid) -> frozenset[str]:
+    """The modules of which all values are the same."""
+    if same is None:
+        return frozenset()
+    return _named(grid, np.bincount(grid.module, ~same, len(grid.names)) == 0)
+
+
+def _named(grid: Grid, chosen: Flags) -> frozenset[str]:
+    return frozenset(name for name, one in zip(grid.names, chosen, strict=True) if one)
+
+
+def _untouched(grid: Grid, unchanged: frozenset[str]) -> float:
+    inside = [name for name in grid.names if anima.block_of(name) is not None]
+    count = len(unchanged.intersection(inside))
+    return count / len(inside) if count < len(inside) else 0.0

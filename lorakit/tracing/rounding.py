@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lorakit.tracing.arrays import Flags, Floats
+from lorakit.tracing.arrays import Flags, Floats, Integers
 
 # safetensors code -> (bits of the fraction, exponent of the smallest normal number).
 _FORMATS: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -41,10 +41,16 @@ def step(values: Floats, dtype: str) -> Floats:
 
     Raises `KeyError` for a format that is no float.
     """
-    fraction, smallest = _FORMATS[dtype]
-    exponents = np.floor(np.log2(np.maximum(np.abs(values), 2.0**smallest)))
-    steps: Floats = np.exp2(exponents - fraction)
+    steps: Floats = np.ldexp(1.0, step_exponent(values, dtype))
     return steps
+
+
+def step_exponent(values: Floats, dtype: str) -> Integers:
+    """The same as an exponent of two, whole numbers."""
+    fraction, smallest = _FORMATS[dtype]
+    # frexp gives x as m * 2**e with m in [1/2, 1), so the power of two below x has the exponent e - 1.
+    exponents: Integers = np.frexp(values)[1] - 1
+    return np.where(values == 0, smallest, np.maximum(exponents, smallest)) - fraction
 
 
 def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
@@ -64,5 +70,5 @@ def on_format(values: Floats, dtype: str) -> bool:
     """Whether all of `values` are numbers of the format `dtype`, as a scaled weight's are not."""
     if dtype not in _FORMATS:
         return False
-    steps = step(values, dtype)
-    return bool(np.all(values == np.round(values / steps) * steps))
+    scaled = np.ldexp(values, -step_exponent(values, dtype))
+    return bool(np.all(scaled == np.round(scaled)))

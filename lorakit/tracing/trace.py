@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from lorakit.sketches.sketch import Sketch
-from lorakit.tracing.arrays import Floats
-from lorakit.tracing.coefficient import joint, kept_part, sign_nulls
-from lorakit.tracing.grid import Grid, common_grid, with_blocks
+from lorakit.tracing.coefficient import estimate, sign_nulls
+from lorakit.tracing.comparison import Comparison, change_next_to
+from lorakit.tracing.grid import common_grid, with_blocks
+from lorakit.tracing.joint import joint
 from lorakit.tracing.known import Finding, Known
-from lorakit.tracing.parts import Weigh, by_blocks, by_component
-from lorakit.tracing.recognition import (
-    NO_ANCESTORS,
-    Ancestors,
-    recognise_adapter,
-    recognise_base,
-)
+from lorakit.tracing.own_change import Ancestors
+from lorakit.tracing.parts import by_blocks, by_component
+from lorakit.tracing.recognition import NO_ANCESTORS, recognise_adapter, recognise_base
 from lorakit.tracing.relation import Relations
 from lorakit.tracing.report import NullKind, Nulls, Trace
-from lorakit.tracing.weighing import CERTAIN, observed_in, weigh_change, weigh_weights
+from lorakit.tracing.weighing import CERTAIN
 
 Kind = Literal["checkpoint", "adapter"]
 # Gives copies of an adapter's change that are not in the suspect, by how they were made.
@@ -47,11 +44,27 @@ def trace_sketch(
     `nulls_of` gives further nulls for adapters; without it there are those of flipped signs.
     """
     recognise = recognise_base if kind == "checkpoint" else recognise_adapter
-    findings = recognise(suspect, known, ancestors=ancestors, about=about)
-    sorted_findings = sorted(findings, key=_certainty, reverse=True)
-    relations = Relations(suspect)
-    told_apart = _told_apart(relations, kind, sorted_findings)
-    return tuple(_traced(relations, kind, finding, nulls_of) for finding in told_apart)
+    relations = Relations()
+    findings = recognise(suspect, known, ancestors=ancestors, about=about, relations=relations)
+    asked = _Asked(suspect, kind, relations)
+    told_apart = _told_apart(asked, sorted(findings, key=_certainty, reverse=True))
+    return tuple(_traced(asked, finding, nulls_of) for finding in told_apart)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The suspect, and how it stands to the models it was compared with."""
+
+    suspect: Sketch
+    kind: Kind
+    relations: Relations
+
+    def next_to(self, finding: Finding, change: Sketch) -> Comparison:
+        """What was observed, next to a change that was looked for."""
+        reference = finding.reference.sketch if finding.reference else None
+        if self.kind == "checkpoint" and reference is not None:
+            return self.relations.gap(self.suspect, reference).next_to(change)
+        return change_next_to(self.suspect, change, reference)
 
 
 def _certainty(finding: Finding) -> tuple[bool, bool, float]:
@@ -59,50 +72,33 @@ def _certainty(finding: Finding) -> tuple[bool, bool, float]:
     return finding.outcome == "same", there, abs(finding.z or 0.0)
 
 
-def _traced(relations: Relations, kind: Kind, finding: Finding, nulls_of: NullsOf | None) -> Trace:
+def _traced(asked: _Asked, finding: Finding, nulls_of: NullsOf | None) -> Trace:
     change = finding.change
     if change is None or finding.outcome not in ("contains", "undecided"):
         return Trace(finding)
-    grid, observed, wanted = _compared(relations, kind, finding, change)
-    flipped = sign_nulls(observed, wanted, grid, _NULLS)
+    compared = asked.next_to(finding, change)
+    flipped = sign_nulls(compared.products, _NULLS)
     nulls = [Nulls("sign-flipped", _NULLS, float(np.abs(flipped).max(initial=0.0)))]
     if nulls_of is not None and finding.known.holds == "change":
         for how, sketches in nulls_of(finding.known).items():
-            values = [kept_part(observed, grid.take(null), grid) for null in sketches]
+            values = [_coefficient(compared, null) for null in sketches]
             nulls.append(Nulls(how, len(values), max(map(abs, values), default=0.0)))
-    modules = tuple(change.values)
-    weigh = _weigher(relations, kind, finding, change)
-    return Trace(finding, tuple(nulls), by_component(modules, weigh), by_blocks(modules, weigh))
+    names = compared.grid.names
+    return Trace(
+        finding,
+        tuple(nulls),
+        by_component(names, compared.estimate),
+        by_blocks(names, compared.estimate),
+    )
 
 
-def _weigher(relations: Relations, kind: Kind, finding: Finding, change: Sketch) -> Weigh:
-    """How much of `change` there is in a set of its modules."""
-    suspect = relations.suspect
-    reference = finding.reference.sketch if finding.reference else None
-    if kind == "checkpoint" and reference is not None:
-        related = relations.modules(reference)
-        aligned = with_blocks(change, reference.blocks)
-        return lambda wanted: weigh_weights(suspect, reference, aligned, wanted & related)[0]
-    return lambda wanted: weigh_change(
-        replace(suspect, values={n: v for n, v in suspect.values.items() if n in wanted}),
-        replace(change, values={n: v for n, v in change.values.items() if n in wanted}),
-        reference,
-    )[0]
+def _coefficient(compared: Comparison, null: Sketch) -> float:
+    """How much of a change that is not there seems to be there."""
+    drawn = replace(compared, change=compared.grid.take(null), steps=None)
+    return estimate(drawn.products).value
 
 
-def _compared(
-    relations: Relations, kind: Kind, finding: Finding, change: Sketch
-) -> tuple[Grid, Floats, Floats]:
-    """What is observed and what is looked for, on their common grid."""
-    if kind == "checkpoint" and finding.reference is not None:
-        reference = finding.reference.sketch
-        return observed_in(relations.suspect, reference, change, relations.modules(reference))
-    aligned = with_blocks(relations.suspect, change.blocks)
-    grid = common_grid([change, aligned])
-    return grid, grid.take(aligned), grid.take(change)
-
-
-def _told_apart(relations: Relations, kind: Kind, findings: Sequence[Finding]) -> list[Finding]:
+def _told_apart(asked: _Asked, findings: Sequence[Finding]) -> list[Finding]:
     """The findings, of which those are withdrawn that surer ones explain.
 
     Two adapters that are alike are both there where one is, and the report says so.
@@ -111,14 +107,14 @@ def _told_apart(relations: Relations, kind: Kind, findings: Sequence[Finding]) -
     result = []
     for finding in findings:
         if finding.outcome == "contains" and finding.change is not None:
-            finding = _beside(relations, kind, finding, kept)
+            finding = _beside(asked, finding, kept)
             if finding.outcome == "contains":
                 kept.append(finding)
         result.append(finding)
     return result
 
 
-def _beside(relations: Relations, kind: Kind, finding: Finding, kept: Sequence[Finding]) -> Finding:
+def _beside(asked: _Asked, finding: Finding, kept: Sequence[Finding]) -> Finding:
     """The finding in the light of surer ones."""
     assert finding.change is not None
     for other in kept:
@@ -133,9 +129,10 @@ def _beside(relations: Relations, kind: Kind, finding: Finding, kept: Sequence[F
     if not rivals:
         return finding
     changes = [one.change for one in (finding, *rivals) if one.change is not None]
-    grid, observed, _ = _compared(relations, kind, finding, _united(changes))
+    compared = asked.next_to(finding, _united(changes))
+    grid = compared.grid
     columns = [grid.take(with_blocks(change, changes[0].blocks)) for change in changes]
-    values, errors = joint(observed, columns, grid)
+    values, errors = joint(compared.observed, columns, grid)
     if abs(values[0]) >= CERTAIN * errors[0]:
         return finding
     names = " and ".join(other.known.name for other in rivals)

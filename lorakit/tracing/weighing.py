@@ -1,22 +1,22 @@
-"""The decision: whether a known change is in a suspect, from one coefficient.
+"""The decision: whether a known change is in a suspect, from its coefficients.
 
 The thresholds are about what can be told apart, and hold for every model: five standard errors for "it is
 there" (one chance in three million where it is not), and a part below a twentieth, at two standard
-errors, for "it is not". What lies between is undecided. `bench/trace.py` measures both kinds of error.
+errors, for "it is not". What lies between is undecided. A change that is not there on the whole may be
+there in a few blocks or in one kind of layer; since many of these are asked, each has to be surer.
+`bench/trace.py` measures both kinds of error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from lorakit.sketches.sketch import Sketch
-from lorakit.tracing.arrays import Floats
-from lorakit.tracing.coefficient import Estimate, estimate
-from lorakit.tracing.grid import Grid, common_grid, with_blocks
+from lorakit.formats import anima
+from lorakit.tracing.coefficient import Estimate
+from lorakit.tracing.comparison import Comparison
 
 Answer = Literal["there", "opposite", "unclear", "not there"]
 
@@ -25,48 +25,49 @@ CERTAIN = 5.0
 _FAINT = 0.03
 _NOTHING = 0.05
 _AT_ERRORS = 2.0
-# A module whose scale is further off than this has been rescaled, and is compared at its own scale.
-_RESCALED = 0.05
+# For one of some fifty parts. With ten modules, an error taken from their spread is itself uncertain.
+_CERTAIN_IN_PART = 10.0
+_LEAST_IN_PART = 0.1
+_WORTH_A_LOOK = 4.0
 
 
-def weigh_weights(
-    suspect: Sketch, reference: Sketch, change: Sketch, modules: Collection[str]
-) -> tuple[Estimate, Grid]:
-    """How much of `change` lies between `reference` and `suspect`, in those `modules`.
+@dataclass(frozen=True)
+class Weighed:
+    """What is found of a change, and `where`, if it is in some part alone (`block 14`)."""
 
-    Both are whole models; a module that was multiplied by a number is compared at its own scale.
-    """
-    grid, observed, wanted = observed_in(suspect, reference, change, modules)
-    return estimate(observed, wanted, grid, grid.take(reference)), grid
+    answer: Answer
+    estimate: Estimate
+    where: str | None = None
 
 
-def observed_in(
-    suspect: Sketch, reference: Sketch, change: Sketch, modules: Collection[str]
-) -> tuple[Grid, Floats, Floats]:
-    """The grid on which all three are known, what separates the two models there, and `change`."""
-    grid = common_grid(_aligned(change, reference, suspect), modules)
-    before = grid.take(reference)
-    after = _at_scale(grid.take(with_blocks(suspect, reference.blocks)), before, grid)
-    return grid, after - before, grid.take(with_blocks(change, reference.blocks))
+def weigh_weights(comparison: Comparison) -> Weighed:
+    """Whether a change lies between two checkpoints."""
+    return _weighed(comparison, of_change=False)
 
 
-def weigh_change(
-    suspect: Sketch, change: Sketch, changed: Sketch | None = None
-) -> tuple[Estimate, Grid]:
-    """How much of `change` is in the change that `suspect` makes; both as of adapters.
-
-    `changed` are the weights that `change` was made to, where it is the difference of two checkpoints,
-    which rounding has made coarse.
-    """
-    suspect = with_blocks(suspect, change.blocks)
-    grid = common_grid([_filled(change, suspect), _filled(suspect, change)])
-    weights = None if changed is None else grid.take(with_blocks(changed, change.blocks))
-    return estimate(grid.take(suspect), grid.take(change), grid, weights), grid
+def weigh_change(comparison: Comparison) -> Weighed:
+    """Whether a change is in an adapter, whose own scale is arbitrary: the direction alone counts."""
+    return _weighed(comparison, of_change=True)
 
 
-def answer(found: Estimate) -> Answer:
-    """What an estimate says of the change being there."""
-    part = max(found.kept, found.share, key=abs)
+def _weighed(comparison: Comparison, *, of_change: bool) -> Weighed:
+    whole = comparison.estimate()
+    found = _answer_of_change(whole) if of_change else _answer(whole)
+    if found == "there":
+        return Weighed(found, whole)
+    parts = {
+        where: comparison.estimate(names)
+        for where, names in _parts(comparison.products.names).items()
+        if comparison.products.sign_z(names) > _WORTH_A_LOOK
+    }
+    surest = max(parts, key=lambda where: parts[where].z, default=None)
+    if surest is not None and _there_in_part(parts[surest]):
+        return Weighed("there", parts[surest], surest)
+    return Weighed(found, whole)
+
+
+def _answer(found: Estimate) -> Answer:
+    part = max(found.kept, found.share, found.value, key=abs)
     if abs(found.z) >= CERTAIN:
         if abs(part) < _FAINT:
             return "not there"
@@ -75,8 +76,7 @@ def answer(found: Estimate) -> Answer:
     return "not there" if found.count and at_most < _NOTHING else "unclear"
 
 
-def answer_of_change(found: Estimate) -> Answer:
-    """The same for an adapter, whose own scale is arbitrary: the direction alone counts."""
+def _answer_of_change(found: Estimate) -> Answer:
     if abs(found.z) >= CERTAIN:
         if max(abs(found.share), abs(found.kept)) < _FAINT:
             return "not there"
@@ -85,28 +85,16 @@ def answer_of_change(found: Estimate) -> Answer:
     return "not there" if at_most < _NOTHING else "unclear"
 
 
-def _aligned(change: Sketch, reference: Sketch, suspect: Sketch) -> list[Sketch]:
-    return [
-        with_blocks(change, reference.blocks),
-        reference,
-        with_blocks(suspect, reference.blocks),
-    ]
+def _there_in_part(found: Estimate) -> bool:
+    return found.z >= _CERTAIN_IN_PART and max(found.kept, found.share) >= _LEAST_IN_PART
 
 
-def _filled(sketch: Sketch, other: Sketch) -> Sketch:
-    """`sketch` with zeros for the modules that only `other` changes."""
-    absent = {
-        name: np.zeros_like(values)
-        for name, values in other.values.items()
-        if name not in sketch.values
-    }
-    return replace(sketch, values={**sketch.values, **absent})
-
-
-def _at_scale(after: Floats, before: Floats, grid: Grid) -> Floats:
-    dots = np.bincount(grid.module, after * before, len(grid.names))
-    norms = np.bincount(grid.module, before * before, len(grid.names))
-    scale = np.where(norms > 0, dots / np.maximum(norms, 1e-300), 1.0)
-    scale = np.where((np.abs(scale - 1) > _RESCALED) & (np.abs(scale) > _RESCALED), scale, 1.0)
-    scaled: Floats = after / scale[grid.module]
-    return scaled
+def _parts(names: tuple[str, ...]) -> Mapping[str, set[str]]:
+    """The modules of each block, and those of each layer in all blocks."""
+    parts: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        block = anima.block_of(name)
+        if block is not None:
+            parts[f"block {block}"].add(name)
+            parts[f"the layers {name.split('.', 2)[2]}"].add(name)
+    return parts

@@ -1,0 +1,92 @@
+"""What was seen of a known model, in a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lorakit.sketches.sketch import Sketch
+from lorakit.tracing.coefficient import Estimate
+from lorakit.tracing.known import Known
+from lorakit.tracing.relation import Relation
+from lorakit.tracing.weighing import Weighed
+
+
+def same(one: Known, suspect: Sketch, relation: Relation) -> str:
+    """The suspect has the model's weights."""
+    return (
+        f"These are the weights of {one.name}, stored as {suspect.dtype}: "
+        f"{relation.equal or 0:.1%} of {relation.values:,} sampled values agree."
+    )
+
+
+def strange(one: Known, relation: Relation) -> str:
+    """The suspect is no relative."""
+    if not relation.modules:
+        return f"It has no module of the shapes of {one.name}."
+    return (
+        f"Its weights are not related to those of {one.name}: {relation.related:.0%} of "
+        f"{relation.modules} modules are alike."
+    )
+
+
+def descends(one: Known, relation: Relation) -> str:
+    """Of a model that nothing else was before: every relative was made from its weights."""
+    return (
+        f"It was made from {one.name}, or from another version of it: {relation.related:.0%} of "
+        f"{relation.modules} modules are alike, and its weights lie within {relation.distance:.1%}."
+    )
+
+
+def near(one: Known, relation: Relation) -> str:
+    """A relative, and nothing tells what of."""
+    return (
+        f"It lies within {relation.distance:.1%} of {one.name}, as every relative does, and the model "
+        f"that {one.name} was made from is not registered, so it cannot be told whether this is one."
+    )
+
+
+def parent_of(one: Known, ancestors: Sequence[str]) -> str:
+    """What would have to be registered to know a model's own change."""
+    which = f" ({' or '.join(ancestors)})" if ancestors else ""
+    return f"the very model that {one.name} was made from{which}"
+
+
+def weighed(one: Known, reference: Known | None, found: Weighed) -> str:
+    """What came of looking for the model's own change."""
+    said = {"there": _there, "opposite": _opposite, "unclear": _unclear, "not there": _not_there}
+    return said[found.answer](one, reference, found)
+
+
+def sure(found: Estimate) -> str:
+    """How sure an estimate is."""
+    return f"{min(abs(found.z), 9999):,.0f} standard errors from nothing, {found.count:,} sampled values"
+
+
+def _there(one: Known, reference: Known | None, weighed: Weighed) -> str:
+    found = weighed.estimate
+    beside = f", next to {reference.name}" if reference else ""
+    where = f" in {weighed.where}" if weighed.where else ""
+    return (
+        f"It holds the change that makes {one.name}{where}, at strength {found.value:.2f} ± "
+        f"{max(found.error, 0.005):.2f}{beside} ({sure(found)})."
+    )
+
+
+def _opposite(one: Known, reference: Known | None, weighed: Weighed) -> str:
+    beside = f" next to {reference.name}" if reference else ""
+    found = weighed.estimate
+    return f"It holds the opposite of {one.name}'s change{beside}, at {found.value:.2f} ({sure(found)})."
+
+
+def _unclear(one: Known, reference: Known | None, weighed: Weighed) -> str:
+    found = weighed.estimate
+    return (
+        f"It differs too much for its size from what is registered: a part of {one.name} below "
+        f"{max(found.kept, 0) + 5 * found.kept_error:.2f} would not be seen."
+    )
+
+
+def _not_there(one: Known, reference: Known | None, weighed: Weighed) -> str:
+    found = weighed.estimate
+    most = max(found.kept, 0.0) + 3 * found.kept_error
+    return f"It holds less than {max(most, 0.01):.2f} of what makes {one.name}."
