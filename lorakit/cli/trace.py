@@ -32,7 +32,7 @@ class _SuspectFirst(TyperGroup):
 app = typer.Typer(
     cls=_SuspectFirst,
     no_args_is_help=True,
-    help="Tell which known models a checkpoint or adapter holds, by its weights: `lorakit trace FILE`.",
+    help="Tell which known models a file holds, by its weights.",
     epilog="Example: `lorakit trace suspect.safetensors`",
 )
 
