@@ -17,6 +17,7 @@ from lorakit.catalog.claims import (
     drop_claims,
     store_claims,
 )
+from lorakit.catalog.doctor import Doctor
 from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
@@ -27,7 +28,6 @@ from lorakit.catalog.naming import (
     pick,
     pick_base,
 )
-from lorakit.catalog.neighbours import Neighbours
 from lorakit.catalog.paths import absolute, is_there, is_unicode
 from lorakit.catalog.records import (
     AdapterRecord,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from lorakit.catalog.query.searching import Search, Share
 
 
-class Catalog(Neighbours):
+class Catalog(Doctor):
     """An open catalog. Close it, or use it in a `with` statement.
 
     Every method raises `CatalogError` when the database fails or stays busy; what else a method

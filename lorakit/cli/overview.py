@@ -56,6 +56,11 @@ VERBS: tuple[Verb, ...] = (
         "sync",
         "Ask Civitai, by hash, for names, trigger words and permissions of adapters.",
     ),
+    Verb(
+        "Collect",
+        "doctor",
+        "Check files and database: what is missing, changed or damaged, and what to do.",
+    ),
     Verb("Collect", "ls", "List the adapters of the catalog; a missing file is listed as missing."),
     Verb("Collect", "tag", "Give tags to adapters and take them away, or show them."),
     Verb("Collect", "note", "Keep notes, a rating, a strength and more of adapters, or show them."),
