@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lorakit.fusion.live import LiveFusion as LiveFusion
     from lorakit.stack import Stack as Stack
     from lorakit.strengths import Strength as Strength
+    from lorakit.tracing.files import trace as trace
+    from lorakit.tracing.report import TraceReport as TraceReport
 
 _HOMES = {
     "Adapter": "lorakit.adapters.adapter",
@@ -29,9 +31,11 @@ _HOMES = {
     "LiveFusion": "lorakit.fusion.live",
     "Stack": "lorakit.stack",
     "Strength": "lorakit.strengths",
+    "TraceReport": "lorakit.tracing.report",
     "fuse": "lorakit.fusion.engine",
     "inspect": "lorakit.formats.inspection",
     "load_adapter": "lorakit.adapters.loading",
+    "trace": "lorakit.tracing.files",
 }
 
 __all__ = [
@@ -42,9 +46,11 @@ __all__ = [
     "LiveFusion",
     "Stack",
     "Strength",
+    "TraceReport",
     "fuse",
     "inspect",
     "load_adapter",
+    "trace",
 ]
 
 

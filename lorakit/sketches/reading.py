@@ -83,12 +83,12 @@ def sketch_checkpoint(path: str | Path) -> Sketch:
     """
     shards = read_shards(Path(path))
     matrices = find_matrices(shards)
-    samples = _samples(matrices, _stated(shards))
+    samples = _samples(matrices, stated_formats(shards))
     _read([run for sample in samples.values() for run in sample.runs()])
     return _sketch(matrices, samples)
 
 
-def _stated(shards: Shards) -> Mapping[str, Any]:
+def stated_formats(shards: Shards) -> Mapping[str, Any]:
     """What the header says of each layer's quantisation, by the file's own names (ComfyUI's way)."""
     try:
         document = json.loads(shards.metadata.get("_quantization_metadata", "{}"))

@@ -10,7 +10,9 @@ Zeger, Biometrika 73, 1986: the cluster-robust variance).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -27,6 +29,8 @@ _ROUNDS = 12
 _FINE = ((0.5, 0.01), (1.0, 0.02), (2.0, 0.04))
 _FEWEST_FINE = 256
 _WEAKEST = 0.05
+# Standard errors from which on it pays to look at how coarse values are.
+_WORTH_A_LOOK = 2.5
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,32 @@ class Estimate:
 NOTHING = Estimate(0.0, np.inf, 0.0, 0.0, np.inf, 0.0, 0)
 
 
-def estimate(products: Products) -> Estimate:
-    """The coefficient of the known change in the observed one, from all values alike."""
+class Evidence:
+    """What is known of two changes: their sums over runs, and the same by how coarse the values are.
+
+    `by_level` gives the second; it is asked only where the first points to something, which saves time,
+    and is None where no value is finer than another.
+    """
+
+    def __init__(self, products: Products, by_level: Callable[[], Products] | None) -> None:
+        self.products = products
+        self._by_level = by_level
+
+    @cached_property
+    def _finer(self) -> Products | None:
+        return self._by_level() if self._by_level is not None else None
+
+    def estimate(self, modules: Collection[str] | None = None) -> Estimate:
+        """How much of the known change is in the observed one, in all modules or in those named."""
+        names = self.products.names if modules is None else modules
+        found = _plain(self.products.of(names))
+        if abs(found.z) < _WORTH_A_LOOK or self._finer is None:
+            return found
+        return _refined(found, self._finer.of(names))
+
+
+def _plain(products: Products) -> Estimate:
+    """The coefficient from all values alike."""
     found = _fit(products, ALL)
     if found is None:
         return NOTHING
@@ -65,8 +93,8 @@ def estimate(products: Products) -> Estimate:
     return Estimate(value, error, z, value, error, found.share, found.count)
 
 
-def refined(whole: Estimate, products: Products) -> Estimate:
-    """The estimate with its value from `products` that are finer than the change.
+def _refined(whole: Estimate, products: Products) -> Estimate:
+    """The estimate with its value from those that are finer than the change.
 
     That is at the coarseness that gives the smallest error. Without enough fine values it is as it was.
     """

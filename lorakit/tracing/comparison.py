@@ -10,14 +10,13 @@ import numpy as np
 
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.arrays import Floats, Integers
-from lorakit.tracing.coefficient import Estimate, estimate, refined
+from lorakit.tracing.coefficient import Evidence
 from lorakit.tracing.grid import Grid, common_grid, with_blocks
-from lorakit.tracing.products import Products, products
+from lorakit.tracing.products import Products, products, total
 from lorakit.tracing.rounding import step_exponent
 
 # A module whose scale is further off than this has been rescaled, and is compared at its own scale.
 _RESCALED = 0.05
-_WORTH_A_LOOK = 2.5
 
 
 @dataclass(frozen=True)
@@ -34,24 +33,13 @@ class Comparison:
     steps: Integers | None
 
     @cached_property
-    def products(self) -> Products:
+    def evidence(self) -> Evidence:
         """The two, summed over runs."""
-        return products(self.observed, self.change, self.grid, None)
+        plain = products(self.observed, self.change, self.grid, None)
+        return Evidence(plain, None if self.steps is None else self._by_level)
 
-    @cached_property
     def _by_level(self) -> Products:
         return products(self.observed, self.change, self.grid, self.steps)
-
-    def estimate(self, modules: Collection[str] | None = None) -> Estimate:
-        """How much of the known change there is, in all modules or in those named.
-
-        What is far from being there is not looked at by how coarse its values are, which takes time.
-        """
-        names = self.grid.names if modules is None else modules
-        found = estimate(self.products.of(names))
-        if self.steps is None or abs(found.z) < _WORTH_A_LOOK:
-            return found
-        return refined(found, self._by_level.of(names))
 
 
 @dataclass(frozen=True)
@@ -122,10 +110,18 @@ def _filled(sketch: Sketch, other: Sketch) -> Sketch:
     return replace(sketch, values={**sketch.values, **absent})
 
 
-def _at_scale(after: Floats, before: Floats, grid: Grid) -> Floats:
-    dots = np.bincount(grid.module, after * before, len(grid.names))
-    norms = np.bincount(grid.module, before * before, len(grid.names))
+def own_scale(dots: Floats, norms: Floats) -> Floats:
+    """What modules were multiplied by; 1 where that is so near that training may have done it.
+
+    `dots` are the products of the weights after and before, `norms` the squares of those before.
+    """
     scale = np.where(norms > 0, dots / np.maximum(norms, 1e-300), 1.0)
-    scale = np.where((np.abs(scale - 1) > _RESCALED) & (np.abs(scale) > _RESCALED), scale, 1.0)
-    scaled: Floats = after / scale[grid.module]
+    rescaled = (np.abs(scale - 1) > _RESCALED) & (np.abs(scale) > _RESCALED)
+    return np.where(rescaled, scale, 1.0)
+
+
+def _at_scale(after: Floats, before: Floats, grid: Grid) -> Floats:
+    dots = total(after * before, grid.module, len(grid.names))
+    norms = total(before * before, grid.module, len(grid.names))
+    scaled: Floats = after / own_scale(dots, norms)[grid.module]
     return scaled

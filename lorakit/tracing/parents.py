@@ -39,10 +39,10 @@ def _holds_part(one: Sketch, start: Sketch, made: Sketch, relations: Relations) 
     `made`, and the others do not lie nearer to it for being unlike `start`.
     """
     gap = relations.gap(one, start)
-    if weigh_weights(gap.next_to(difference(made, one))).answer == "there":
+    if weigh_weights(gap.next_to(difference(made, one)).evidence).answer == "there":
         return True
     taken = relations.between(made, one).unchanged - relations.between(made, start).unchanged
     if not taken:
         return False
     others = gap_between(one, start, relations.between(one, start).alike - taken)
-    return weigh_weights(others.next_to(difference(made, start))).answer != "there"
+    return weigh_weights(others.next_to(difference(made, start)).evidence).answer != "there"

@@ -17,7 +17,7 @@ from lorakit.tracing.grid import Grid
 # Values are counted by how coarse rounding is next to the change: the step over the change's size in the
 # module, in bounds a factor of the root of two apart. The last level counts all values.
 _FINEST, _COARSEST = -12, 2
-_LEVELS = _COARSEST - _FINEST + 2
+LEVELS = _COARSEST - _FINEST + 2
 ALL = -1
 
 
@@ -64,8 +64,11 @@ def products(observed: Floats, change: Floats, grid: Grid, steps: Integers | Non
     as in adapters, no value is finer than another.
     """
     module = grid.module_of_run
-    runs, levels = len(module), 1 if steps is None else _LEVELS
-    cell = grid.run if steps is None else grid.run * levels + _levels(change, grid, steps)
+    runs, levels = len(module), 1 if steps is None else LEVELS
+    cell = grid.run
+    if steps is not None:
+        bounds = level_bounds(np.sqrt(grid.mean_square(change)))
+        cell = grid.run * levels + levels_of(steps, bounds[grid.module])
 
     def summed(values: Floats | None) -> Floats:
         found = total(values, cell, runs * levels).reshape(runs, levels)
@@ -83,7 +86,7 @@ def products(observed: Floats, change: Floats, grid: Grid, steps: Integers | Non
 
 def level_of(coarseness: float) -> int:
     """The highest level whose values are at most so coarse."""
-    return int(np.clip(np.floor(2 * np.log2(coarseness)) - _FINEST, 0, _LEVELS - 2))
+    return int(np.clip(np.floor(2 * np.log2(coarseness)) - _FINEST, 0, LEVELS - 2))
 
 
 def total(values: Floats | None, group: Integers, count: int) -> Floats:
@@ -91,8 +94,13 @@ def total(values: Floats | None, group: Integers, count: int) -> Floats:
     return np.asarray(np.bincount(group, values, count), np.float64)
 
 
-def _levels(change: Floats, grid: Grid, steps: Integers) -> Integers:
-    sizes = np.sqrt(grid.mean_square(change))
-    bounds = np.ceil(-2 * np.log2(np.maximum(sizes, 1e-300))) - _FINEST
-    found: Integers = np.clip(2 * steps + bounds.astype(int)[grid.module], 0, _LEVELS - 1)
+def level_bounds(sizes: Floats) -> Integers:
+    """What is to be added to twice a step's exponent to give its level, for changes of `sizes`."""
+    found: Integers = (np.ceil(-2 * np.log2(np.maximum(sizes, 1e-300))) - _FINEST).astype(int)
+    return found
+
+
+def levels_of(steps: Integers, bounds: Integers) -> Integers:
+    """The level of values whose rounding steps have the exponents `steps`."""
+    found: Integers = np.clip(2 * steps + bounds, 0, LEVELS - 1)
     return found

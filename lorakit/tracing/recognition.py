@@ -62,6 +62,11 @@ def recognise_adapter(
     return tuple(_in_adapter(suspect, one, family) for one in wanted)
 
 
+def outcome_of(answer: Answer) -> Outcome:
+    """What an answer about a model's own change says of the model."""
+    return _OUTCOMES[answer]
+
+
 def _in_base(suspect: Sketch, one: Known, family: Family) -> Finding:
     if one.holds == "change":
         return _change_in_base(suspect, one, family)
@@ -88,7 +93,7 @@ def _change_in_base(suspect: Sketch, one: Known, family: Family) -> Finding:
         # Next to a relative that holds it itself, its opposite is seen, which says nothing.
         telling = [finding for finding in findings if (finding.z or 0.0) > -CERTAIN]
         return _gravest(telling or findings)
-    weighed = weigh_weights(change_next_to(suspect, one.sketch))
+    weighed = weigh_weights(change_next_to(suspect, one.sketch).evidence)
     if weighed.answer == "there":
         return _finding(own, weighed)
     found = weighed.estimate
@@ -118,7 +123,7 @@ def _in_adapter(suspect: Sketch, one: Known, family: Family) -> Finding:
     findings = []
     for own in family.own_changes(one):
         changed = own.parent.sketch if own.parent else None
-        weighed = weigh_change(change_next_to(suspect, own.change, changed))
+        weighed = weigh_change(change_next_to(suspect, own.change, changed).evidence)
         findings.append(replace(_finding(own, weighed), reference=own.parent))
     if findings:
         return _gravest(findings)
@@ -130,7 +135,7 @@ def _in_adapter(suspect: Sketch, one: Known, family: Family) -> Finding:
 
 def _without_parent(suspect: Sketch, one: Known, family: Family) -> Finding:
     """An adapter and a model whose own change is not known: does the adapter's stand out in its weights?"""
-    weighed = weigh_weights(change_next_to(one.sketch, suspect))
+    weighed = weigh_weights(change_next_to(one.sketch, suspect).evidence)
     settle = sentences.parent_of(one, family.may_come_from(one))
     if weighed.answer == "there":
         how = (
@@ -147,14 +152,14 @@ def _without_parent(suspect: Sketch, one: Known, family: Family) -> Finding:
 
 def _weighed(suspect: Sketch, own: OwnChange, reference: Known, family: Family) -> Finding:
     gap = family.relations.gap(suspect, reference.sketch)
-    return _finding(own, weigh_weights(gap.next_to(own.change)), reference)
+    return _finding(own, weigh_weights(gap.next_to(own.change).evidence), reference)
 
 
 def _finding(own: OwnChange, weighed: Weighed, reference: Known | None = None) -> Finding:
     found = weighed.estimate
     return Finding(
         own.known,
-        _OUTCOMES[weighed.answer],
+        outcome_of(weighed.answer),
         sentences.weighed(own.known, reference, weighed),
         found.value,
         found.error,

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lorakit.sketches.sketch import Sketch
-from lorakit.tracing.coefficient import estimate, sign_nulls
+from lorakit.tracing.coefficient import sign_nulls
 from lorakit.tracing.comparison import Comparison, change_next_to
 from lorakit.tracing.grid import common_grid, with_blocks
 from lorakit.tracing.joint import joint
@@ -77,7 +77,8 @@ def _traced(asked: _Asked, finding: Finding, nulls_of: NullsOf | None) -> Trace:
     if change is None or finding.outcome not in ("contains", "undecided"):
         return Trace(finding)
     compared = asked.next_to(finding, change)
-    flipped = sign_nulls(compared.products, _NULLS)
+    evidence = compared.evidence
+    flipped = sign_nulls(evidence.products, _NULLS)
     nulls = [Nulls("sign-flipped", _NULLS, float(np.abs(flipped).max(initial=0.0)))]
     if nulls_of is not None and finding.known.holds == "change":
         for how, sketches in nulls_of(finding.known).items():
@@ -87,15 +88,15 @@ def _traced(asked: _Asked, finding: Finding, nulls_of: NullsOf | None) -> Trace:
     return Trace(
         finding,
         tuple(nulls),
-        by_component(names, compared.estimate),
-        by_blocks(names, compared.estimate),
+        by_component(names, evidence.estimate),
+        by_blocks(names, evidence.estimate),
     )
 
 
 def _coefficient(compared: Comparison, null: Sketch) -> float:
     """How much of a change that is not there seems to be there."""
     drawn = replace(compared, change=compared.grid.take(null), steps=None)
-    return estimate(drawn.products).value
+    return drawn.evidence.estimate().value
 
 
 def _told_apart(asked: _Asked, findings: Sequence[Finding]) -> list[Finding]:

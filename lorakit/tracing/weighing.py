@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lorakit.formats import anima
-from lorakit.tracing.coefficient import Estimate
-from lorakit.tracing.comparison import Comparison
+from lorakit.tracing.coefficient import Estimate, Evidence
 
 Answer = Literal["there", "opposite", "unclear", "not there"]
 
 CERTAIN = 5.0
 # Unrelated models may share a hundredth of a direction; that is no ingredient.
-_FAINT = 0.03
+FAINT = 0.03
 _NOTHING = 0.05
 _AT_ERRORS = 2.0
 # For one of some fifty parts. With ten modules, an error taken from their spread is itself uncertain.
@@ -40,25 +39,25 @@ class Weighed:
     where: str | None = None
 
 
-def weigh_weights(comparison: Comparison) -> Weighed:
+def weigh_weights(evidence: Evidence) -> Weighed:
     """Whether a change lies between two checkpoints."""
-    return _weighed(comparison, of_change=False)
+    return _weighed(evidence, of_change=False)
 
 
-def weigh_change(comparison: Comparison) -> Weighed:
+def weigh_change(evidence: Evidence) -> Weighed:
     """Whether a change is in an adapter, whose own scale is arbitrary: the direction alone counts."""
-    return _weighed(comparison, of_change=True)
+    return _weighed(evidence, of_change=True)
 
 
-def _weighed(comparison: Comparison, *, of_change: bool) -> Weighed:
-    whole = comparison.estimate()
+def _weighed(evidence: Evidence, *, of_change: bool) -> Weighed:
+    whole = evidence.estimate()
     found = _answer_of_change(whole) if of_change else _answer(whole)
     if found == "there":
         return Weighed(found, whole)
     parts = {
-        where: comparison.estimate(names)
-        for where, names in _parts(comparison.products.names).items()
-        if comparison.products.sign_z(names) > _WORTH_A_LOOK
+        where: evidence.estimate(names)
+        for where, names in _parts(evidence.products.names).items()
+        if evidence.products.sign_z(names) > _WORTH_A_LOOK
     }
     surest = max(parts, key=lambda where: parts[where].z, default=None)
     if surest is not None and _there_in_part(parts[surest]):
@@ -69,7 +68,7 @@ def _weighed(comparison: Comparison, *, of_change: bool) -> Weighed:
 def _answer(found: Estimate) -> Answer:
     part = max(found.kept, found.share, found.value, key=abs)
     if abs(found.z) >= CERTAIN:
-        if abs(part) < _FAINT:
+        if abs(part) < FAINT:
             return "not there"
         return "there" if part > 0 else "opposite"
     at_most = max(found.kept, 0.0) + _AT_ERRORS * found.kept_error
@@ -78,7 +77,7 @@ def _answer(found: Estimate) -> Answer:
 
 def _answer_of_change(found: Estimate) -> Answer:
     if abs(found.z) >= CERTAIN:
-        if max(abs(found.share), abs(found.kept)) < _FAINT:
+        if max(abs(found.share), abs(found.kept)) < FAINT:
             return "not there"
         return "there" if found.share > 0 else "opposite"
     at_most = max(found.share, 0.0) + _AT_ERRORS * found.share_error
