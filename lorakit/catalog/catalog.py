@@ -235,7 +235,13 @@ class Catalog(Doctor):
         parent: str | None,
         data: bytes,
     ) -> None:
-        """Keep the sketch of a content, a fingerprint's bytes, in place of the one of that kind."""
+        """Keep the sketch of a content, a fingerprint's bytes, in place of the one of that kind.
+
+        What can be taken again of a file, all but a fingerprint that was learnt, is not kept in a catalog
+        that cannot be written.
+        """
+        if kind != "fingerprint" and not self._store.writable:
+            return
         with self._store.writing() as session:
             sketches.store_sketch(
                 session, content, kind, name=name, model=model, parent=parent, data=data

@@ -49,9 +49,12 @@ def derived(catalog: Catalog, kind: str) -> dict[str, bytes]:
 
 
 def keep_derived(catalog: Catalog, kind: str, found: Mapping[str, bytes]) -> None:
-    """Keep what was derived of contents, in place of what was kept before."""
+    """Keep what was derived of contents, in place of what was kept before.
+
+    Nothing is kept beside a catalog that cannot be written: whoever opened it knows.
+    """
     path = derived_file(catalog)
-    if not found:
+    if not found or not catalog._store.writable:
         return
     try:
         with closing(_connect(path)) as connection, connection:

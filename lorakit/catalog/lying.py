@@ -37,7 +37,7 @@ def where_it_lies(store: Store) -> Iterator[Finding]:
     path = store.target.path
     if path is None:
         return
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    if not store.writable:
         yield Finding("place", f"{path} cannot be written; it is read as it stands", path=str(path))
     kind = network_kind(path, _mounts())
     if kind is not None:
@@ -45,7 +45,7 @@ def where_it_lies(store: Store) -> Iterator[Finding]:
             f"{path} lies on a network folder ({kind}), where several programs at once are at risk"
         )
         yield Finding("place", text, path=str(path))
-    if store.read("PRAGMA journal_mode") == [("delete",)]:
+    if store.writable and store.read("PRAGMA journal_mode") == [("delete",)]:
         text = f"{path} cannot use write-ahead logging; writing waits for those who read"
         yield Finding("place", text, path=str(path))
 

@@ -8,6 +8,7 @@ under them (https://sqlite.org/howtocorrupt.html, 2.2).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -21,6 +22,7 @@ from lorakit.errors import CatalogError
 # "LoRA" in ASCII; `file` and other tools can tell a catalog by it.
 APPLICATION_ID = 0x4C6F5241
 BUSY_SECONDS = 5.0
+_READ_ONLY = "The catalog %s cannot be written; it is read as it stands."
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,24 @@ def is_catalog(path: Path) -> bool:
     return True
 
 
+def is_writable(path: Path) -> bool:
+    """Whether a catalog's file and its folder may be written: SQLite keeps its log beside the file."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a catalog, where it is not there. Raises `CatalogError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if in_the_way else error.strerror or str(error)
+        raise CatalogError(
+            f"The folder {folder} for the catalog cannot be made: {reason}.",
+            hint="LORAKIT_HOME names the folder in which lorakit keeps its data; name one that can be made.",
+        ) from error
+
+
 def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     """A connection for reading the catalog at `path`, and whether it may stay in the mode it is in.
 
@@ -96,6 +116,10 @@ def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
     except CatalogError:
         connection.close()
         raise
+    if not os.access(path, os.W_OK):
+        # The folder can be written, so others may be writing the catalog: its log has to be asked too.
+        _warn(_READ_ONLY, path)
+        return connection, True
     return connection, mode == "wal"
 
 
@@ -173,7 +197,7 @@ def _connect_frozen(path: Path) -> sqlite3.Connection:
             hint="Open it once where it can be written.",
         )
     connection = _connect(f"{path.as_uri()}?mode=ro&immutable=1")
-    _warn("The catalog %s cannot be written; it is read as it stands.", path)
+    _warn(_READ_ONLY, path)
     return connection
 
 

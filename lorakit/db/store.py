@@ -13,6 +13,8 @@ from lorakit.db.opening import (
     connect,
     is_catalog,
     is_current,
+    is_writable,
+    make_folder,
     stored_revision,
     switch_to_wal,
 )
@@ -69,6 +71,11 @@ class Store:
         with self._faults(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @property
+    def writable(self) -> bool:
+        """Whether the catalog's file and its folder may be written, as far as that can be told."""
+        return self.target.path is None or is_writable(self.target.path)
+
     def close(self) -> None:
         """Let go of the database."""
         if self._reader is not None:
@@ -81,8 +88,7 @@ class Store:
     def _open_file(self) -> None:
         path = self.target.path
         assert path is not None
-        with sqlite_faults(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if not is_catalog(path):
             self._upgrade()
         self._reader, settled = connect(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.derived import derived, keep_derived
 from lorakit.catalog.facts import FactsByField, with_header
+from lorakit.errors import CatalogError
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.metadata import read_training_info
 from lorakit.licenses.answers import Answer, answers
@@ -122,7 +124,9 @@ def _reports(
             small = {k: v for k, v in document.items() if k not in ("modules", "metadata")}
             batch.append((record, report, small))
         if rows:
-            catalog.record_claims(rows)
+            # What stands in headers can be kept another time.
+            with suppress(CatalogError):
+                catalog.record_claims(rows)
         yield from batch
 
 
