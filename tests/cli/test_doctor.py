@@ -228,7 +228,7 @@ def test_names_that_do_not_exist_are_an_error(cli: Cli, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/me/catalog.db", None),
+        ("/data/catalog.db", None),
         ("/mnt/nas share/home/catalog.db", "nfs4"),
         ("/mnt/nas share/local/catalog.db", None),
         ("/mnt/nas", None),

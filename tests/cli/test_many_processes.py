@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,9 +72,9 @@ def test_add_that_is_killed_at_any_moment_goes_on_where_it_was(home: Path, tmp_p
     chance = random.Random(6)
     before: dict[str, str | None] = {}
     killed = 0
-    for number in range(10):
-        # The first ones while the catalog is being made, the later ones anywhere.
-        pause = chance.uniform(0.2, 0.9) if number < 4 else chance.uniform(0.4, 3.0)
+    for _ in range(10):
+        # While the catalog is being made, while files are read, and while what lies beside them is.
+        pause = chance.uniform(0.3, 1.8)
         with subprocess.Popen(
             [sys.executable, "-m", "lorakit", "add", str(folder)],
             env=environment(home),
@@ -92,6 +93,10 @@ def test_add_that_is_killed_at_any_moment_goes_on_where_it_was(home: Path, tmp_p
         assert {name for name in before if name not in now} == set()
         assert {name for name, said in before.items() if said and not now[name]} == set()
         before = now
+        if now == whole:
+            # All is there, and there is nothing left to lose: from the beginning once more.
+            shutil.rmtree(home)
+            before = {}
     assert killed
     ran = process(home, "add", folder, "--json")
     assert (ran.code, ran.err) == (0, "")
