@@ -132,3 +132,15 @@ def test_a_file_in_the_place_of_the_folder(
     for words in (("ls",), ("add", tmp_path), ("doctor",), ("tag",)):
         cli(*words).failed_with(1, "cannot be made: a file is in the way", "LORAKIT_HOME")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_doctor_names_files_that_may_not_be_read(
+    cli: Cli, folder: Path, home: Path, tmp_path: Path
+) -> None:
+    if sys.platform != "linux" and os.geteuid() == 0:
+        pytest.skip("root may read anything")
+    cli("add", folder)
+    (folder / "ink.safetensors").chmod(0)
+    for ran in run_all(home, ("doctor --json", "doctor --verify --json"), tmp_path).values():
+        (finding,) = ran.document["findings"]
+        assert (ran.code, finding["kind"], finding["name"]) == (1, "unreadable", "ink")
