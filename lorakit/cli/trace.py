@@ -229,7 +229,7 @@ def show(console: Console, report: TraceReport) -> None:
                     _WORDS[trace.finding.outcome],
                     _strength(trace.finding.strength, trace.finding.error),
                     "" if trace.finding.z is None else f"{min(abs(trace.finding.z), 9999):,.0f}",
-                    f"{max((nulls.largest for nulls in trace.nulls), default=0.0):.3f}",
+                    f"{max(nulls.largest for nulls in trace.nulls):.3f}" if trace.nulls else "",
                 )
                 for trace in traced
             ],
@@ -274,10 +274,9 @@ def _strength(value: float | None, error: float | None) -> str:
     """A coefficient to the digits that its error leaves."""
     if value is None:
         return ""
-    if error is None:
-        return f"{value:.2f}"
-    digits = 2 if error >= 0.005 else 3 if error >= 0.0005 else 4
-    return f"{value:.{digits}f} ± {max(error, 0.0001):.{digits}f}"
+    digits = 2 if error is None or error >= 0.005 else 3 if error >= 0.0005 else 4
+    shown = f"{round(value, digits) + 0.0:.{digits}f}"
+    return shown if error is None else f"{shown} ± {max(error, 0.0001):.{digits}f}"
 
 
 def _open(how: str, settle: str | None) -> str:

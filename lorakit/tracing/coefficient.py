@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from lorakit.tracing.arrays import Floats, Integers
+from lorakit.tracing.evenness import unevenness
 from lorakit.tracing.products import ALL, Products, level_of, total
 
 # What a module may stay unexplained at best, relative to the change in it: keeps weights finite.
@@ -26,7 +27,8 @@ _PRIOR_VALUES = 16
 _ROUNDS = 12
 # (a rounding step at most so many times the strength times the change, the largest part that rounding
 # then takes of the coefficient): as measured in merges stored as bfloat16.
-_FINE = ((0.5, 0.01), (1.0, 0.02), (2.0, 0.04))
+_FINE = ((0.125, 0.001), (0.25, 0.002), (0.5, 0.006), (1.0, 0.02), (2.0, 0.05))
+_UNEVEN_AT = (1.0, 2.0, 4.0)
 _FEWEST_FINE = 256
 _WEAKEST = 0.05
 # Standard errors from which on it pays to look at how coarse values are.
@@ -83,6 +85,19 @@ class Evidence:
             return found
         return _refined(found, self._finer.of(names))
 
+    def unevenness(self, about: float) -> float:
+        """How far modules truly differ in a coefficient of roughly `about`, relative to it.
+
+        Rounding takes more of a change in some modules than in others, and where few values are finer than
+        it, noise looks like a difference; what is there at every coarseness is neither.
+        """
+        found = [unevenness(self.products, ALL)]
+        if self._finer is not None:
+            counts = self._finer.count.sum(axis=1)
+            levels = {level_of(coarseness * _wanted(about)) for coarseness in _UNEVEN_AT}
+            found += [unevenness(self._finer, n) for n in levels if counts[n] >= _FEWEST_FINE]
+        return min(found)
+
 
 def _plain(products: Products) -> Estimate:
     """The coefficient from all values alike."""
@@ -137,13 +152,17 @@ class _Fit:
 
 def _finest(products: Products, about: float) -> _Fit | None:
     """The fit of the smallest error, for a coefficient of roughly `about`."""
-    wanted = min(max(abs(about), _WEAKEST), 1.0)
     found = []
     for coarseness, taken in _FINE:
-        fit = _fit(products, level_of(coarseness * wanted))
+        fit = _fit(products, level_of(coarseness * _wanted(about)))
         if fit is not None and fit.count >= _FEWEST_FINE:
             found.append(replace(fit, error=float(np.hypot(fit.noise, taken * fit.value))))
     return min(found, key=lambda fit: fit.error, default=None)
+
+
+def _wanted(about: float) -> float:
+    """A coefficient as a measure of what is fine."""
+    return min(max(abs(about), _WEAKEST), 1.0)
 
 
 def _fit(products: Products, level: int) -> _Fit | None:

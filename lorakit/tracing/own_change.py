@@ -49,11 +49,14 @@ class Family:
         """
         if one.holds == "change":
             return [OwnChange(one, None, one.sketch)]
-        bases = [base for base in self._bases() if base is not one]
-        declared = [base for base in bases if base.content == one.parent]
-        possible = [base for base in bases if base.model and base.model in self.may_come_from(one)]
-        parents = declared or likeliest_parents(one, possible, self.relations)
+        declared = [base for base in self._bases() if base.content == one.parent != one.content]
+        parents = declared or likeliest_parents(one, self.claimed_parents(one), self.relations)
         return [OwnChange(one, parent, difference(one.sketch, parent.sketch)) for parent in parents]
+
+    def claimed_parents(self, one: Known) -> list[Known]:
+        """The known models that are said to be one that `one` may have been made from."""
+        models = self.may_come_from(one)
+        return [base for base in self._bases() if base is not one and base.model in models]
 
     def references_for(self, one: Known) -> list[Known]:
         """The models that a checkpoint is compared with to find the adapter `one` in it.

@@ -29,6 +29,7 @@ _OUTCOMES: Mapping[Answer, Outcome] = MappingProxyType(
         "there": "contains",
         "opposite": "undecided",
         "unclear": "undecided",
+        "alike": "absent",
         "not there": "absent",
     }
 )
@@ -80,8 +81,8 @@ def _in_base(suspect: Sketch, one: Known, family: Family) -> Finding:
         return _gravest([_weighed(suspect, own, own.parent or one, family) for own in changes])
     if family.was_first(one):
         return Finding(one, "contains", sentences.descends(one, relation))
-    settle = sentences.parent_of(one, family.may_come_from(one))
-    return Finding(one, "undecided", sentences.near(one, relation), settle=settle)
+    how = sentences.near(one, relation, family.claimed_parents(one))
+    return Finding(one, "undecided", how, settle=_parent_of(one, family))
 
 
 def _change_in_base(suspect: Sketch, one: Known, family: Family) -> Finding:
@@ -136,18 +137,19 @@ def _in_adapter(suspect: Sketch, one: Known, family: Family) -> Finding:
 def _without_parent(suspect: Sketch, one: Known, family: Family) -> Finding:
     """An adapter and a model whose own change is not known: does the adapter's stand out in its weights?"""
     weighed = weigh_weights(change_next_to(one.sketch, suspect).evidence)
-    settle = sentences.parent_of(one, family.may_come_from(one))
+    settle = _parent_of(one, family)
     if weighed.answer == "there":
         how = (
             f"The weights of {one.name} seem to hold what this adapter changes "
             f"({sentences.sure(weighed.estimate)})."
         )
         return Finding(one, "undecided", how, settle=settle)
-    how = (
-        f"Nothing points to {one.name}, but the model that it was made from is not registered, so its "
-        "own change is not known."
-    )
+    how = sentences.unseen(one, family.claimed_parents(one))
     return Finding(one, "unseen", how, settle=settle)
+
+
+def _parent_of(one: Known, family: Family) -> str:
+    return sentences.parent_of(one, family.may_come_from(one), family.claimed_parents(one))
 
 
 def _weighed(suspect: Sketch, own: OwnChange, reference: Known, family: Family) -> Finding:

@@ -59,6 +59,7 @@ class Trace:
             "how": finding.how,
             "settle": finding.settle,
             "like": finding.like,
+            "where": finding.where,
             "nulls": [
                 {"kind": n.kind, "count": n.count, "largest": _rounded(n.largest)}
                 for n in self.nulls
@@ -101,7 +102,7 @@ class TraceReport:
         if not self.traces:
             return f"{name} was compared with nothing: no model is registered."
         if self.found:
-            return f"{name} {_listed([self._held(trace) for trace in self._distinct])}."
+            return f"{name} {self._held}."
         if self.open:
             unclear = _listed([trace.finding.known.name for trace in self.open])
             return f"{name} shows none of the known models for certain; open is {unclear}."
@@ -110,23 +111,23 @@ class TraceReport:
         return f"{name} does not hold {models} that it was compared with."
 
     @property
-    def _distinct(self) -> list[Trace]:
-        """The models that are there, of those that are alike the first."""
+    def _held(self) -> str:
+        """What it is, or holds; of models that are alike the first stands for all."""
         same = [trace for trace in self.found if trace.finding.outcome == "same"]
         made = [trace for trace in self.found if trace.finding.strength is None]
         held = [t for t in self.found if t not in same + made and t.finding.like is None]
+        said = [f"is {_listed([self._name(trace) for trace in same])}"] if same else []
+        if held:
+            said.append(f"holds {_listed([self._name(t) + _at(t) for t in held])}")
         # That it was made from another version says nothing beside being one, or holding a change.
-        return same + held or made[:1]
+        if made and not said:
+            said.append(f"was made from {self._name(made[0])} or from another version of it")
+        return " and ".join(said)
 
-    def _held(self, trace: Trace) -> str:
-        finding = trace.finding
-        alike = [t.finding.known.name for t in self.found if t.finding.like == finding.known.name]
-        name = finding.known.name + (f" (or {_listed(alike)}, which is alike)" if alike else "")
-        if finding.outcome == "same":
-            return f"is {name}"
-        if finding.strength is None:
-            return f"was made from {name} or from another version of it"
-        return f"holds {name} at strength {finding.strength:.2f}"
+    def _name(self, trace: Trace) -> str:
+        name = trace.finding.known.name
+        alike = [t.finding.known.name for t in self.found if t.finding.like == name]
+        return name + (f" (or {_listed(alike)}, which is alike)" if alike else "")
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -140,6 +141,18 @@ class TraceReport:
             "undecided_modules": list(self.undecided),
             "traces": [trace.to_dict() for trace in self.traces],
         }
+
+
+def _at(trace: Trace) -> str:
+    """Where and how much of a model there is."""
+    finding = trace.finding
+    where = f" in {finding.where}" if finding.where else ""
+    strengths = [part.strength for part in trace.blocks]
+    if len(strengths) > 1 and not where:
+        low, high = (f"{strength:.2f}" for strength in (min(strengths), max(strengths)))
+        if low.removeprefix("-") != high:
+            return f" at strengths from {low.removeprefix('-')} to {high} by block"
+    return f"{where} at strength {finding.strength or 0:.2f}"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -37,23 +37,44 @@ def descends(one: Known, relation: Relation) -> str:
     )
 
 
-def near(one: Known, relation: Relation) -> str:
-    """A relative, and nothing tells what of."""
+def near(one: Known, relation: Relation, claimed: Sequence[Known]) -> str:
+    """A relative, and nothing tells what of. `claimed` are models that it may have been made from."""
     return (
-        f"It lies within {relation.distance:.1%} of {one.name}, as every relative does, and the model "
-        f"that {one.name} was made from is not registered, so it cannot be told whether this is one."
+        f"It lies within {relation.distance:.1%} of {one.name}, as every relative does, and "
+        f"{_no_parent(one, claimed)}, so it cannot be told whether this is one."
     )
 
 
-def parent_of(one: Known, ancestors: Sequence[str]) -> str:
+def unseen(one: Known, claimed: Sequence[Known]) -> str:
+    """An adapter that nothing points to, of a model whose own change is not known."""
+    return f"Nothing points to {one.name}, but {_no_parent(one, claimed)}, so its own change is not known."
+
+
+def parent_of(one: Known, ancestors: Sequence[str], claimed: Sequence[Known]) -> str:
     """What would have to be registered to know a model's own change."""
     which = f" ({' or '.join(ancestors)})" if ancestors else ""
-    return f"the very model that {one.name} was made from{which}"
+    found = f"the very model that {one.name} was made from{which}"
+    if not claimed:
+        return found
+    return f"{one.name} again with `--on {claimed[0].name}`, if that is what it was made from, else {found}"
+
+
+def _no_parent(one: Known, claimed: Sequence[Known]) -> str:
+    if not claimed:
+        return f"the model that {one.name} was made from is not registered"
+    names = " or ".join(base.name for base in claimed)
+    return f"nothing shows that {one.name} was made from {names} as registered here"
 
 
 def weighed(one: Known, reference: Known | None, found: Weighed) -> str:
     """What came of looking for the model's own change."""
-    said = {"there": _there, "opposite": _opposite, "unclear": _unclear, "not there": _not_there}
+    said = {
+        "there": _there,
+        "opposite": _opposite,
+        "unclear": _unclear,
+        "alike": _alike,
+        "not there": _not_there,
+    }
     return said[found.answer](one, reference, found)
 
 
@@ -66,8 +87,9 @@ def _there(one: Known, reference: Known | None, weighed: Weighed) -> str:
     found = weighed.estimate
     beside = f", next to {reference.name}" if reference else ""
     where = f" in {weighed.where}" if weighed.where else ""
+    what = one.name if one.holds == "change" else f"the change that makes {one.name}"
     return (
-        f"It holds the change that makes {one.name}{where}, at strength {found.value:.2f} ± "
+        f"It holds {what}{where}, at strength {found.value:.2f} ± "
         f"{max(found.error, 0.005):.2f}{beside} ({sure(found)})."
     )
 
@@ -86,7 +108,16 @@ def _unclear(one: Known, reference: Known | None, weighed: Weighed) -> str:
     )
 
 
+def _alike(one: Known, reference: Known | None, weighed: Weighed) -> str:
+    found = weighed.estimate
+    return (
+        f"It shares some of its direction with {one.name} ({found.share:.2f}; {sure(found)}), more in some "
+        "modules and less in others, as models do that were trained alike. A merge brings all alike."
+    )
+
+
 def _not_there(one: Known, reference: Known | None, weighed: Weighed) -> str:
     found = weighed.estimate
     most = max(found.kept, 0.0) + 3 * found.kept_error
-    return f"It holds less than {max(most, 0.01):.2f} of what makes {one.name}."
+    what = one.name if one.holds == "change" else f"what makes {one.name}"
+    return f"It holds less than {max(most, 0.01):.2f} of {what}."

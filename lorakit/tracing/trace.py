@@ -77,6 +77,9 @@ def _traced(asked: _Asked, finding: Finding, nulls_of: NullsOf | None) -> Trace:
     if change is None or finding.outcome not in ("contains", "undecided"):
         return Trace(finding)
     compared = asked.next_to(finding, change)
+    known = with_blocks(
+        change, finding.reference.sketch.blocks if finding.reference else change.blocks
+    ).values
     evidence = compared.evidence
     flipped = sign_nulls(evidence.products, _NULLS)
     nulls = [Nulls("sign-flipped", _NULLS, float(np.abs(flipped).max(initial=0.0)))]
@@ -84,7 +87,7 @@ def _traced(asked: _Asked, finding: Finding, nulls_of: NullsOf | None) -> Trace:
         for how, sketches in nulls_of(finding.known).items():
             values = [_coefficient(compared, null) for null in sketches]
             nulls.append(Nulls(how, len(values), max(map(abs, values), default=0.0)))
-    names = compared.grid.names
+    names = [name for name in compared.grid.names if name in known]
     return Trace(
         finding,
         tuple(nulls),

@@ -17,7 +17,8 @@ from typing import Literal
 from lorakit.formats import anima
 from lorakit.tracing.coefficient import Estimate, Evidence
 
-Answer = Literal["there", "opposite", "unclear", "not there"]
+# "alike": the two share directions, as models do that were trained alike, and neither holds the other.
+Answer = Literal["there", "opposite", "unclear", "alike", "not there"]
 
 CERTAIN = 5.0
 # Unrelated models may share a hundredth of a direction; that is no ingredient.
@@ -26,7 +27,11 @@ _NOTHING = 0.05
 _AT_ERRORS = 2.0
 # For one of some fifty parts. With ten modules, an error taken from their spread is itself uncertain.
 _CERTAIN_IN_PART = 10.0
-_LEAST_IN_PART = 0.1
+_LEAST_IN_PART = 0.3
+# A merge brings every module of a change, or of a block, or every layer of a kind, at one strength. Where
+# little is there and modules differ by more than this part of it, it was no merge.
+_UNEVEN = 0.33
+_LITTLE = 0.35
 _WORTH_A_LOOK = 4.0
 
 
@@ -53,7 +58,9 @@ def _weighed(evidence: Evidence, *, of_change: bool) -> Weighed:
     whole = evidence.estimate()
     found = _answer_of_change(whole) if of_change else _answer(whole)
     if found == "there":
-        return Weighed(found, whole)
+        little = max(whole.kept, whole.value, whole.share) < _LITTLE
+        alike = little and evidence.unevenness(whole.value) > _UNEVEN
+        return Weighed("alike" if alike else found, whole)
     parts = {
         where: evidence.estimate(names)
         for where, names in _parts(evidence.products.names).items()
