@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from lorakit.preview.ab.comparison import AbPlan, AbRequest
     from lorakit.preview.grid.folder import WorkFolder
-    from lorakit.preview.grid.jobs import Job
-    from lorakit.preview.grid.rendering import Rendered
 
 
 

@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from lorakit.cli.output import write_line
-from lorakit.paths import expanded
 from lorakit.errors import BadUsage, LorakitError
+from lorakit.paths import expanded
 
 EXAMPLE = "lorakit demo --dir my-demo"
 MARKER = ".lorakit-demo"

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from lorakit.preview.advice import Advice
     from lorakit.preview.grid.folder import Made, WorkFolder
     from lorakit.preview.grid.grid import GridPlan, GridRequest
-    from lorakit.preview.grid.jobs import Job, Load
-    from lorakit.preview.grid.rendering import Rendered
+    from lorakit.preview.grid.jobs import Load
 
 
 

@@ -36,7 +36,8 @@ EXPECTED = re.compile(
 
 # Runs command lines with the hook in place, and reports on stderr what was opened for writing.
 HARNESS = """
-import json, os, resource, sys
+import json, os, resource, sys, tempfile
+tempfile.gettempdir()  # once in a process it tries whether the folder can be written to
 written = []
 def hook(event, arguments):
     if event == "open":
@@ -76,7 +77,7 @@ def watched(home: Path, work: Path, script: str) -> tuple[set[str], dict[str, in
         check=True,
     )
     report = json.loads(done.stderr.splitlines()[-1])
-    plain = (re.sub(r"^file://|\?mode=\w+$", "", name) for name in report["written"])
+    plain = (re.sub(r"^file://|\?mode=\w+(?:&\w+=\w+)*$", "", name) for name in report["written"])
     opened = {name.removeprefix(f"{work}/") for name in plain} - {"/dev/null"}
     files = [path for path in work.rglob("*") if path.is_file()]
     there = {path.relative_to(work).as_posix(): path.stat().st_size for path in files}
