@@ -31,7 +31,7 @@ RENDERING = (
 EXPECTED = re.compile(
     r"out\.png|(?:(?:grid|ab)/pictures/)?\.lorakit-\d+\.part|(?:grid|ab)/pictures/[\w-]+(?:\.part)?\.png"
     r"|grid/(?:grid\.json|sheet\.png|index\.html)(?:\.part)?|ab/(?:ab\.json|index\.html)(?:\.part)?"
-    r"|home/catalog\.db(?:-wal|-shm|\S*lock)?"
+    r"|home/catalog\.(?:db(?:-wal|-shm|\S*lock)?|folders\.json|seen\.json)"
 )
 
 # Runs command lines with the hook in place, and reports on stderr what was opened for writing.
