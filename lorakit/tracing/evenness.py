@@ -17,14 +17,14 @@ from lorakit.tracing.arrays import Flags, Floats, Integers
 from lorakit.tracing.products import Products, total
 
 _BLOCK = re.compile(r"(blocks\.\d+)\.")
-_CERTAIN = 2.0
+_CERTAIN = 3.0
 
 
 def unevenness(products: Products, level: int) -> float:
     """How far the coefficients of modules truly differ, relative to their mean; 0 where that is not sure.
 
     Differences between blocks, or between layers, do not count: strengths may be set so. Spread beyond
-    errors after DerSimonian and Laird (Controlled Clinical Trials 7, 1986), at two of its own errors.
+    errors after DerSimonian and Laird (Controlled Clinical Trials 7, 1986), at three of its own errors.
     """
     modules = len(products.names)
     yd, dd = products.yd[level], products.dd[level]
@@ -48,6 +48,9 @@ def _variances(products: Products, level: int, used: Flags, own: Floats, known: 
     every[used] = own
     left = products.yd[level] - every[products.module] * products.dd[level]
     by_run = total(left**2, products.module, len(products.names))[used]
+    # One over a variance that was estimated from few runs is too large on average.
+    runs = total(None, products.module, len(products.names))[used]
+    by_run *= (runs + 3) / np.maximum(runs - 1, 1)
     usual = float(by_run.sum() / (known**2).sum())
     # A module with few runs may look more certain than it is.
     found: Floats = np.maximum(by_run / known**2, 0.1 * usual) + 1e-12

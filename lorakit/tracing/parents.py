@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorakit.sketches.sketch import Sketch
-from lorakit.tracing.comparison import gap_between
+from lorakit.tracing.comparison import Gap, gap_between
 from lorakit.tracing.grid import difference
 from lorakit.tracing.known import Known
 from lorakit.tracing.relation import Relations
-from lorakit.tracing.weighing import weigh_weights
+from lorakit.tracing.weighing import UNEVEN, weigh_weights
 
 
 def likeliest_parents(made: Known, possible: Sequence[Known], relations: Relations) -> list[Known]:
@@ -36,13 +36,27 @@ def _holds_part(one: Sketch, start: Sketch, made: Sketch, relations: Relations) 
     """Whether `one` is `start` with a part of what makes `made`, rather than what both were made from.
 
     It is where the way from `start` to `one` goes on to `made`. It is also where some modules are those of
-    `made`, and the others do not lie nearer to it for being unlike `start`.
+    `made`, what else separates it from `start` has nothing to do with `made`, and `start` is not the one
+    that holds a part.
     """
-    gap = relations.gap(one, start)
-    if weigh_weights(gap.next_to(difference(made, one)).evidence).answer == "there":
+    if _on_the_way(relations.gap(one, start), difference(made, one)):
         return True
     taken = relations.between(made, one).unchanged - relations.between(made, start).unchanged
     if not taken:
         return False
-    others = gap_between(one, start, relations.between(one, start).alike - taken)
-    return weigh_weights(others.next_to(difference(made, start)).evidence).answer != "there"
+    others = relations.between(one, start).alike - taken
+    there = gap_between(one, start, others).next_to(difference(made, start)).evidence
+    if weigh_weights(there).answer != "not there":
+        return False
+    return not _merged(gap_between(start, one, others), difference(made, one))
+
+
+def _on_the_way(gap: Gap, change: Sketch) -> bool:
+    return weigh_weights(gap.next_to(change).evidence).answer == "there"
+
+
+def _merged(gap: Gap, change: Sketch) -> bool:
+    """Whether the change is in the gap at one strength."""
+    evidence = gap.next_to(change).evidence
+    found = weigh_weights(evidence)
+    return found.answer == "there" and evidence.unevenness(found.estimate.value) < UNEVEN

@@ -30,7 +30,7 @@ _CERTAIN_IN_PART = 10.0
 _LEAST_IN_PART = 0.3
 # A merge brings every module of a change, or of a block, or every layer of a kind, at one strength. Where
 # little is there and modules differ by more than this part of it, it was no merge.
-_UNEVEN = 0.33
+UNEVEN = 0.25
 _LITTLE = 0.35
 _WORTH_A_LOOK = 4.0
 
@@ -59,7 +59,7 @@ def _weighed(evidence: Evidence, *, of_change: bool) -> Weighed:
     found = _answer_of_change(whole) if of_change else _answer(whole)
     if found == "there":
         little = max(whole.kept, whole.value, whole.share) < _LITTLE
-        alike = little and evidence.unevenness(whole.value) > _UNEVEN
+        alike = little and evidence.unevenness(whole.value) > UNEVEN
         return Weighed("alike" if alike else found, whole)
     parts = {
         where: evidence.estimate(names)
