@@ -1,7 +1,6 @@
 """Recognition by weights: what is found in which disguise, and how often something is found wrongly.
 
-Run as `python -m bench.trace`; `--siblings 1000 --seeds 5` are the figures in docs/benchmarks.md, and
-`--files FOLDER` adds whole files (about 26 GB while it runs).
+Run as `python -m bench.trace`; `--siblings 1000 --seeds 5` are the figures in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench import virtual as v
 from bench.tables import Section, command_line, say
@@ -238,16 +236,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--siblings", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--files", type=Path)
     given = parser.parse_args()
-    command = command_line("trace", siblings=given.siblings, seeds=given.seeds, files=given.files)
+    command = command_line("trace", siblings=given.siblings, seeds=given.seeds)
     print(found_section(given.seeds, command).markdown())
     print("\n" + adapters_section(given.seeds, command).markdown())
     print("\n" + alarms_section(given.siblings, command).markdown())
-    if given.files:
-        from bench.trace_files import files_section
-
-        print("\n" + files_section(given.files, command).markdown())
 
 
 if __name__ == "__main__":

@@ -99,7 +99,9 @@ def test_rendering_writes_no_merged_weights(
     assert {name for name in there if not EXPECTED.fullmatch(name)} == set()
     # The hook was at work: it saw the manifest and the page.
     assert {"grid/grid.json.part", "grid/index.html.part", "ab/ab.json.part"} <= opened
-    assert max(there.values()) <= LARGEST < demo.checkpoint.stat().st_size
+    # The catalog came with the home; the limit held for what was added to it.
+    made = {name: size for name, size in there.items() if not name.startswith("home/")}
+    assert max(made.values()) <= LARGEST < demo.checkpoint.stat().st_size
 
 
 @pytest.mark.parametrize(
