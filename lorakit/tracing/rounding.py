@@ -48,9 +48,9 @@ def step(values: Floats, dtype: str) -> Floats:
 def step_exponent(values: Floats, dtype: str) -> Integers:
     """The same as an exponent of two, whole numbers."""
     fraction, smallest = _FORMATS[dtype]
-    # frexp gives x as m * 2**e with m in [1/2, 1), so the power of two below x has the exponent e - 1.
-    exponents: Integers = np.frexp(values)[1] - 1
-    return np.where(values == 0, smallest, np.maximum(exponents, smallest)) - fraction
+    # The exponent's bits of float32, which sketches are taken in.
+    exponents: Integers = (values.astype(np.float32).view(np.int32) >> 23 & 0xFF) - 127
+    return np.maximum(exponents, smallest) - fraction
 
 
 def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
@@ -60,10 +60,10 @@ def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
     """
     if not set(dtypes) <= set(_FORMATS):
         return None
-    allowed = np.maximum(step(one, dtypes[0]), step(other, dtypes[1]))
-    allowed = np.where(allowed == step(one, "F32"), 0.0, allowed / 2)
-    same: Flags = np.abs(one - other) <= allowed * _SLACK
-    return same
+    if min(map(fraction_bits, dtypes)) >= fraction_bits("F32"):
+        return np.asarray(one == other)
+    steps = np.maximum(step_exponent(one, dtypes[0]), step_exponent(other, dtypes[1]))
+    return np.asarray(np.abs(one - other) <= np.ldexp(_SLACK / 2, steps))
 
 
 def on_format(values: Floats, dtype: str) -> bool:

@@ -82,7 +82,9 @@ def test_the_terms_of_known_content_cannot_be_loosened(cli: Cli, models: Path) -
     base = models / "base.safetensors"
     assert cli("base", "add", base, "--name", "one", "--as", "rdbt").code == 0
     for name in ("one", "two"):
-        cli("base", "add", base, "--name", name, "--as", "anima").failed_with(3, "RDBT", "strictest")
+        cli("base", "add", base, "--name", name, "--as", "anima").failed_with(
+            3, "RDBT", "strictest"
+        )
     assert cli("base", "ls", "-q").out == "one\n"
     # Added again without a word, it stays what it was.
     assert cli("base", "add", base, "--name", "one").code == 0
@@ -90,14 +92,18 @@ def test_the_terms_of_known_content_cannot_be_loosened(cli: Cli, models: Path) -
 
 
 def test_a_base_that_has_moved_is_registered_where_it_is_now(cli: Cli, models: Path) -> None:
-    assert cli("base", "add", models / "base.safetensors", "--name", "mine", "--as", "rdbt").code == 0
+    assert (
+        cli("base", "add", models / "base.safetensors", "--name", "mine", "--as", "rdbt").code == 0
+    )
     moved = (models / "base.safetensors").rename(models / "moved.safetensors")
     cli("stack", "", "--base", "mine").failed_with(1, "lorakit base add")
     assert cli("base", "add", moved, "--name", "mine").code == 0
     assert cli("stack", "", "--base", "mine").code == 0
 
 
-@pytest.mark.parametrize("words", [("stack", "~nosuch/ink:1"), ("stack", "ink", "--base", "~nosuch")])
+@pytest.mark.parametrize(
+    "words", [("stack", "~nosuch/ink:1"), ("stack", "ink", "--base", "~nosuch")]
+)
 def test_the_home_of_nobody_is_no_traceback(cli: Cli, models: Path, words: tuple[str, ...]) -> None:
     assert cli("base", "add", models / "base.safetensors", "--as", "anima").code == 0
     cli(*words).failed_with(1, "~nosuch" if "--base" not in words else "nosuch")

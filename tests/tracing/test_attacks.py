@@ -23,6 +23,12 @@ pytestmark = pytest.mark.slow
 
 HEADS = 16
 ATTENTIONS = ("self_attn", "cross_attn")
+# The layers that read the channels between the blocks.
+READING = (
+    *(f"self_attn.{x}_proj" for x in "qkv"),
+    "cross_attn.q_proj",
+    "mlp.layer1",
+)
 Attack = Callable[[f.Weights, torch.Generator], None]
 
 
@@ -63,9 +69,7 @@ def residual(weights: f.Weights, draw: torch.Generator) -> None:
     for name in list(weights):
         if not name.startswith("blocks."):
             continue
-        if name.endswith(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")):
-            weights[name] = weights[name][:, order]
-        elif name.endswith(("cross_attn.q_proj", "mlp.layer1")):
+        if name.endswith(READING):
             weights[name] = weights[name][:, order]
         elif name.endswith(("output_proj", "mlp.layer2")):
             weights[name] = weights[name][order]
