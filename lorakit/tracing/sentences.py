@@ -102,10 +102,14 @@ def _opposite(one: Known, reference: Known | None, weighed: Weighed) -> str:
 
 def _unclear(one: Known, reference: Known | None, weighed: Weighed) -> str:
     found = weighed.estimate
-    return (
-        f"It differs too much for its size from what is registered: a part of {one.name} below "
-        f"{max(found.kept, 0) + 5 * found.kept_error:.2f} would not be seen."
-    )
+    if not found.count:
+        return (
+            f"In no layer that {one.name} changed is it like {reference.name if reference else one.name}, "
+            "though others are alike: its weights may have been put in another order."
+        )
+    least = max(found.kept, 0) + 5 * found.kept_error
+    unseen = f"a part of {one.name} below {least:.2f}" if least < 1 else f"all of {one.name}"
+    return f"It differs too much for its size from what is registered: {unseen} would not be seen."
 
 
 def _alike(one: Known, reference: Known | None, weighed: Weighed) -> str:
