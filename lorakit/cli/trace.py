@@ -12,6 +12,8 @@ from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from lorakit.tracing.known import Known
@@ -67,8 +69,8 @@ def suspect(
 ) -> None:
     """Tell which known models FILE holds, how much of each, and where.
 
-    It reads short runs of weights at fixed places and compares them with those of every registered base,
-    learnt fingerprint and adapter. Names and headers play no part.
+    It samples weights at fixed places and compares them with those of every
+    registered base, learnt fingerprint and adapter. Names and headers play no part.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.trace_run import trace_file
@@ -160,14 +162,17 @@ def learn(
 def known_models(json: Json = False, quiet: Quiet = False) -> None:
     """List the bases and fingerprints that files are compared with, and what each was made from."""
     from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.output import warn
+    from lorakit.cli.trace_run import made_from
     from lorakit.tracing.candidates import known_weights
 
     out = Output.of("trace known", json, quiet)
     with open_catalog() as catalog, out.progress("Reading") as update:
-        found = known_weights(catalog, update)
+        found = known_weights(catalog, update, warn)
+    parents = made_from(found)
     out.result(
-        {"known": [_described(known) for known in found]},
-        human=lambda console: _show_known(console, found),
+        {"known": [{**_described(one), "made_from": parents.get(one.content)} for one in found]},
+        human=lambda console: _show_known(console, found, parents),
         ids=[known.name for known in found],
     )
 
@@ -183,7 +188,7 @@ def _described(known: Known) -> dict[str, Any]:
     }
 
 
-def _show_known(console: Console, found: list[Known]) -> None:
+def _show_known(console: Console, found: list[Known], parents: Mapping[str, str]) -> None:
     from lorakit.cli.render import rows
 
     if not found:
@@ -191,7 +196,6 @@ def _show_known(console: Console, found: list[Known]) -> None:
             "No model is known: `lorakit base add FILE --as rdbt`, or `trace learn FILE`."
         )
         return
-    names = {known.content: known.name for known in found}
     rows(
         console,
         ("name", "of", "model", "made from"),
@@ -199,8 +203,8 @@ def _show_known(console: Console, found: list[Known]) -> None:
             (
                 known.name,
                 "weights" if known.holds == "weights" else "an adapter",
-                known.model or "not said",
-                names.get(known.parent or "", "not said"),
+                known.model or "not in the table",
+                parents.get(known.content, "not known"),
             )
             for known in found
         ],
@@ -274,9 +278,9 @@ def _strength(value: float | None, error: float | None) -> str:
     """A coefficient to the digits that its error leaves."""
     if value is None:
         return ""
-    digits = 2 if error is None or error >= 0.005 else 3 if error >= 0.0005 else 4
+    digits = 2 if error is None or error >= 0.005 else 3
     shown = f"{round(value, digits) + 0.0:.{digits}f}"
-    return shown if error is None else f"{shown} ± {max(error, 0.0001):.{digits}f}"
+    return shown if error is None else f"{shown} ± {max(error, 0.001):.{digits}f}"
 
 
 def _open(how: str, settle: str | None) -> str:

@@ -58,16 +58,18 @@ def write_fingerprint(
     """
     from dataclasses import replace
 
+    from lorakit.gate.output import partial_file
     from lorakit.sketches.fingerprint import to_bytes
 
-    found = replace(_fingerprint(catalog, name), terms=terms)
     path = expanded(str(output))
+    if path.exists() and not (overwrite and path.is_file()):
+        raise BadUsage(f"{path} exists already.", hint="--overwrite replaces a file.")
+    found = replace(_fingerprint(catalog, name), terms=terms)
     data = to_bytes(found)
     try:
-        with path.open("wb" if overwrite else "xb") as file:
-            file.write(data)
-    except FileExistsError as error:
-        raise BadUsage(f"{path} exists already.", hint="--overwrite replaces it.") from error
+        with partial_file(path.parent) as beside:
+            beside.write_bytes(data)
+            beside.replace(path)
     except OSError as error:
         raise LorakitError(f"{path} cannot be written: {error.strerror or error}.") from error
     return Written(path, found.name, found.content, len(data))
@@ -95,7 +97,20 @@ def _fingerprint(catalog: Catalog, name: str) -> Fingerprint:
     sketch = ensure_base_sketch(catalog, base)
     base = catalog.base(base.name)
     assert base.tensor_sha256 is not None
-    return Fingerprint("base", base.name, base.tensor_sha256, sketch, base.model, base.parent)
+    parent = _parent(catalog, base.tensor_sha256)
+    return Fingerprint("base", base.name, base.tensor_sha256, sketch, base.model, parent)
+
+
+def _parent(catalog: Catalog, content: str) -> str | None:
+    """What a base was made from: as it was said, else as its weights say."""
+    from lorakit.licenses.known import lineages
+    from lorakit.tracing.candidates import known_weights
+    from lorakit.tracing.own_change import Family
+    from lorakit.tracing.relation import Relations
+
+    family = Family(known_weights(catalog), lineages(), Relations())
+    one = next(known for known in family.known if known.content == content)
+    return next((own.parent.content for own in family.own_changes(one) if own.parent), one.parent)
 
 
 def learn_fingerprint(catalog: Catalog, file: str, name: str | None, model: str | None) -> Known:

@@ -73,6 +73,21 @@ def trace_file(
     return suspect.report(traces)
 
 
+def made_from(known: Sequence[Known]) -> dict[str, str]:
+    """By content, the name of the model that each was made from, as was said or as its weights show."""
+    from lorakit.licenses.known import lineages
+    from lorakit.tracing.own_change import Family
+    from lorakit.tracing.relation import Relations
+
+    family = Family(known, lineages(), Relations())
+    return {
+        one.content: own.parent.name
+        for one in known
+        for own in family.own_changes(one)
+        if own.parent is not None
+    }
+
+
 def _require_weights(path: Path, kind: Kind) -> None:
     if kind == "adapter":
         raise BadUsage(
@@ -84,14 +99,14 @@ def _require_weights(path: Path, kind: Kind) -> None:
 def _find(catalog: Catalog, name: str) -> Path:
     """The file that `name` means: a path, else a base or an adapter of the catalog."""
     path = expanded(name)
-    if path.exists():
+    if name and path.exists():
         return path
     with suppress(NotFound):
         return catalog.base(name).path
     try:
         record = catalog.resolve(name)
     except NotFound as error:
-        raise NotFound(f"There is no file, base or adapter {name}.") from error
+        raise NotFound(f"There is no file, base or adapter called {name!r}.") from error
     return record.existing_path()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
-from lorakit.errors import BadFile, BadUsage
+from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.header import read_header
 from lorakit.formats.inspection import inspect
 from lorakit.sketches.adapters import WeightOf, null_sketches, sketch_adapter
@@ -68,7 +68,7 @@ def trace(
     paths = [base] if isinstance(base, str | PathLike) else list(base or ())
     bases = [_known(Path(path), _BASE, None) for path in paths]
     declared = bases[0].content if len(bases) == 1 else None
-    weight_of = weights_in(Path(paths[0])) if paths else None
+    weight_of = weights_in(bases[0].path) if bases and bases[0].path else None
     wanted = [_known(Path(path), _CANDIDATE, declared, weight_of) for path in candidates]
     found = read_suspect(Path(suspect), weight_of)
     traces = trace_sketch(
@@ -88,13 +88,20 @@ def read_suspect(path: Path, weight_of: WeightOf | None) -> Suspect:
     Adapters such as DoRA are worked out against the weights that `weight_of` gives. Raises `NotFound`,
     and `BadFile` for what is neither.
     """
+    if not path.exists():
+        raise NotFound(f"There is no file {path}.")
     mark = _fingerprint(path)
     if mark is not None:
         return Suspect(path, "checkpoint" if mark.kind == "base" else "adapter", mark.sketch)
     adapter = adapter_in(path)
-    if adapter is None:
+    if adapter is not None:
+        return Suspect(path, "adapter", sketch_adapter(adapter, weight_of))
+    try:
         return Suspect(path, "checkpoint", sketch_checkpoint(path))
-    return Suspect(path, "adapter", sketch_adapter(adapter, weight_of))
+    except BadFile as error:
+        if not _is_safetensors(path):
+            raise
+        raise BadFile(f"{error.message} Nor is it an adapter for one.", hint=error.hint) from error
 
 
 def adapter_in(path: Path) -> Adapter | None:
@@ -119,7 +126,7 @@ def nulls_of(known: Known) -> Mapping[NullKind, list[Sketch]]:
 
 def _known(path: Path, model: str, parent: str | None, weight_of: WeightOf | None = None) -> Known:
     """A file as a model that may be recognised."""
-    mark = _fingerprint(path)
+    mark = _fingerprint(path) if path.exists() else None
     if mark is not None:
         return Known(str(path), mark.name, held_by(mark.kind), mark.sketch, model, parent)
     found = read_suspect(path, weight_of)
@@ -129,6 +136,16 @@ def _known(path: Path, model: str, parent: str | None, weight_of: WeightOf | Non
 
 def _fingerprint(path: Path) -> Fingerprint | None:
     """The fingerprint at `path`; None for another file. Raises `BadFile` for a damaged one."""
-    if path.is_dir() or path.suffix == ".json":
+    if not _is_safetensors(path):
         return None
     return read_fingerprint(path) if is_fingerprint(read_header(path).metadata) else None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file has a sound header, whatever it holds."""
+    if path.is_dir() or path.suffix == ".json":
+        return False
+    try:
+        return bool(read_header(path))
+    except BadFile:
+        return False

@@ -49,9 +49,15 @@ class Family:
         """
         if one.holds == "change":
             return [OwnChange(one, None, one.sketch)]
-        declared = [base for base in self._bases() if base.content == one.parent != one.content]
+        declared = [
+            base
+            for base in self._bases()
+            if base.content == one.parent != one.content
+            and not self.relations.between(one.sketch, base.sketch).strangers
+        ]
         parents = declared or likeliest_parents(one, self.claimed_parents(one), self.relations)
-        return [OwnChange(one, parent, difference(one.sketch, parent.sketch)) for parent in parents]
+        changes = [(parent, difference(one.sketch, parent.sketch)) for parent in parents]
+        return [OwnChange(one, parent, change) for parent, change in changes if change.values]
 
     def claimed_parents(self, one: Known) -> list[Known]:
         """The known models that are said to be one that `one` may have been made from."""
