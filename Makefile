@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format types bench clean
+.PHONY: help demo test test-all test-fast lint format types bench clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -13,11 +13,14 @@ help: ## List the targets.
 demo: $(VENV)/.preview ## Build .venv, install lorakit and run the whole path on a small model.
 	$(BIN)/lorakit demo
 
-test: lint types $(VENV)/.dev ## Lint, type check and run every test.
+test: lint types $(VENV)/.dev ## Lint, type check and run the tests.
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: lint types $(VENV)/.dev ## The same with the whole table of disguises, some minutes more.
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/.dev ## Only the tests that take no more than a few seconds each.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not long"
 
 lint: $(VENV)/.dev ## Check style and format.
 	$(BIN)/ruff check .
