@@ -34,6 +34,11 @@ class Grid:
         sizes = np.bincount(self.module, minlength=len(self.names))
         return np.repeat(np.arange(len(self.names)), -(-sizes // RUN))
 
+    @cached_property
+    def values_of_run(self) -> Floats:
+        """How many values each run has, (runs,)."""
+        return np.bincount(self.run, minlength=len(self.module_of_run)).astype(np.float64)
+
     def take(self, sketch: Sketch) -> Floats:
         """The values of `sketch` on this grid, float64 (n,); a module it lacks is zero."""
         if not self.names:

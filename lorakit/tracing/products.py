@@ -43,14 +43,16 @@ class Products:
         sums = {field: getattr(self, field)[:, chosen] for field in ("yd", "dd", "yy", "count")}
         return replace(self, module=self.module[chosen], **sums)
 
-    def sign_z(self, names: Collection[str]) -> float:
-        """How far the two agree in `names`, next to what they would if every run's sign was drawn by lot.
+    def sign_z(self, parts: Integers) -> Floats:
+        """How far the two agree, next to what they would if every run's sign was drawn by lot, (parts,).
 
-        It costs next to nothing, and cannot exceed the root of the number of runs.
+        `parts` (modules,) numbers the part that each module is in. It costs next to nothing, and cannot
+        exceed the root of the number of runs.
         """
-        agreed = self.yd[ALL, self._runs(names)]
-        size = float(np.sqrt((agreed**2).sum()))
-        return float(agreed.sum()) / size if size else 0.0
+        agreed, part = self.yd[ALL], parts[self.module]
+        count = int(parts.max(initial=-1)) + 1
+        sizes = np.sqrt(total(agreed**2, part, count))
+        return total(agreed, part, count) / np.where(sizes > 0, sizes, 1.0)
 
     def _runs(self, names: Collection[str]) -> Flags:
         wanted = np.array([name in names for name in self.names], dtype=bool)
@@ -63,25 +65,40 @@ def products(observed: Floats, change: Floats, grid: Grid, steps: Integers | Non
     `steps` (n,) are the rounding steps of the weights that were changed, as exponents of two; without any,
     as in adapters, no value is finer than another.
     """
-    module = grid.module_of_run
-    runs, levels = len(module), 1 if steps is None else LEVELS
-    cell = grid.run
-    if steps is not None:
-        bounds = level_bounds(np.sqrt(grid.mean_square(change)))
-        cell = grid.run * levels + levels_of(steps, bounds[grid.module])
+    if steps is None:
+        return Products(
+            grid.names,
+            grid.module_of_run,
+            _over_runs(observed * change, grid),
+            _over_runs(change * change, grid),
+            _over_runs(observed * observed, grid),
+            grid.values_of_run[None],
+        )
+    runs = len(grid.module_of_run)
+    bounds = level_bounds(np.sqrt(grid.mean_square(change)))
+    cell = grid.run * LEVELS + levels_of(steps, bounds[grid.module])
 
     def summed(values: Floats | None) -> Floats:
-        found = total(values, cell, runs * levels).reshape(runs, levels)
+        found = total(values, cell, runs * LEVELS).reshape(runs, LEVELS)
         return np.ascontiguousarray(np.cumsum(found, axis=1).T)
 
     return Products(
         grid.names,
-        module,
+        grid.module_of_run,
         summed(observed * change),
         summed(change * change),
         summed(observed * observed),
         summed(None),
     )
+
+
+def _over_runs(values: Floats, grid: Grid) -> Floats:
+    """The sums of `values` (n,) over runs, as one level: (1, runs)."""
+    if not len(values):
+        return np.zeros((1, 0))
+    ends = np.cumsum(grid.values_of_run).astype(int)
+    found: Floats = np.add.reduceat(values, np.concatenate([[0], ends[:-1]]))
+    return found[None]
 
 
 def level_of(coarseness: float) -> int:

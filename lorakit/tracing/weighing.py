@@ -9,13 +9,15 @@ there in a few blocks or in one kind of layer; since many of these are asked, ea
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+import numpy as np
 
 from lorakit.formats import anima
 from lorakit.tracing.coefficient import Estimate, Evidence
+from lorakit.tracing.products import Products
 
 # "alike": the two share directions, as models do that were trained alike, and neither holds the other.
 Answer = Literal["there", "opposite", "unclear", "alike", "not there"]
@@ -63,8 +65,7 @@ def _weighed(evidence: Evidence, *, of_change: bool) -> Weighed:
         return Weighed("alike" if alike else found, whole)
     parts = {
         where: evidence.estimate(names)
-        for where, names in _parts(evidence.products.names).items()
-        if evidence.products.sign_z(names) > _WORTH_A_LOOK
+        for where, names in _parts_worth_a_look(evidence.products).items()
     }
     surest = max(parts, key=lambda where: parts[where].z, default=None)
     if surest is not None and _there_in_part(parts[surest]):
@@ -95,12 +96,25 @@ def _there_in_part(found: Estimate) -> bool:
     return found.z >= _CERTAIN_IN_PART and max(found.kept, found.share) >= _LEAST_IN_PART
 
 
-def _parts(names: tuple[str, ...]) -> Mapping[str, set[str]]:
-    """The modules of each block, and those of each layer in all blocks."""
-    parts: dict[str, set[str]] = defaultdict(set)
-    for name in names:
-        block = anima.block_of(name)
-        if block is not None:
-            parts[f"block {block}"].add(name)
-            parts[f"the layers {name.split('.', 2)[2]}"].add(name)
-    return parts
+def _parts_worth_a_look(products: Products) -> dict[str, set[str]]:
+    """The blocks, and the layers in all blocks, where the two changes agree: their modules."""
+    found: dict[str, set[str]] = {}
+    for labels in _labels(products.names):
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+        agreement = products.sign_z(np.array([numbers[label] for label in labels], dtype=int))
+        for label, number in numbers.items():
+            if label is not None and agreement[number] > _WORTH_A_LOOK:
+                pairs = zip(products.names, labels, strict=True)
+                found[label] = {name for name, there in pairs if there == label}
+    return found
+
+
+@lru_cache(maxsize=16)
+def _labels(names: tuple[str, ...]) -> tuple[tuple[str | None, ...], tuple[str | None, ...]]:
+    """For each module the block it is in, and the layer it is; None outside the blocks."""
+    blocks = [anima.block_of(name) for name in names]
+    layers = [
+        None if block is None else f"the layers {name.split('.', 2)[2]}"
+        for name, block in zip(names, blocks, strict=True)
+    ]
+    return tuple(None if block is None else f"block {block}" for block in blocks), tuple(layers)
