@@ -239,6 +239,11 @@ def show(console: Console, report: TraceReport) -> None:
             ],
             right=("strength", "standard errors", "largest null"),
         )
+    seen = [t.finding for t in traced if not t.found and abs(t.finding.z or 0) >= _STRIKING]
+    reasons = [finding.how for finding in seen if finding.outcome == "absent"]
+    if reasons:
+        console.print()
+        notes(console, reasons)
     for trace in report.found:
         console.print()
         _show_found(console, trace)
@@ -265,6 +270,8 @@ def _show_found(console: Console, trace: Trace) -> None:
     facts(console, [(name, _strength(part.strength, part.error)) for name, part in parts])
 
 
+# From so many standard errors on, it is said why something is not held all the same.
+_STRIKING = 5.0
 _WORDS = {
     "same": "the same",
     "contains": "held",

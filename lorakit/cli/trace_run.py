@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lorakit.sketches.adapters import WeightOf
     from lorakit.tracing.known import Known
     from lorakit.tracing.report import TraceReport
-    from lorakit.tracing.trace import Kind
+    from lorakit.tracing.telling_apart import Kind
 
 
 def trace_file(

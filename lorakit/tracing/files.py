@@ -19,7 +19,8 @@ from lorakit.sketches.sketch import Sketch
 from lorakit.sketches.whole import weights_in
 from lorakit.tracing.known import Known, held_by
 from lorakit.tracing.report import NullKind, Trace, TraceReport
-from lorakit.tracing.trace import Kind, trace_sketch
+from lorakit.tracing.telling_apart import Kind
+from lorakit.tracing.trace import trace_sketch
 
 AnyPath = str | PathLike[str]
 

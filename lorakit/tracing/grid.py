@@ -40,13 +40,13 @@ class Grid:
         return np.bincount(self.run, minlength=len(self.module_of_run)).astype(np.float64)
 
     def take(self, sketch: Sketch) -> Floats:
-        """The values of `sketch` on this grid, float64 (n,); a module it lacks is zero."""
+        """The values of `sketch` on this grid, float64 (n,); a module that it lacks is zero."""
         if not self.names:
             return np.zeros(0)
         sizes = np.bincount(self.module, minlength=len(self.names))
         zeros = np.zeros(int(sizes.max()), dtype=np.float32)
         parts = [
-            sketch.values[name] if name in sketch.values else zeros[:size]
+            sketch.values[name] if _fits(sketch.values, name, size) else zeros[:size]
             for name, size in zip(self.names, sizes, strict=True)
         ]
         return np.concatenate(parts).astype(np.float64)

@@ -43,8 +43,8 @@ class Finding:
 
     `strength` is the estimated coefficient of the known model's own change, `error` its standard error,
     both None where none could be estimated; `z` how many standard errors it lies from zero. `where` names
-    the part that they are of, where the change is in that part alone. `how` is a sentence that says what
-    was seen, `settle` what would decide an open question. `like` is the name of another model whose change
+    the part that they are of, where the change is in that part alone; `count` is how many values they rest
+    on. `how` is a sentence that says what was seen, `settle` what would decide an open question. `like` is the name of another model whose change
     is so much the same that one cannot be told from the other. `change` is what was looked for,
     `reference` the model that a checkpoint was compared with.
     """
@@ -58,5 +58,6 @@ class Finding:
     settle: str | None = None
     like: str | None = None
     where: str | None = None
+    count: int = 0
     change: Sketch | None = field(default=None, repr=False, compare=False)
     reference: Known | None = field(default=None, repr=False, compare=False)

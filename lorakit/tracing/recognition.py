@@ -125,6 +125,7 @@ def _in_adapter(suspect: Sketch, one: Known, family: Family) -> Finding:
     for own in family.own_changes(one):
         changed = own.parent.sketch if own.parent else None
         weighed = weigh_change(change_next_to(suspect, own.change, changed).evidence)
+        # What the change was made to tells how coarse it is; the adapter is compared with nothing.
         findings.append(replace(_finding(own, weighed), reference=own.parent))
     if findings:
         return _gravest(findings)
@@ -159,7 +160,7 @@ def _weighed(suspect: Sketch, own: OwnChange, reference: Known, family: Family) 
 
 def _finding(own: OwnChange, weighed: Weighed, reference: Known | None = None) -> Finding:
     found = weighed.estimate
-    return Finding(
+    finding = Finding(
         own.known,
         outcome_of(weighed.answer),
         sentences.weighed(own.known, reference, weighed),
@@ -169,6 +170,10 @@ def _finding(own: OwnChange, weighed: Weighed, reference: Known | None = None) -
         change=own.change,
         reference=reference,
         where=weighed.where,
+        count=found.count,
+    )
+    return (
+        finding if finding.outcome != "contains" else replace(finding, how=sentences.held(finding))
     )
 
 

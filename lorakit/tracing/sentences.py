@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.coefficient import Estimate
-from lorakit.tracing.known import Known
+from lorakit.tracing.known import Finding, Known
 from lorakit.tracing.relation import Relation
 from lorakit.tracing.weighing import Weighed
 
@@ -66,32 +66,32 @@ def _no_parent(one: Known, claimed: Sequence[Known]) -> str:
     return f"nothing shows that {one.name} was made from {names} as registered here"
 
 
+def held(finding: Finding) -> str:
+    """The model's own change is there, or a part of it."""
+    known, reference = finding.known, finding.reference
+    where = f" in {finding.where}" if finding.where else ""
+    what = known.name if known.holds == "change" else f"the change that makes {known.name}"
+    # An adapter is compared with nothing but the change itself.
+    beside = f", next to {reference.name}" if reference else ""
+    return (
+        f"It holds {what}{where}, at strength {finding.strength or 0:.2f} ± "
+        f"{max(finding.error or 0, 0.005):.2f}{beside} ({_sure(finding.z or 0, finding.count)})."
+    )
+
+
 def weighed(one: Known, reference: Known | None, found: Weighed) -> str:
-    """What came of looking for the model's own change."""
-    said = {
-        "there": _there,
-        "opposite": _opposite,
-        "unclear": _unclear,
-        "alike": _alike,
-        "not there": _not_there,
-    }
-    return said[found.answer](one, reference, found)
+    """What came of looking for the model's own change where it is not there for certain."""
+    said = {"opposite": _opposite, "unclear": _unclear, "alike": _alike}
+    return said.get(found.answer, _not_there)(one, reference, found)
 
 
 def sure(found: Estimate) -> str:
     """How sure an estimate is."""
-    return f"{min(abs(found.z), 9999):,.0f} standard errors from nothing, {found.count:,} sampled values"
+    return _sure(found.z, found.count)
 
 
-def _there(one: Known, reference: Known | None, weighed: Weighed) -> str:
-    found = weighed.estimate
-    beside = f", next to {reference.name}" if reference else ""
-    where = f" in {weighed.where}" if weighed.where else ""
-    what = one.name if one.holds == "change" else f"the change that makes {one.name}"
-    return (
-        f"It holds {what}{where}, at strength {found.value:.2f} ± "
-        f"{max(found.error, 0.005):.2f}{beside} ({sure(found)})."
-    )
+def _sure(z: float, count: int) -> str:
+    return f"{min(abs(z), 9999):,.0f} standard errors from nothing, {count:,} sampled values"
 
 
 def _opposite(one: Known, reference: Known | None, weighed: Weighed) -> str:
