@@ -7,6 +7,7 @@ is up to eighty times smaller. Only sums over groups of rows are kept, so a pass
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -28,12 +29,14 @@ def deep_evidence(
     reference: WeightOf,
     change_of: WeightOf,
     modules: Sequence[str],
+    beside: Sequence[tuple[float, WeightOf]] = (),
     on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Evidence | None:
     """What all weights tell of a change that may lie between two models.
 
     The three give weights and changes, (out, in), by canonical module name; a module that one of them
-    does not have, or has in another shape, is passed over. None when all are.
+    does not have, or has in another shape, is passed over. None when all are. `beside` are other changes
+    that lie there, too, with their coefficients; they are taken away.
     """
     found: dict[str, np.ndarray] = {}
     for done, name in enumerate(modules, start=1):
@@ -42,6 +45,9 @@ def deep_evidence(
         except (LookupError, RuntimeError, ValueError, BadFile):
             continue
         if before.shape == change.shape == after.shape:
+            for value, other in beside:
+                with suppress(LookupError, RuntimeError, ValueError, BadFile):
+                    after = after - value * other(name)
             found[name] = _sums(after, change, before)
         on_progress(done, len(modules), name)
     if not found:

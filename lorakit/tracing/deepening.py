@@ -11,6 +11,7 @@ from lorakit.adapters.loading import load_adapter
 from lorakit.errors import LorakitError
 from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.whole import weights_in
+from lorakit.tracing import sentences
 from lorakit.tracing.coefficient import Evidence
 from lorakit.tracing.deep import DeepEstimate, deep_estimate
 from lorakit.tracing.deep_change import deep_evidence
@@ -52,14 +53,27 @@ def _evidence(
     finding: Finding, reference: Known, suspect: WeightOf, on_progress: Progress
 ) -> Evidence | None:
     """What all weights tell; None where a file is missing or cannot be read."""
-    made = finding.known.path
-    if made is None or reference.path is None or finding.change is None:
+    if reference.path is None or finding.change is None:
+        return None
+    before = weights_in(reference.path)
+    change = _change(finding, before)
+    beside = [(value, _change(other, before)) for other, value in finding.beside]
+    if change is None:
+        return None
+    there = [(value, other) for value, other in beside if other is not None]
+    names = tuple(finding.change.values)
+    return deep_evidence(suspect, before, change, names, there, on_progress)
+
+
+def _change(finding: Finding, before: WeightOf) -> WeightOf | None:
+    """What makes a known model, module by module; None where its files are not here."""
+    made, reference = finding.known.path, finding.reference
+    if made is None or reference is None or reference.path is None:
         return None
     with suppress(LorakitError):
-        before = weights_in(reference.path)
-        is_adapter = finding.known.holds == "change"
-        change = change_of(made, before) if is_adapter else change_between(made, reference.path)
-        return deep_evidence(suspect, before, change, tuple(finding.change.values), on_progress)
+        if finding.known.holds == "change":
+            return change_of(made, before)
+        return change_between(made, reference.path)
     return None
 
 
@@ -86,10 +100,15 @@ def _traced(trace: Trace, reference: Known, evidence: Evidence) -> Trace:
 
 def _how(known: Known, reference: Known, weighed: Weighed, modules: int) -> str:
     found = weighed.estimate
+    start = f"From {found.count:,} weights of {modules} modules: "
+    if weighed.answer != "there":
+        said = sentences.weighed(known, reference, weighed)
+        return start + said[0].lower() + said[1:]
     where = f" in {weighed.where}" if weighed.where else ""
+    what = known.name if known.holds == "change" else f"the change that makes {known.name}"
     return (
-        f"From {found.count:,} weights of {modules} modules: the change that makes {known.name} is in it"
-        f"{where} at strength {found.value:.4f} ± {found.error:.4f}, next to {reference.name}."
+        f"{start}{what} is in it{where} at strength {found.value:.4f} ± {found.error:.4f}, next to "
+        f"{reference.name}."
     )
 
 

@@ -46,7 +46,8 @@ class Finding:
     the part that they are of, where the change is in that part alone; `count` is how many values they rest
     on. `how` is a sentence that says what was seen, `settle` what would decide an open question. `like` is the name of another model whose change
     is so much the same that one cannot be told from the other. `change` is what was looked for,
-    `reference` the model that a checkpoint was compared with.
+    `reference` the model that a checkpoint was compared with, and `beside` what else was found there, with
+    its coefficient.
     """
 
     known: Known
@@ -61,3 +62,4 @@ class Finding:
     count: int = 0
     change: Sketch | None = field(default=None, repr=False, compare=False)
     reference: Known | None = field(default=None, repr=False, compare=False)
+    beside: tuple[tuple[Finding, float], ...] = field(default=(), repr=False, compare=False)

@@ -86,6 +86,7 @@ def _alone(
         assert other.change is not None
         observed -= value * compared.grid.take(asked.aligned(finding, other.change))
     cleared = replace(compared, observed=observed)
+    finding = replace(finding, beside=tuple(zip(others, values[1:], strict=True)))
     if finding.where is not None:
         return finding, cleared
     found = cleared.evidence.estimate()

@@ -83,6 +83,16 @@ def test_modules_that_were_rescaled_are_compared_at_their_own_scale() -> None:
     assert evidence.estimate().value == pytest.approx(0.5, abs=0.02)
 
 
+def test_what_else_lies_there_can_be_taken_away() -> None:
+    merged = f.rounded(with_rdbt(0.5, (0.8, style(2))))
+    parts = merged.__getitem__, ancestor().__getitem__, change().__getitem__, list(change())
+    alone, beside = deep_evidence(*parts), deep_evidence(*parts, [(0.8, style(2).__getitem__)])
+    assert alone is not None
+    assert beside is not None
+    assert beside.estimate().value == pytest.approx(0.5, abs=0.005)
+    assert beside.estimate().error < alone.estimate().error
+
+
 def test_modules_that_are_missing_or_of_another_shape_are_passed_over() -> None:
     names = list(change())[:3]
     odd = {**ancestor(), names[0]: torch.zeros(3, 3)}
@@ -93,7 +103,7 @@ def test_modules_that_are_missing_or_of_another_shape_are_passed_over() -> None:
         ancestor().__getitem__,
         change().__getitem__,
         names,
-        lambda *step: told.append(step),
+        on_progress=lambda *step: told.append(step),
     )
     assert evidence is not None
     assert evidence.products.names == (names[2],)

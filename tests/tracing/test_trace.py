@@ -10,7 +10,8 @@ import pytest
 
 from lorakit.tracing.known import Known
 from lorakit.tracing.report import Trace, TraceReport
-from lorakit.tracing.trace import Kind, trace_sketch
+from lorakit.tracing.telling_apart import Kind
+from lorakit.tracing.trace import trace_sketch
 from tests.gate.relatives import ancestor, in_blocks, rdbt, style, with_rdbt, without
 from tests.tracing import family as f
 from tests.tracing.sketched import ANCESTORS, known, known_adapter, sampled
