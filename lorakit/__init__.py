@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lorakit.fusion.engine import FusedWeights as FusedWeights
     from lorakit.fusion.engine import fuse as fuse
     from lorakit.fusion.live import LiveFusion as LiveFusion
+    from lorakit.merging.merge import merge as merge
     from lorakit.stack import Stack as Stack
     from lorakit.strengths import Strength as Strength
     from lorakit.tracing.files import trace as trace
@@ -35,6 +36,7 @@ _HOMES = {
     "fuse": "lorakit.fusion.engine",
     "inspect": "lorakit.formats.inspection",
     "load_adapter": "lorakit.adapters.loading",
+    "merge": "lorakit.merging.merge",
     "trace": "lorakit.tracing.files",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "fuse",
     "inspect",
     "load_adapter",
+    "merge",
     "trace",
 ]
 

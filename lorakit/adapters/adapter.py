@@ -45,13 +45,15 @@ class Adapter:
     """One adapter file in memory.
 
     `modules` maps canonical module names to their patches, `biases` maps those whose bias
-    changes to the patches of the bias, (out,).
+    changes to the patches of the bias, (out,). `made_of` names the files of an adapter that was merged
+    in memory; it is empty for one that was read from a file.
     """
 
     path: Path
     modules: Mapping[str, AdapterModule]
     report: AdapterReport
     biases: Mapping[str, AdapterModule] = field(default_factory=dict)
+    made_of: tuple[Path, ...] = ()
 
     @property
     def unused_keys(self) -> tuple[str, ...]:
@@ -64,7 +66,8 @@ class Adapter:
         The delta of every module stays what it was, and so does the metadata; `unused_keys` are left out.
         Raises `NotFusable` for
         anything but LoRA without biases, which other layouts have no common spelling for, and `BadUsage`
-        for an unknown layout or a file that exists.
+        for an unknown layout or a file that exists. Raises `Refused` for a merged adapter, which only
+        the gate writes, once every licence allows it.
         """
         from lorakit.adapters.saving import save_adapter
 

@@ -11,7 +11,7 @@ from lorakit import __version__
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.tensor_file import write_tensors
-from lorakit.errors import BadUsage, NotFusable
+from lorakit.errors import BadUsage, NotFusable, Refused
 from lorakit.formats.layouts import WRITABLE, WritableLayout, module_prefix
 from lorakit.formats.peft_config import METADATA_KEY
 
@@ -44,6 +44,11 @@ def save_lora(
 
 def save_adapter(adapter: Adapter, path: Path, layout: WritableLayout) -> None:
     """Write a LoRA adapter in `layout`, with its metadata; see `Adapter.save`."""
+    if adapter.made_of:
+        raise Refused(
+            f"This adapter was merged from {len(adapter.made_of)} files, whose licences were not asked.",
+            hint="`lorakit merge ... -o FILE` asks them, and writes it where they allow it.",
+        )
     if layout not in WRITABLE:
         raise BadUsage(
             f"There is no layout {layout!r} to write.", hint=f"Give {', '.join(WRITABLE)}."

@@ -150,7 +150,7 @@ def _prepare(
     if dora not in ("trainer", "comfyui"):
         raise BadUsage(f"dora is {dora!r}; it must be 'trainer' or 'comfyui'.")
     tensors = open_base(base)
-    adapters = _load(stack)
+    adapters = load_entries(stack)
     refuse_scheduled(strength for _, strength in adapters)
     plan = plan_fusion(
         tensors.modules, [(a.path.stem, strength, a.report) for a, strength in adapters]
@@ -159,7 +159,11 @@ def _prepare(
     return tensors, plan, dict(iter_patches(tensors, plan, adapters))
 
 
-def _load(stack: Entries) -> list[tuple[Adapter, Strength]]:
+def load_entries(stack: Entries) -> list[tuple[Adapter, Strength]]:
+    """Every entry's adapter, read from its file where it is not in memory, with its strength.
+
+    Raises `NotFound`, `BadFile` or `NotFusable`, naming the file.
+    """
     if isinstance(stack, Stack):
         found = resolve_stack(stack, None)
         return [(load_adapter(entry.path), entry.strength) for entry in found]

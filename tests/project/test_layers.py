@@ -31,6 +31,7 @@ ROOMS = (
     "sharing",
     "fusion",
     "gate",
+    "merging",
     "preview",
     "report",
     "cli",
@@ -47,6 +48,7 @@ LIBRARIES = {
     "network": {"huggingface_hub"},
     "fusion": {"safetensors", "torch", "triton"},  # PyTorch for CUDA brings Triton along
     "gate": {"torch"},
+    "merging": {"numpy", "torch"},
     "preview": {
         "PIL",
         "accelerate",

@@ -1,0 +1,109 @@
+"""What several adapters do to each weight, brought to one size of model, before any arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lorakit.adapters.adapter import Adapter, AdapterModule
+from lorakit.adapters.full import DiffModule, SumModule
+from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.lokr import LokrModule
+from lorakit.adapters.lora import LoraModule
+from lorakit.errors import BadUsage
+from lorakit.fusion.plan import BaseModules, FusionPlan, plan_fusion
+from lorakit.merging.sizes import common_model
+from lorakit.strengths import Strength, refuse_scheduled
+
+Leaf = Literal["weight", "bias"]
+# Changes that are what they are whatever weight they are added to.
+_FREE = (LoraModule, LohaModule, LokrModule, DiffModule)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of one entry's change of a weight: the patch, its strength, and how errors call it.
+
+    `entry` is the entry's place in the list; `rank` is what the file states, None where there is none.
+    """
+
+    entry: int
+    module: AdapterModule
+    strength: float
+    name: str
+    rank: int | None
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether the change depends on the weight it is added to."""
+        return not isinstance(self.module, _FREE)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Every weight and bias that changes, with the terms of its change, in the order of the entries.
+
+    `blocks` is the size of the model; `shapes` are those of the weights, 0 for a side nobody tells.
+    """
+
+    blocks: int
+    shapes: Mapping[str, tuple[int, ...]]
+    terms: Mapping[tuple[str, Leaf], Sequence[Term]]
+    notes: tuple[str, ...]
+
+
+def gather(adapters: Sequence[tuple[Adapter, Strength]], base: BaseModules | None) -> Gathered:
+    """Bring `adapters` to the size of the largest (or of `base`) and list what each does to what.
+
+    Raises `BadUsage` for nothing to merge and for strengths that depend on the step, `NotFusable` for
+    adapters that were not made for one model, `BadFile` for one that is not whole.
+    """
+    if not adapters:
+        raise BadUsage("There is nothing to merge.", hint="Name at least one adapter.")
+    refuse_scheduled(strength for _, strength in adapters)
+    model = common_model([adapter.report for adapter, _ in adapters], base)
+    plan = plan_fusion(model, [(a.path.stem, strength, a.report) for a, strength in adapters])
+    terms: dict[tuple[str, Leaf], list[Term]] = {}
+    for where, term in _terms(plan, adapters):
+        terms.setdefault(where, []).append(term)
+    if not terms:
+        raise BadUsage("Every strength is 0, so nothing is left to merge.")
+    return Gathered(model.blocks, model.shapes, terms, tuple(_notes(plan)))
+
+
+def _terms(
+    plan: FusionPlan, adapters: Sequence[tuple[Adapter, Strength]]
+) -> Iterator[tuple[tuple[str, Leaf], Term]]:
+    for index, (entry, (adapter, _)) in enumerate(zip(plan.entries, adapters, strict=True)):
+        ranks = {module.name: module.rank for module in adapter.report.modules}
+        leaves: tuple[tuple[Leaf, Mapping[str, AdapterModule]], ...] = (
+            ("weight", adapter.modules),
+            ("bias", adapter.biases),
+        )
+        for source, target in entry.targets.items():
+            # Strength 0 changes nothing, so it is left out before any arithmetic.
+            if not (strength := entry.strength_for(source)):
+                continue
+            name = f"{source} of {adapter.path.name}"
+            for leaf, patches in leaves:
+                for part in _parts(patches.get(source)):
+                    yield (target, leaf), Term(index, part, strength, name, ranks[source])
+
+
+def _parts(module: AdapterModule | None) -> tuple[AdapterModule, ...]:
+    if module is None:
+        return ()
+    return module.modules if isinstance(module, SumModule) else (module,)
+
+
+def _notes(plan: FusionPlan) -> Iterator[str]:
+    """What a person should know of entries that are not taken as they stand in their files."""
+    for entry in plan.entries:
+        name = entry.report.path.name
+        if entry.remapped:
+            yield f"{name} is made for a smaller model: its blocks are renumbered for {plan.base.blocks}."
+        if keys := entry.report.unused_keys:
+            yield f"{name} holds {len(keys)} keys that patch nothing known, such as {keys[0]}; left out."
+        for missed in entry.missed:
+            yield f"{missed} names none of the modules of {name}."
