@@ -83,13 +83,17 @@ class Ancestor:
             yield from ancestor.everyone()
 
 
-def encode_ancestry(ancestors: Sequence[Ancestor], kind: str) -> dict[str, str]:
-    """The metadata that records `ancestors` for a file of `kind`; `read_ancestry` reads it back."""
+def encode_ancestry(
+    ancestors: Sequence[Ancestor], kind: str, *, merged: bool = True
+) -> dict[str, str]:
+    """The metadata that records `ancestors` for a file of `kind`; `read_ancestry` reads it back.
+
+    `merged` tells that the file was merged from them, and is not one of them in another form.
+    """
     document = {"format": FORMAT, "kind": kind, "ingredients": [_plain(a) for a in ancestors]}
-    return {
-        INGREDIENTS_KEY: json.dumps(document, separators=(",", ":")),
-        MERGED_FROM_KEY: ", ".join(ancestor.name for ancestor in ancestors),
-    }
+    recorded = {INGREDIENTS_KEY: json.dumps(document, separators=(",", ":"))}
+    names = ", ".join(ancestor.name for ancestor in ancestors)
+    return {**recorded, MERGED_FROM_KEY: names} if merged else recorded
 
 
 def read_ancestry(metadata: Mapping[str, str]) -> tuple[Ancestor, ...]:
@@ -201,8 +205,8 @@ def _hash(value: object) -> str | None:
 def _others(metadata: Mapping[str, str], recorded: Sequence[Ancestor]) -> list[str]:
     """The names in `modelspec.merged_from` beyond the recorded ones."""
     text = (metadata.get(MERGED_FROM_KEY) or "").strip()
-    names = [ancestor.name for ancestor in recorded]
-    if not text or text == "None" or text == ", ".join(names):
+    if not text or text == "None" or text == ", ".join(ancestor.name for ancestor in recorded):
         return []
+    names = {one.name for ancestor in recorded for one in ancestor.everyone()}
     found = (_text(part) for part in text.split(",")[:_MAX_ANCESTORS])
     return [name for name in dict.fromkeys(found) if name and name not in names]

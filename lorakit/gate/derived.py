@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 # A checkpoint holds the base's weights; the others hold what came of weights: the difference of two
-# checkpoints, a base's norms divided out of a DoRA, or several adapters in one.
-Kind = Literal["checkpoint", "merged adapter", "extracted adapter", "dora conversion"]
+# checkpoints, a base's norms divided out of a DoRA, several adapters in one, or one in another form.
+Kind = Literal[
+    "checkpoint", "merged adapter", "extracted adapter", "dora conversion", "re-encoded adapter"
+]
 
 # (done, total, what is being worked on)
 Progress = Callable[[int, int, str], None]
@@ -46,15 +48,20 @@ class Derived:
     `kind` is what it is, `what` a phrase for the person and the audit ("ink:0.8 merged into rdbt"); it
     may name local paths and stands in no file. `open`
     is called only when the file may be written, so that nothing is read or computed for a refusal, and
-    gives the tensors by name. `metadata` are entries of the header beside those that the gate writes.
+    gives the tensors by name. `metadata` are entries of the header beside those that the gate writes,
+    asked for once the tensors are known.
     `stack` is the stack it is made of, as text, where there is one: a refusal says how to share that.
     """
 
     kind: Kind
     what: str
     open: Callable[[], Mapping[str, LazyTensor]]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default_factory=dict)
     stack: str = ""
+
+    def entries(self) -> Mapping[str, str]:
+        """The entries of the header that it brings."""
+        return self.metadata() if callable(self.metadata) else self.metadata
 
 
 @dataclass(frozen=True)

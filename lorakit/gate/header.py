@@ -7,6 +7,7 @@ that it says a model must have.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from lorakit.formats.ancestry import AUDIT_KEY, Ancestor, RecordedTerms, encode_
 from lorakit.gate.derived import Derived
 from lorakit.gate.subjects import Subject
 from lorakit.licenses.evidence import A_MERGE
-from lorakit.licenses.policy import Ingredient, Verdict
+from lorakit.licenses.policy import SAME_WORK, Ingredient, Verdict
 from lorakit.licenses.spdx import canonical, identifier
+from lorakit.licenses.terms import ShareMerges
 from lorakit.stack import ResolvedEntry
 
 _SPEC = "1.0.1"
@@ -29,20 +31,30 @@ def metadata(
 ) -> dict[str, str]:
     """The header's entries; what `derived` brings of its own never replaces them."""
     adapter = derived.kind != "checkpoint"
+    brought = derived.entries()
+    # Another form of a work keeps what it is called.
+    title = brought.get("modelspec.title") if verdict.same_work else None
+    stated = {"modelspec.license": license_expression(verdict)} if is_licensed(verdict) else {}
+    made_of = ancestors(subjects, verdict)
     return {
         "modelspec.implementation": _IMPLEMENTATION,
         "modelspec.resolution": _RESOLUTION,
-        **derived.metadata,
+        **brought,
         "format": "pt",
         "modelspec.sai_model_spec": _SPEC,
         "modelspec.architecture": "anima/lora" if adapter else "anima",
-        "modelspec.title": output.stem,
+        "modelspec.title": title or output.stem,
         "modelspec.date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "modelspec.license": license_expression(verdict),
-        **encode_ancestry(ancestors(subjects, verdict), derived.kind),
+        **stated,
+        **encode_ancestry(made_of, derived.kind, merged=not verdict.same_work),
         "lorakit.version": __version__,
         AUDIT_KEY: audit,
     }
+
+
+def is_licensed(verdict: Verdict) -> bool:
+    """Whether the terms of all parts are known; those of a work in another form need not be."""
+    return all(part.terms.share_merges is not ShareMerges.UNKNOWN for part in verdict.parts)
 
 
 def license_expression(verdict: Verdict) -> str:
@@ -60,7 +72,10 @@ def licensed(verdict: Verdict) -> list[Ingredient]:
 def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, ...]:
     """The ingredients as the file records them, each with its strength and all that it was made from."""
     pairs = zip(subjects, verdict.ingredients, strict=True)
-    return tuple(_ancestor(ingredient, strength(subject)) for subject, ingredient in pairs)
+    found = (_ancestor(ingredient, strength(subject)) for subject, ingredient in pairs)
+    if not verdict.same_work:
+        return tuple(found)
+    return tuple(replace(one, relation=f"{SAME_WORK} {one.name}") for one in found)
 
 
 def strength(subject: Subject) -> str | None:

@@ -22,9 +22,9 @@ def judge_stack(catalog: Catalog, chosen: ChosenBase, entries: Sequence[Resolved
     return verdict_on(dossiers_of(catalog, (chosen, *entries)))
 
 
-def verdict_on(dossiers: Sequence[Dossier]) -> Verdict:
-    """The verdict for a file that would hold all of these."""
-    return judge([dossier.ingredient() for dossier in dossiers])
+def verdict_on(dossiers: Sequence[Dossier], *, same_work: bool = False) -> Verdict:
+    """The verdict for a file that would hold all of these, or one of them in another form."""
+    return judge([dossier.ingredient() for dossier in dossiers], same_work=same_work)
 
 
 def dossiers_of(catalog: Catalog, subjects: Sequence[Subject]) -> tuple[Dossier, ...]:

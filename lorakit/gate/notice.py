@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorakit import __version__
 from lorakit.gate.derived import Derived, Kind
-from lorakit.gate.header import license_expression, licensed, strength
+from lorakit.gate.header import is_licensed, license_expression, licensed, strength
 from lorakit.gate.subjects import Subject
 from lorakit.licenses.known import known
 from lorakit.licenses.policy import Ingredient, Verdict
@@ -20,6 +20,7 @@ _MADE: dict[Kind, str] = {
     "merged adapter": "a merge of the adapters below, modified and joined into one",
     "extracted adapter": "the difference of the checkpoints below, modified to be an adapter",
     "dora conversion": "an adapter that was modified to another form, computed with a base's weights",
+    "re-encoded adapter": "the adapter below, modified to another form, with nothing merged into it",
 }
 # An obligation that begins so holds texts, in quotes, that are to be shown as they stand.
 _SHOW = re.compile(r"^Show\b")
@@ -49,7 +50,9 @@ def _opening(derived: Derived, output: Path, verdict: Verdict) -> list[str]:
     return [
         f"{output.name} is {_MADE[derived.kind]}. It was made with lorakit {__version__} on {today}.",
         "THIS IS A MODIFIED VERSION of the models named below, and none of their authors endorses it.",
-        f"Licence: {license_expression(verdict)}",
+        f"Licence: {license_expression(verdict)}"
+        if is_licensed(verdict)
+        else "Licence: not known of all parts. Whoever wants to share it has to find out first.",
     ]
 
 

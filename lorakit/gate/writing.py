@@ -32,7 +32,7 @@ from lorakit.gate.subjects import (
 )
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.keeping import keep
-from lorakit.licenses.policy import Verdict
+from lorakit.licenses.policy import SAME_WORK, Verdict
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def write_derived(
     before = stamps(ingredients)
     subjects = [pinned(subject) for subject in ingredients]
     dossiers = dossiers_of(catalog, subjects)
-    verdict = verdict_on(dossiers)
+    verdict = verdict_on(dossiers, same_work=derived.kind == "re-encoded adapter")
     decision = _decision(derived, subjects, verdict, output)
     if not verdict.allowed:
         catalog.record_decision(ACTION, "refused", decision)
@@ -76,13 +76,14 @@ def write_derived(
         content = _write(output, header, tensors, notice, before, on_progress)
     except OSError as error:
         raise LorakitError(f"{output} cannot be written: {error.strerror or error}.") from error
-    keep(catalog, content, (), [_as_ancestor(dossier) for dossier in dossiers])
+    keep(catalog, content, (), [_as_ancestor(dossier, verdict) for dossier in dossiers])
     return Written(output, notice_path(output), verdict, content, audit)
 
 
-def _as_ancestor(dossier: Dossier) -> Dossier:
+def _as_ancestor(dossier: Dossier, verdict: Verdict) -> Dossier:
     """As the catalog keeps an ingredient of what was written, should the file lose its header."""
-    return replace(dossier, relation=f"was made here with {dossier.name}")
+    how = SAME_WORK if verdict.same_work else "was made here with"
+    return replace(dossier, relation=f"{how} {dossier.name}")
 
 
 def _decision(

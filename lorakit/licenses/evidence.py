@@ -12,6 +12,7 @@ from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.known import by_name, known, mentioned
 from lorakit.licenses.lineage import header_ancestors, model_claim
+from lorakit.licenses.policy import SAME_WORK
 from lorakit.licenses.spdx import identifier, identifiers, license_terms
 from lorakit.licenses.terms import ShareMerges, Terms
 
@@ -51,6 +52,9 @@ def header_evidence(
         source, today = f"modelspec.license in {where}", date.today()
         repeats = _repeats(info.license, ancestors)
         terms = (_of_its_parts if repeats else license_terms)(info.license, source, today)
+        claims.append(Claim("modelspec", terms))
+    elif any(ancestor.relation.startswith(SAME_WORK) for ancestor in ancestors):
+        terms = _of_its_parts("", f"lorakit.ingredients in {where}", date.today())
         claims.append(Claim("modelspec", terms))
     claims += _titled(info.title, where, adapter=adapter)
     return Evidence(tuple(claims), ancestors)

@@ -20,6 +20,7 @@ from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
 from lorakit.licenses.keeping import keep, kept, merged
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, model_dossier, table_ancestors
+from lorakit.licenses.policy import SAME_WORK
 from lorakit.licenses.terms import Terms
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _completed(catalog: Catalog | None, dossier: Dossier, own: tuple[Claim, ...]
     """With what the catalog keeps of the models and the contents in it, at every depth.
 
     `own` are the person's claims about the whole: they settle what a name alone leaves unknown of its
-    parts, and no more than that.
+    parts, and what is unknown of the same work in its earlier form, and no more than that.
     """
     claims = dossier.claims
     if catalog is not None:
@@ -149,7 +150,7 @@ def _part(catalog: Catalog | None, ancestor: Dossier, own: tuple[Claim, ...]) ->
     claims = ancestor.claims
     if catalog is not None and ancestor.content is not None:
         claims += kept(catalog, ancestor.content)[0]
-    elif _is_a_mere_name(ancestor):
+    if _is_a_mere_name(ancestor) or ancestor.relation.startswith(SAME_WORK):
         claims += own
     return _completed(catalog, replace(ancestor, claims=claims), own)
 

@@ -8,7 +8,7 @@ from lorakit.formats.ancestry import INGREDIENTS_KEY, Ancestor, read_ancestry
 from lorakit.licenses.claims import Claim
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.known import by_hash, by_name, known, mentioned
-from lorakit.licenses.policy import Role
+from lorakit.licenses.policy import SAME_WORK, Role
 from lorakit.licenses.terms import Terms
 
 
@@ -53,6 +53,7 @@ def _recorded(ancestor: Ancestor, where: str) -> Dossier:
     if key is not None:
         claims.append(model_claim(key, where))
     below = tuple(_recorded(one, where) for one in ancestor.ancestors)
+    same = (ancestor.relation or "").startswith(SAME_WORK)
     return Dossier(
         ancestor.name,
         ancestor.role,
@@ -60,7 +61,7 @@ def _recorded(ancestor: Ancestor, where: str) -> Dossier:
         ancestor.file_sha256,
         tuple(claims),
         below or (table_ancestors(key) if key else ()),
-        f"was merged from {ancestor.name} ({where})",
+        f"{SAME_WORK if same else 'was merged from'} {ancestor.name} ({where})",
     )
 
 

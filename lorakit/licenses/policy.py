@@ -12,6 +12,9 @@ from lorakit.licenses.terms import ALLOWING, ShareMerges, Terms, strictest
 
 Role = Literal["base", "adapter"]
 
+# How the relation of an ancestor begins whose only trace in a file is its own work in another form.
+SAME_WORK = "is another form of"
+
 
 @dataclass(frozen=True)
 class Ingredient:
@@ -58,15 +61,19 @@ class Verdict:
     """The outcome for a file that would hold merged weights.
 
     The terms of every ingredient and of everything that it was made from count. `obligations` is what
-    must accompany the file when it is allowed.
+    must accompany the file when it is allowed. With `same_work` the file would hold its one ingredient
+    in another form, and nothing is merged.
     """
 
     share_merges: ShareMerges
     ingredients: tuple[Ingredient, ...]
+    same_work: bool = False
 
     @property
     def allowed(self) -> bool:
-        """Whether the file may be written. Unknown denies."""
+        """Whether the file may be written. Unknown denies, but for the same work in another form."""
+        if self.same_work:
+            return not any(_stops_another_form(above, part) for above, part in self._walk())
         return self.share_merges in ALLOWING
 
     @property
@@ -121,6 +128,13 @@ def reason(part: Ingredient, above: Sequence[Ingredient] = ()) -> str:
     return f"{', '.join(links)}: {says}"
 
 
+def _stops_another_form(above: Sequence[Ingredient], part: Ingredient) -> bool:
+    """Whether a part forbids another form of the work: it denies, or is merged into it and unknown."""
+    share = part.terms.share_merges
+    itself = all(one.relation.startswith(SAME_WORK) for one in (*above, part)[1:])
+    return share is ShareMerges.DENY or (share is ShareMerges.UNKNOWN and not itself)
+
+
 def _relation(part: Ingredient) -> str:
     return part.relation or f"was made from {part.terms.title}"
 
@@ -133,10 +147,16 @@ def _walk(
         yield from _walk((*above, part), ancestor)
 
 
-def judge(ingredients: Sequence[Ingredient]) -> Verdict:
-    """The verdict for a file that would hold the merged weights of all `ingredients`."""
+def judge(ingredients: Sequence[Ingredient], *, same_work: bool = False) -> Verdict:
+    """The verdict for a file that would hold the merged weights of all `ingredients`.
+
+    `same_work` says that it would hold one adapter, in another form and with nothing added; of several
+    ingredients, and of a base, it is not believed.
+    """
     parts = (part for one in ingredients for _, part in _walk((), one))
-    return Verdict(strictest(part.terms.share_merges for part in parts), tuple(ingredients))
+    share = strictest(part.terms.share_merges for part in parts)
+    alone = len(ingredients) == 1 and ingredients[0].role == "adapter"
+    return Verdict(share, tuple(ingredients), same_work and alone)
 
 
 def require_allowed(verdict: Verdict, what: str, hint: str | None = None) -> None:
