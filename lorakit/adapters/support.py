@@ -53,6 +53,11 @@ def check_fusable(report: AdapterReport) -> None:
             f"{report.path} is more than a change of weights: it holds {strange}.",
             hint="Routers, experts and learnt tokens cannot be fused; leave it out of the stack.",
         )
+    if report.other_model is not None:
+        raise BadFile(
+            f"{report.path} holds no Anima adapter. {report.other_model.sentence}",
+            hint="Use it with that model.",
+        )
     if not report.modules:
         raise BadFile(
             f"{report.path} holds no Anima adapter: none of its tensors patches a known module.",

@@ -113,6 +113,7 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
     facts(
         console,
         [
+            ("family", report.family),
             ("algorithm", ", ".join(report.algos)),
             ("layout", ", ".join(report.layouts)),
             ("rank", counted(report.ranks) if report.ranks else None),

@@ -16,6 +16,7 @@ from lorakit.formats.grouping import KeyGroups, ModuleKeys, group_keys
 from lorakit.formats.hashing import FileHashes, start_hashing
 from lorakit.formats.header import Header, read_header
 from lorakit.formats.metadata import TrainingInfo, read_training_info
+from lorakit.formats.other_models import OtherModel, other_model, twin_model
 from lorakit.formats.parts import algo_name
 from lorakit.formats.peft_config import PeftConfig, read_peft_config
 from lorakit.formats.scalars import read_scalars
@@ -45,9 +46,9 @@ class ModuleReport:
 class AdapterReport:
     """Everything that a header tells of an adapter file.
 
-    `modules` is empty for a file that is no Anima adapter; `model_blocks` is the size (28, 40,
-    52 or one the header states) of the model the adapter was made for. `problems` would make fusing wrong,
-    `notes` are things to know.
+    `modules` is empty for a file that is no Anima adapter; `other_model` is then the model that it is an
+    adapter for, where that can be told. `model_blocks` is the size (28, 40, 52 or one the header states) of
+    the model the adapter was made for. `problems` would make fusing wrong, `notes` are things to know.
     """
 
     path: Path
@@ -61,6 +62,14 @@ class AdapterReport:
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     hashes: FileHashes | None
+    other_model: OtherModel | None = None
+
+    @property
+    def family(self) -> str | None:
+        """The model that the adapter is for: Anima, another by name, or None where nothing tells."""
+        if self.other_model is not None:
+            return self.other_model.name
+        return "Anima" if self.modules else None
 
     @cached_property
     def algos(self) -> tuple[str, ...]:
@@ -105,6 +114,7 @@ class AdapterReport:
         return {
             "path": str(self.path),
             "file_size": self.file_size,
+            "family": self.family,
             "layouts": list(self.layouts),
             "algos": list(self.algos),
             "ranks": {str(rank): count for rank, count in self.ranks.items()},
@@ -136,10 +146,15 @@ def inspect(path: str | Path, *, hashes: bool = True) -> AdapterReport:
     return replace(report, hashes=wait()) if wait else report
 
 
-def report_header(header: Header, hashes: FileHashes | None = None) -> AdapterReport:
-    """The report of a header that has been read already."""
-    groups = group_keys(header)
-    alphas = _read_alphas(header, groups)
+def report_header(
+    header: Header, hashes: FileHashes | None = None, *, scalars: bool = True
+) -> AdapterReport:
+    """The report of a header that has been read already.
+
+    Without `scalars` the file is not opened again, and the alphas that lie among its tensors are unknown.
+    """
+    groups, other = _told_apart(header, group_keys(header))
+    alphas = _read_alphas(header, groups) if scalars else {}
     configs = _read_configs(header, groups)
     modules = [_report_module(module, alphas, configs) for module in groups.modules]
     return AdapterReport(
@@ -151,10 +166,25 @@ def report_header(header: Header, hashes: FileHashes | None = None) -> AdapterRe
         info=read_training_info(header.metadata),
         metadata=header.metadata,
         unused_keys=groups.unused_keys,
-        problems=(*groups.problems, *shape_problems(groups), *alpha_problems(groups, alphas)),
-        notes=notes(groups, configs, header),
+        problems=(
+            *groups.problems,
+            *shape_problems(groups),
+            *(alpha_problems(groups, alphas) if scalars else ()),
+        ),
+        notes=notes(groups, configs, header, other),
         hashes=hashes,
+        other_model=other,
     )
+
+
+def _told_apart(header: Header, groups: KeyGroups) -> tuple[KeyGroups, OtherModel | None]:
+    """The keys of a file, none of them Anima's where it is an adapter for another model."""
+    other = twin_model(groups.modules)
+    if groups.unused_keys and (other or 2 * len(groups.unused_keys) > len(header.tensors)):
+        other = other_model(header.tensors, groups.unused_keys) or other
+    if other is None:
+        return groups, None
+    return KeyGroups((), (), tuple(header.tensors), ()), other
 
 
 def _read_configs(header: Header, groups: KeyGroups) -> dict[str, PeftConfig]:

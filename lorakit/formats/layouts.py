@@ -5,9 +5,10 @@ A key is prefix + module path + part, as in `diffusion_model.` `blocks.0.mlp.lay
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from lorakit.formats import anima
@@ -15,8 +16,22 @@ from lorakit.formats.fused_names import read_fused
 from lorakit.formats.parts import SUFFIXES
 
 Layout = Literal["kohya", "comfy", "diffusers", "peft", "original", "lycoris"]
-WritableLayout = Literal["kohya", "comfy", "diffusers"]
+WritableLayout = Literal["kohya", "comfy", "diffusers", "peft", "onetrainer"]
 WRITABLE: tuple[WritableLayout, ...] = get_args(WritableLayout)
+# A layout as it is read, and the writable one that spells keys in that way.
+WRITTEN_AS: Mapping[Layout, WritableLayout] = MappingProxyType(
+    {
+        "kohya": "kohya",
+        "comfy": "comfy",
+        "diffusers": "diffusers",
+        "peft": "peft",
+        "original": "onetrainer",
+    }
+)
+# PEFT's files belong to one model, and OneTrainer does not train Anima's text encoder.
+_COMPONENTS: Mapping[WritableLayout, tuple[anima.Component, ...]] = MappingProxyType(
+    {"peft": ("dit",), "onetrainer": ("dit", "llm_adapter")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +110,7 @@ def parse_key(key: str) -> ParsedKey | None:
         return None
     # torch.compile and PEFT's adapter name leave marks inside otherwise ordinary keys.
     clean = key.replace("_orig_mod.", "").replace("__orig_mod_", "_").replace(".default", "")
-    split = _split(clean)
+    split = split_key(clean)
     if split is None:
         return None
     path, part = split
@@ -117,7 +132,7 @@ def _find(path: str) -> tuple[Layout, str] | None:
     return None
 
 
-def _split(key: str) -> tuple[str, str] | None:
+def split_key(key: str) -> tuple[str, str] | None:
     """`key` as (path, part), by the longest known suffix."""
     dot = key.find(".")
     while dot != -1:
@@ -128,9 +143,18 @@ def _split(key: str) -> tuple[str, str] | None:
     return None
 
 
+def has_place(module: str, layout: WritableLayout) -> bool:
+    """Whether files of `layout` can hold anything of the component that a module belongs to."""
+    return anima.component_of(module) in _COMPONENTS.get(layout, anima.COMPONENTS)
+
+
 def module_prefix(module: str, layout: WritableLayout) -> str:
     """The key of a canonical module in `layout`, up to the dot before the part."""
     component = anima.component_of(module)
+    if layout == "onetrainer":
+        return f"net.{module}"
+    if layout == "peft":
+        return f"{_PEFT_PREFIX}{anima.to_diffusers(module)}"
     if layout == "kohya":
         stem = "lora_te_" if component == "text_encoder" else "lora_unet_"
         return stem + anima.to_flat(module)

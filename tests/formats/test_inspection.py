@@ -158,7 +158,7 @@ def test_an_adapter_for_another_architecture_is_no_adapter(tmp_path: Path) -> No
     report = inspect(tmp_path, tensors)
     assert report.modules == ()
     assert report.unused_keys == tuple(tensors)
-    assert "No Anima adapter" in report.notes[0]
+    assert "An adapter for Stable Diffusion" in report.notes[0]
 
 
 def test_a_file_without_tensors_is_no_adapter(tmp_path: Path) -> None:
