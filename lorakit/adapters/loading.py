@@ -23,9 +23,8 @@ from lorakit.adapters.parts import Parts
 from lorakit.adapters.support import check_fusable
 from lorakit.adapters.tlora import TloraModule
 from lorakit.errors import BadFile
-from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import read_header
-from lorakit.formats.inspection import report_header
+from lorakit.formats.inspection import grouped_report
 from lorakit.formats.parts import algos_of
 from lorakit.formats.shapes import module_rank
 
@@ -59,17 +58,17 @@ def load_adapter(path: str | Path) -> Adapter:
     other half, and `NotFusable` for an algorithm this version does not apply.
     """
     header = read_header(path)
-    report = report_header(header)
+    report, groups = grouped_report(header)
     check_fusable(report)
     facts = {module.name: module for module in report.modules}
     modules: dict[str, AdapterModule] = {}
     biases: dict[str, AdapterModule] = {}
     try:
         with safe_open(header.path, framework="pt") as file:
-            for module in group_keys(header).modules:
+            for module in groups.modules:
                 wanted = {part: info for part, info in module.parts.items() if part != "alpha"}
                 tensors = {
-                    part: _share(part, file.get_tensor(info.name), module.rows)
+                    part: share_of_rows(part, file.get_tensor(info.name), module.rows)
                     for part, info in wanted.items()
                 }
                 stated = facts[module.name]
@@ -97,7 +96,7 @@ def _build(
         ) from error
 
 
-def _share(part: str, tensor: torch.Tensor, rows: tuple[int, int]) -> torch.Tensor:
+def share_of_rows(part: str, tensor: torch.Tensor, rows: tuple[int, int]) -> torch.Tensor:
     """The rows that belong to one of several layers that the file joins; inputs are shared."""
     index, count = rows
     by_row = part in ("up", "up_bias") or (part == "dora_scale" and tensor.shape[0] != 1)

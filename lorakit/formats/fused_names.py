@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 _PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -33,6 +34,7 @@ def read_fused(path: str) -> str | None:
     return f"blocks.{match[1]}.{inner}" if inner else None
 
 
+@lru_cache(maxsize=8192)
 def split_fused(name: str) -> tuple[str, ...]:
     """The canonical modules that a joined layer stands for, in the order of its rows; () for others."""
     match = _NAME.fullmatch(name)

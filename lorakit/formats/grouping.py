@@ -124,6 +124,8 @@ def _split(module: ModuleKeys) -> list[ModuleKeys]:
 
 def _split_problems(module: ModuleKeys, found: Mapping[str, object]) -> list[str]:
     names = split_fused(module.name)
+    if not names:
+        return []
     problems = [
         f"{module.name} and {name} patch the same weight" for name in names if name in found
     ]
@@ -137,6 +139,6 @@ def _split_problems(module: ModuleKeys, found: Mapping[str, object]) -> list[str
             f"{module.name} joins {len(names)} layers, whose column norms cannot be split"
         )
     told = weight_shape(module.algo.name, {part: info.shape for part, info in module.parts.items()})
-    if names and told and told[0] is not None and told[0] % len(names):
+    if told and told[0] is not None and told[0] % len(names):
         problems.append(f"{module.name} joins {len(names)} layers but has {told[0]} rows")
     return problems

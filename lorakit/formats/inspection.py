@@ -153,11 +153,18 @@ def report_header(
 
     Without `scalars` the file is not opened again, and the alphas that lie among its tensors are unknown.
     """
+    return grouped_report(header, hashes, scalars=scalars)[0]
+
+
+def grouped_report(
+    header: Header, hashes: FileHashes | None = None, *, scalars: bool = True
+) -> tuple[AdapterReport, KeyGroups]:
+    """The same, with the keys by module, which whoever reads the tensors needs too."""
     groups, other = _told_apart(header, group_keys(header))
     alphas = _read_alphas(header, groups) if scalars else {}
     configs = _read_configs(header, groups)
     modules = [_report_module(module, alphas, configs) for module in groups.modules]
-    return AdapterReport(
+    report = AdapterReport(
         path=header.path,
         file_size=header.file_size,
         layouts=groups.layouts,
@@ -175,6 +182,7 @@ def report_header(
         hashes=hashes,
         other_model=other,
     )
+    return report, groups
 
 
 def _told_apart(header: Header, groups: KeyGroups) -> tuple[KeyGroups, OtherModel | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -90,6 +91,12 @@ _WITH_DORA = MappingProxyType({"lora": "dora", "lokr": "dokr", "loha": "doha"})
 
 def algos_of(parts: Collection[str]) -> tuple[Algo, ...]:
     """Every algorithm that a module with these parts uses, the naming one first."""
+    return _algos_of(frozenset(parts))
+
+
+# A file has hundreds of modules of a few kinds.
+@lru_cache(maxsize=256)
+def _algos_of(parts: frozenset[str]) -> tuple[Algo, ...]:
     return tuple(algo for algo in ALGOS if not algo.marks.isdisjoint(parts))
 
 

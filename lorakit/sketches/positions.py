@@ -40,7 +40,7 @@ import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count
 
 SCHEME = 1
@@ -67,6 +67,7 @@ class Positions:
         return len(self.rows) * self.length
 
 
+@lru_cache(maxsize=8192)
 def kind_name(module: str) -> str:
     """A canonical module name without its block number: `blocks.*.mlp.layer1`."""
     return _BLOCK_NUMBER.sub(r"\1blocks.*.", module, count=1)
