@@ -47,7 +47,7 @@ def fuse_in_turn(
         yield from ((key, fused(key)) for key in patched)
         return
     ahead: deque[tuple[str, Future[torch.Tensor] | None]] = deque()
-    with _one_core_each(cores) as pool:
+    with one_core_each(cores) as pool:
         for key, patches in patched.items():
             thin = all(patch.module.low_rank() is not None for patch in patches)
             ahead.append((key, pool.submit(fused, key) if thin else None))
@@ -60,7 +60,7 @@ def fuse_in_turn(
 
 
 @contextmanager
-def _one_core_each(cores: int) -> Iterator[ThreadPoolExecutor]:
+def one_core_each(cores: int) -> Iterator[ThreadPoolExecutor]:
     """Threads in which PyTorch does not share its work among further threads."""
     # The C library keeps what is freed for the next request only up to the largest block that was
     # ever freed; otherwise every weight's factors would come in fresh pages.

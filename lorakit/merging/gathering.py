@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
@@ -12,6 +12,7 @@ from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadUsage
+from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.fusion.plan import BaseModules, FusionPlan, plan_fusion
 from lorakit.merging.sizes import common_model
 from lorakit.strengths import Strength, refuse_scheduled
@@ -19,6 +20,7 @@ from lorakit.strengths import Strength, refuse_scheduled
 Leaf = Literal["weight", "bias"]
 # Changes that are what they are whatever weight they are added to.
 _FREE = (LoraModule, LohaModule, LokrModule, DiffModule)
+_FREE_ALGOS = frozenset({"lora", "loha", "lokr", "full", "norm"})
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Term:
 class Gathered:
     """Every weight and bias that changes, with the terms of its change, in the order of the entries.
 
-    `blocks` is the size of the model; `shapes` are those of the weights, 0 for a side nobody tells.
+    `blocks` is the size of the model; `shapes` are those of the weights, 0 for a side nobody tells;
+    `stated` is what the first adapter's file tells of each module, under its new name.
     """
 
     blocks: int
     shapes: Mapping[str, tuple[int, ...]]
     terms: Mapping[tuple[str, Leaf], Sequence[Term]]
+    stated: Mapping[str, ModuleReport]
     notes: tuple[str, ...]
 
 
@@ -69,7 +73,21 @@ def gather(adapters: Sequence[tuple[Adapter, Strength]], base: BaseModules | Non
         terms.setdefault(where, []).append(term)
     if not terms:
         raise BadUsage("Every strength is 0, so nothing is left to merge.")
-    return Gathered(model.blocks, model.shapes, terms, tuple(_notes(plan)))
+    first = plan.entries[0]
+    stated = {
+        first.targets[module.name]: replace(module, name=first.targets[module.name])
+        for module in first.report.modules
+        if module.name in first.targets
+    }
+    return Gathered(model.blocks, model.shapes, terms, stated, tuple(_notes(plan)))
+
+
+def needing_base(report: AdapterReport) -> tuple[str, ...]:
+    """The modules whose change depends on the base's weights, told from a header alone.
+
+    An adapter made of them holds what was computed from the base.
+    """
+    return tuple(module.name for module in report.modules if module.algo not in _FREE_ALGOS)
 
 
 def _terms(

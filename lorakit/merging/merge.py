@@ -1,22 +1,29 @@
-"""Several adapters as one adapter."""
+"""Several adapters as one adapter, in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
-from lorakit.errors import BadUsage
+from lorakit.adapters.full import DiffModule
+from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.lora import LoraModule
+from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.fusion.engine import Entries, load_entries
 from lorakit.merging.gathering import Gathered, gather
-from lorakit.merging.ranks import Energy, Rank, RankRule
+from lorakit.merging.method_table import Value
+from lorakit.merging.one_weight import Outcome, Work, merge_one
+from lorakit.merging.ranks import RankRule
+from lorakit.merging.recipe import Recipe, make_recipe
 from lorakit.merging.report import MergeReport, ModuleMerge
 from lorakit.merging.result import adapter_of
-from lorakit.merging.summing import Recipe, merge_bias, merge_weight
+from lorakit.merging.side_by_side import side_by_side
 
 # (done, total, module)
 Progress = Callable[[int, int, str], None]
@@ -39,7 +46,7 @@ def merge(
     base: str | Path | Mapping[str, torch.Tensor] | None = None,
     seed: int = 0,
     full_diffs: bool = False,
-    options: Mapping[str, float | str] | None = None,
+    options: Mapping[str, Value] | None = None,
     device: str | torch.device = "cpu",
 ) -> Adapter:
     """One adapter that does what `entries` do together; see `merged`, which also tells how exactly."""
@@ -65,58 +72,91 @@ def merged(
     base: str | Path | Mapping[str, torch.Tensor] | None = None,
     seed: int = 0,
     full_diffs: bool = False,
-    options: Mapping[str, float | str] | None = None,
+    options: Mapping[str, Value] | None = None,
     device: str | torch.device = "cpu",
     on_progress: Progress | None = None,
 ) -> Merged:
-    """Merge `entries` into one adapter in memory, with factors in float32.
+    """Merge `entries` into one adapter in memory, its factors in float32.
 
-    `entries` is a `Stack` whose names are paths, or (path or Adapter, strength) pairs, as for `fuse`.
+    `entries` is a `Stack` whose names are paths, or (path or Adapter, strength) pairs, as for `fuse`; adapters
+    for 28 blocks beside some for 40 or 52 are renumbered. The sum is exact: factors joined along the rank, where
+    the rank is smaller than both sides of the weight. LoHa, and LoKr of low rank, have exact factors, too.
+    What has none (other LoKr, full differences, and with a `base` DoRA, OFT, IA3, GLoRA, T-LoRA) becomes the best
+    approximation of the rank it states or of 64, or, with `full_diffs`, a difference stored in full. `rank` or
+    `energy` compress everything. `method` and its `options` are those of method_table.py; `seed` is for
+    chance, where a method uses it. The report tells ranks, retained energy and errors.
+
+    One adapter alone stays what it is, tensor by tensor, when nothing but its strength is asked for.
+
+    Raises `BadUsage` for options, strengths and ranks that make no sense, `NotFound`, `BadFile` or `NotFusable`
+    for adapters that cannot be merged, naming file and module.
     """
-    rule = _rule(rank, energy)
     adapters = load_entries(entries)
+    recipe = make_recipe(
+        method,
+        options,
+        rank=rank,
+        energy=energy,
+        seed=seed,
+        full_diffs=full_diffs,
+        device=device,
+        alone=len(adapters) == 1,
+    )
     tensors = None if base is None else open_base(base)
     gathered = gather(adapters, tensors.modules if tensors else None)
-    recipe = Recipe(method, dict(options or {}), rule, seed, full_diffs, torch.device(device))
     modules: dict[str, AdapterModule] = {}
     biases: dict[str, AdapterModule] = {}
     told: list[ModuleMerge] = []
-    for number, ((name, leaf), terms) in enumerate(gathered.terms.items()):
-        if on_progress:
-            on_progress(number, len(gathered.terms), name)
-        if leaf == "bias":
-            biases[name], facts = merge_bias(name, terms)
-        else:
-            weight = _weight(name, tensors) if any(t.needs_base for t in terms) else None
-            modules[name], facts = merge_weight(name, terms, gathered.shapes[name], weight, recipe)
+    works = list(_works(gathered, tensors))
+    for work, (module, facts) in zip(works, _merge_all(works, recipe), strict=True):
+        (biases if work.leaf == "bias" else modules)[work.name] = module
         told.append(facts)
-    paths = tuple(adapter.path for adapter, _ in adapters)
-    return Merged(
-        adapter_of(modules, biases, path=Path("merged"), blocks=gathered.blocks, made_of=paths),
-        _report(recipe, gathered, told),
+        if on_progress:
+            on_progress(len(told), len(works), work.name)
+    result = adapter_of(
+        modules,
+        biases,
+        path=Path("merged"),
+        blocks=gathered.blocks,
+        made_of=tuple(adapter.path for adapter, _ in adapters),
+        stated=_stated(gathered, modules) if recipe.alone else None,
     )
-
-
-def _weight(name: str, base: BaseTensors | None) -> torch.Tensor | None:
-    key = base.names.get(f"{name}.weight") if base else None
-    return None if base is None or key is None else base.exact(key)
-
-
-def _rule(rank: int | RankRule | None, energy: float | None) -> RankRule | None:
-    if rank is not None and energy is not None:
-        raise BadUsage("A rank and an energy cannot both be given.", hint="Leave one out.")
-    if energy is not None:
-        return Energy(energy)
-    return Rank(rank) if isinstance(rank, int) else rank
-
-
-def _report(recipe: Recipe, gathered: Gathered, told: Sequence[ModuleMerge]) -> MergeReport:
-    return MergeReport(
-        recipe.method,
+    report = MergeReport(
+        recipe.method.name,
         recipe.options,
         str(recipe.rule) if recipe.rule else None,
-        recipe.seed,
+        seed,
         gathered.blocks,
         tuple(told),
         gathered.notes,
     )
+    return Merged(result, report)
+
+
+def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:
+    for (name, leaf), terms in gathered.terms.items():
+        key = base.names.get(f"{name}.weight") if base else None
+        needed = leaf == "weight" and any(term.needs_base for term in terms)
+        weight = base.exact(key) if base is not None and key is not None and needed else None
+        yield Work(name, leaf, terms, len(gathered.shapes[name]) == 1, weight)
+
+
+def _merge_all(works: list[Work], recipe: Recipe) -> Iterator[Outcome]:
+    """Small works side by side, large ones one at a time, each with all cores."""
+    entrywise = recipe.method.entrywise or recipe.device.type != "cpu"
+    return side_by_side(
+        (partial(merge_one, work, recipe), not entrywise and _is_small(work)) for work in works
+    )
+
+
+def _is_small(work: Work) -> bool:
+    return all(isinstance(term.module, LoraModule | LohaModule) for term in work.terms)
+
+
+def _stated(gathered: Gathered, modules: Mapping[str, AdapterModule]) -> dict[str, ModuleReport]:
+    """The file's own reports of the modules that stayed as they are and are neither LoRA nor full."""
+    return {
+        name: report
+        for name, report in gathered.stated.items()
+        if not isinstance(modules.get(name), LoraModule | DiffModule)
+    }

@@ -1,0 +1,45 @@
+"""DELLA-Merging: MagPrune, then elect and fuse (Deep et al., arXiv:2406.11617).
+
+In every row the entries are ranked by magnitude. The probability of being dropped falls linearly with
+the rank, from p + ε/2 for the smallest to p - ε/2 for the largest, with p = `drop` and ε = `window`; what
+stays is divided by its own probability of staying. Then, as in TIES, each entry elects a sign and the
+mean of those that agree is taken, times `scale` (the paper's λ).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lorakit.errors import BadUsage
+from lorakit.merging.methods.settings import Dense, Settings
+from lorakit.merging.methods.ties import elect_and_merge
+
+
+def della(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
+    """The merged matrix of `changes`. Raises `BadUsage` for a window that reaches beyond 0 and 1."""
+    drop, window = settings.number("drop"), settings.number("window")
+    if drop - window / 2 < 0 or drop + window / 2 >= 1:
+        raise BadUsage(
+            f"With a drop of {drop:g} a window of {window:g} reaches beyond 0 and 1.",
+            hint="Give a window of at most twice the distance from drop to 0 or 1.",
+        )
+    pruned = [
+        prune(change(), drop, window, settings.generator(number))
+        for number, change in enumerate(changes)
+    ]
+    return elect_and_merge(pruned).mul_(settings.number("scale"))
+
+
+def prune(
+    matrix: torch.Tensor, drop: float, window: float, generator: torch.Generator
+) -> torch.Tensor:
+    """MagPrune: `matrix` with entries dropped by chance, small ones more often, and the rest rescaled."""
+    width = matrix.shape[-1]
+    order = matrix.abs().argsort(dim=-1, stable=True)
+    ranks = torch.linspace(0, 1, width, device=matrix.device).expand_as(matrix)
+    place = torch.empty_like(matrix).scatter_(-1, order, ranks.to(matrix.dtype))
+    staying = (1 - drop - window / 2) + window * place
+    chances = torch.rand(matrix.shape, generator=generator).to(matrix.device)
+    return torch.where(chances < staying, matrix / staying, 0)

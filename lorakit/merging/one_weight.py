@@ -1,0 +1,150 @@
+"""The changes of one weight as one change: exactly, or with an error that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from lorakit.adapters.adapter import AdapterModule
+from lorakit.adapters.full import DiffModule
+from lorakit.adapters.lora import LoraModule
+from lorakit.errors import NotFusable
+from lorakit.merging.approximating import approximate
+from lorakit.merging.cores import core_of, gram_of, truncate
+from lorakit.merging.factors import Factors, of_matrix
+from lorakit.merging.gathering import Leaf, Term
+from lorakit.merging.kept import kept_as_it_is
+from lorakit.merging.methods.core import core
+from lorakit.merging.methods.ctm import ctm
+from lorakit.merging.methods.inside import ENTRYWISE, ON_FACTORS
+from lorakit.merging.methods.knots import knots
+from lorakit.merging.ranks import Rank, RankRule, lost, rank_for
+from lorakit.merging.recipe import Recipe
+from lorakit.merging.report import ModuleMerge
+from lorakit.merging.weight_changes import Changes
+
+_BY_FACTORS = {**ON_FACTORS, "knots": knots, "core": core, "ctm": ctm}
+
+# What a weight's changes became, and what there is to tell of it.
+Outcome = tuple[AdapterModule, ModuleMerge]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One weight or bias to be merged; `vector` for a norm's weight, which has no rank.
+
+    `weight` is the base's, where a change depends on it and a base is given.
+    """
+
+    name: str
+    leaf: Leaf
+    terms: Sequence[Term]
+    vector: bool
+    weight: torch.Tensor | None
+
+
+def merge_one(work: Work, recipe: Recipe) -> Outcome:
+    """The changes of one weight or bias as one.
+
+    Raises `NotFusable` for a change that depends on the base's weight where there is none.
+    """
+    if recipe.alone and recipe.method.name == "sum" and recipe.rule is None:
+        same = kept_as_it_is(work.name, work.terms)
+        if same is not None:
+            return same
+    if work.vector or work.leaf == "bias":
+        return _vector(work)
+    _require_base(work)
+    changes = Changes.of(work.terms, work.weight, recipe.device)
+    if recipe.method.name == "sum":
+        return _sum(work.name, changes, recipe)
+    if recipe.method.entrywise:
+        return _entrywise(work.name, changes, recipe)
+    return _by_factors(work.name, changes, recipe)
+
+
+def _vector(work: Work) -> Outcome:
+    """The weighted sum of changes of a bias or a norm: exact, summed in float64."""
+    parts = []
+    for term in work.terms:
+        if not isinstance(term.module, DiffModule):
+            raise NotFusable(
+                f"{term.name} changes a vector by an amount that depends on the base.",
+                hint="Leave it out, or stack it: a stack is fused into the base.",
+            )
+        parts.append(term.module.diff.double() * term.strength)
+    total = torch.stack(parts).sum(0)
+    form = "bias" if work.leaf == "bias" else "norm"
+    energy = float(total.square().sum())
+    return DiffModule(total.float()), ModuleMerge(work.name, form, None, None, energy, 0.0)
+
+
+def _require_base(work: Work) -> None:
+    term = next((term for term in work.terms if term.needs_base), None)
+    if term is not None and work.weight is None:
+        raise NotFusable(
+            f"What {term.name} changes depends on the weight of the base, and no base was given that has it.",
+            hint="Name the base that it was trained on: --base, or base= in Python.",
+        )
+
+
+def _sum(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+    joined = changes.joined(changes.everything)
+    if joined is None:
+        return _from_matrix(name, changes, changes.matrix(changes.everything), recipe)
+    rank_in = changes.rank(changes.everything)
+    if recipe.rule is not None:
+        return _of_rank(name, rank_in, joined, recipe.rule)
+    if joined.rank > min(joined.shape):
+        # The rank cannot be larger than a side; a matrix and an identity are exact.
+        joined = of_matrix(joined.to(torch.float64).dense())
+    return _lora(name, rank_in, joined, float(gram_of([joined])[0, 0]), 0.0)
+
+
+def _entrywise(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+    matrices = [partial(changes.matrix, places) for places in changes.by_entry()]
+    result = ENTRYWISE[recipe.method.name](matrices, recipe.settings(name))
+    return _from_matrix(name, changes, result, recipe)
+
+
+def _by_factors(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+    missed = 0.0
+    inputs = []
+    for places in changes.by_entry():
+        joined = changes.joined(places)
+        if joined is None:
+            found = approximate(changes.matrix(places), Rank(changes.rank(places)), recipe.seed)
+            joined, missed = found.factors, missed + found.lost
+        inputs.append(joined)
+    result = _BY_FACTORS[recipe.method.name](inputs, recipe.settings(name))
+    rule = recipe.rule or Rank(result.rank)
+    return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
+
+
+def _from_matrix(name: str, changes: Changes, matrix: torch.Tensor, recipe: Recipe) -> Outcome:
+    rank_in = changes.rank(changes.everything)
+    if recipe.full_diffs:
+        energy = float(matrix.square().sum(dtype=torch.float64))
+        return DiffModule(matrix.cpu()), ModuleMerge(name, "full", rank_in, None, energy, 0.0)
+    rule = recipe.rule or Rank(min(rank_in, *matrix.shape))
+    found = approximate(matrix, rule, recipe.seed)
+    return _lora(name, rank_in, found.factors, found.energy, found.lost)
+
+
+def _of_rank(
+    name: str, rank_in: int, factors: Factors, rule: RankRule, missed: float = 0.0
+) -> Outcome:
+    found = core_of(factors.up, factors.down)
+    values = found.values
+    kept = rank_for(values, rule)
+    energy = sum(value * value for value in values)
+    return _lora(name, rank_in, truncate(found, kept), energy, missed + lost(values, kept) ** 2)
+
+
+def _lora(name: str, rank_in: int, factors: Factors, energy: float, missed: float) -> Outcome:
+    final = factors.to(torch.float32, "cpu")
+    module = LoraModule(final.up.contiguous(), final.down.contiguous(), 1.0)
+    return module, ModuleMerge(name, "lora", rank_in, final.rank, energy, missed)

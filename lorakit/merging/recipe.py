@@ -1,0 +1,75 @@
+"""How a merge is made, the same for every weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from lorakit.errors import BadUsage
+from lorakit.merging.method_table import Method, Value, method_named, settled
+from lorakit.merging.methods.settings import Settings
+from lorakit.merging.ranks import Energy, Rank, RankRule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The method with all of its options, the rank of the result, and where it is computed.
+
+    Without `rule` the sum is exact, and what cannot be has a rank of its own. `alone` says that there
+    is one adapter only.
+    """
+
+    method: Method
+    options: Mapping[str, Value]
+    rule: RankRule | None
+    seed: int
+    full_diffs: bool
+    device: torch.device
+    alone: bool
+
+    def settings(self, place: str) -> Settings:
+        """What the method is given for the weight `place`."""
+        rank = self.rule.count if isinstance(self.rule, Rank) else None
+        return Settings(self.options, self.seed, place, rank)
+
+
+def make_recipe(
+    method: str,
+    options: Mapping[str, Value] | None,
+    *,
+    rank: int | RankRule | None,
+    energy: float | None,
+    seed: int,
+    full_diffs: bool,
+    device: str | torch.device,
+    alone: bool,
+) -> Recipe:
+    """Check what a person asks for. Raises `BadUsage`."""
+    found = method_named(method)
+    rule = _rule(rank, energy)
+    if method == "ctm" and not isinstance(rule, Rank | None):
+        raise BadUsage(
+            "The method ctm finds bases of a rank, which has to be a number.",
+            hint="Give a rank, or none for the largest that comes in.",
+        )
+    if full_diffs and rule is not None:
+        raise BadUsage("Changes in full have no rank.", hint="Leave out the rank, or full_diffs.")
+    return Recipe(
+        found,
+        settled(found, options or {}),
+        rule,
+        seed,
+        full_diffs,
+        torch.device(device),
+        alone,
+    )
+
+
+def _rule(rank: int | RankRule | None, energy: float | None) -> RankRule | None:
+    if rank is not None and energy is not None:
+        raise BadUsage("A rank and an energy cannot both be given.", hint="Leave one out.")
+    if energy is not None:
+        return Energy(energy)
+    return Rank(rank) if isinstance(rank, int) else rank
