@@ -61,7 +61,8 @@ def suspect(
         bool,
         typer.Option(
             "--deep",
-            help="Read every weight, to find adapters even where no relative of the file is known.",
+            help="Read hundreds of times as many weights: for strengths to a thousandth, and for adapters "
+            "where no relative of the file is known.",
         ),
     ] = False,
     json: Json = False,

@@ -91,7 +91,7 @@ def made_from(known: Sequence[Known]) -> dict[str, str]:
 def _require_weights(path: Path, kind: Kind) -> None:
     if kind == "adapter":
         raise BadUsage(
-            f"--deep reads every weight of a checkpoint, and {path.name} is an adapter.",
+            f"--deep reads more weights of a checkpoint, and {path.name} is an adapter.",
             hint="Leave it out: an adapter is looked at as closely without it.",
         )
 

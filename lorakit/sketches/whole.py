@@ -1,8 +1,10 @@
-"""Whole matrices of a checkpoint, in any form that sketches are taken of."""
+"""Whole matrices of a checkpoint, or some rows of each, in any form that sketches are taken of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,10 +16,19 @@ from lorakit.sketches.reading import stated_formats
 from lorakit.sketches.shards import Stored, read_shards
 from lorakit.sketches.weights import Matrix, find_matrices
 
+# Which rows are wanted of a matrix (out, in): spans that do not overlap, in order.
+RowsOf: TypeAlias = Callable[[int, int], Sequence[slice]]
 
-def weights_in(path: Path) -> WeightOf:
+
+def all_rows(rows: int, columns: int) -> Sequence[slice]:
+    """Every row, as one span."""
+    return (slice(0, rows),)
+
+
+def weights_in(path: Path, rows_of: RowsOf = all_rows) -> WeightOf:
     """The weights of the checkpoint at `path` by canonical module name, float32 (out, in), read when asked.
 
+    Of each matrix only the rows that `rows_of` wants are read, one below the other.
     `path` is a file, one of its shards, their index, or a folder of them. What is returned raises
     `LookupError` for a module that is not there, or whose numbers are not understood, and `BadFile` when
     the file cannot be read. Raises `BadFile` for what is no Anima checkpoint.
@@ -33,22 +44,27 @@ def weights_in(path: Path) -> WeightOf:
         rule = None if matrix is None else rule_of(matrix, read, stated.get(matrix.layer))
         if matrix is None or rule is None:
             raise LookupError(name)
-        return torch.from_numpy(_values(matrix, rule))
+        return torch.from_numpy(_values(matrix, rule, rows_of(*matrix.shape)))
 
     return weight
 
 
-def _values(matrix: Matrix, rule: Rule) -> np.ndarray:
-    rows, columns = matrix.shape
+def _values(matrix: Matrix, rule: Rule, spans: Sequence[slice]) -> np.ndarray:
+    columns = matrix.shape[1]
     width = columns * rule.item_bytes
-    offset = matrix.weight.offset + matrix.first_row * width
-    raw = _bytes(matrix.weight, offset, rows * width).reshape(rows, width)
+    starts = [matrix.first_row + span.start for span in spans]
+    counts = [span.stop - span.start for span in spans]
+    read = [
+        _bytes(matrix.weight, matrix.weight.offset + start * width, count * width)
+        for start, count in zip(starts, counts, strict=True)
+    ]
+    raw = np.concatenate(read).reshape(-1, width)
     with np.errstate(over="ignore", invalid="ignore"):
-        where = np.arange(matrix.first_row, matrix.first_row + rows)[:, None]
+        where = np.concatenate([np.arange(a, a + n) for a, n in zip(starts, counts, strict=True)])
         numbers = decode(raw, rule.dtype)
         shape = matrix.weight.info.shape
         return turned_back(
-            scaled(numbers, rule, shape, where, np.arange(columns)[None]), rule.rotated
+            scaled(numbers, rule, shape, where[:, None], np.arange(columns)[None]), rule.rotated
         )
 
 

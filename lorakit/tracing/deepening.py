@@ -1,4 +1,4 @@
-"""What sampled values leave open, from every weight of the files that are here."""
+"""What sampled values leave open, from whole rows of the files that are here, or from every weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lorakit.tracing.parts import by_blocks, by_component
 from lorakit.tracing.recognition import outcome_of
 from lorakit.tracing.report import Trace
 from lorakit.tracing.weighing import CERTAIN, FAINT, Weighed, weigh_weights
-from lorakit.tracing.weights import change_between, change_of
+from lorakit.tracing.weights import bands, change_between, change_of
 
 # (done, total, what is being read)
 Progress = Callable[[int, int, str], None]
@@ -31,33 +31,33 @@ def deepened(suspect: Path, traces: Sequence[Trace], on_progress: Progress) -> t
 
     Raises `BadFile` for a checkpoint that cannot be read.
     """
-    weights = weights_in(suspect)
-    return tuple(_deeper(trace, weights, on_progress) for trace in traces)
+    whole, some = weights_in(suspect), weights_in(suspect, bands)
+    return tuple(_deeper(trace, whole, some, on_progress) for trace in traces)
 
 
-def _deeper(trace: Trace, suspect: WeightOf, on_progress: Progress) -> Trace:
+def _deeper(trace: Trace, whole: WeightOf, some: WeightOf, on_progress: Progress) -> Trace:
     finding = trace.finding
     path, reference = finding.known.path, finding.reference
     if finding.outcome == "unseen" and path is not None:
-        found = deep_estimate(load_adapter(path), suspect, on_progress)
+        found = deep_estimate(load_adapter(path), whole, on_progress)
         return (
             trace if found is None else replace(trace, finding=_without_relatives(finding, found))
         )
     if finding.change is None or reference is None or finding.outcome == "same":
         return trace
-    evidence = _evidence(finding, reference, suspect, on_progress)
+    evidence = _evidence(finding, reference, some, on_progress)
     return trace if evidence is None else _traced(trace, reference, evidence)
 
 
 def _evidence(
     finding: Finding, reference: Known, suspect: WeightOf, on_progress: Progress
 ) -> Evidence | None:
-    """What all weights tell; None where a file is missing or cannot be read."""
+    """What rows of all matrices tell; None where a file is missing or cannot be read."""
     if reference.path is None or finding.change is None:
         return None
-    before = weights_in(reference.path)
-    change = _change(finding, before)
-    beside = [(value, _change(other, before)) for other, value in finding.beside]
+    whole, before = weights_in(reference.path), weights_in(reference.path, bands)
+    change = _change(finding, whole)
+    beside = [(value, _change(other, whole)) for other, value in finding.beside]
     if change is None:
         return None
     there = [(value, other) for value, other in beside if other is not None]
@@ -72,8 +72,8 @@ def _change(finding: Finding, before: WeightOf) -> WeightOf | None:
         return None
     with suppress(LorakitError):
         if finding.known.holds == "change":
-            return change_of(made, before)
-        return change_between(made, reference.path)
+            return change_of(made, before, bands)
+        return change_between(made, reference.path, bands)
     return None
 
 

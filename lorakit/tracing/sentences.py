@@ -74,8 +74,8 @@ def held(finding: Finding) -> str:
     # An adapter is compared with nothing but the change itself.
     beside = f", next to {reference.name}" if reference else ""
     return (
-        f"It holds {what}{where}, at strength {finding.strength or 0:.2f} ± "
-        f"{max(finding.error or 0, 0.005):.2f}{beside} ({_sure(finding.z or 0, finding.count)})."
+        f"It holds {what}{where}, at strength {finding.strength or 0:.3f} ± "
+        f"{max(finding.error or 0, 0.001):.3f}{beside} ({_sure(finding.z or 0, finding.count)})."
     )
 
 

@@ -34,6 +34,17 @@ def test_a_sketch_is_a_sample_of_them(numbers: str, form: Form, tmp_path: Path) 
         np.testing.assert_array_equal(sampled[name], values)
 
 
+@pytest.mark.parametrize("numbers", [*PLAIN, *QUANTISED])
+@pytest.mark.parametrize("form", [Form(), Form(diffusers=True)])
+def test_some_rows_are_those_of_the_whole(numbers: str, form: Form, tmp_path: Path) -> None:
+    form = Form(numbers, diffusers=form.diffusers)
+    path = write_checkpoint(tmp_path / "model.safetensors", MODEL, form)
+    whole = weights_in(path)
+    some = weights_in(path, lambda rows, columns: [slice(1, 3), slice(rows - 1, rows)])
+    for name in MODEL:
+        assert torch.equal(some(name), whole(name)[[1, 2, -1]])
+
+
 @pytest.mark.parametrize("numbers", QUANTISED)
 def test_scales_are_applied(numbers: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "model.safetensors", MODEL, Form(numbers))

@@ -1,24 +1,30 @@
-"""What every weight tells: strengths of small changes, and adapters without any relative."""
+"""What whole rows and every weight tell: strengths of small changes, and adapters without any relative."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lorakit.adapters.loading import load_adapter
+from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.whole import weights_in
 from lorakit.tracing.deep import deep_estimate
 from lorakit.tracing.deep_change import deep_evidence
 from lorakit.tracing.deepening import deepened
 from lorakit.tracing.trace import trace_sketch
 from lorakit.tracing.weighing import weigh_weights
-from lorakit.tracing.weights import change_between, change_of
+from lorakit.tracing.weights import BANDS, bands, change_between, change_of
 from tests.gate.relatives import (
     ancestor,
     change,
+    edition,
     in_blocks,
     rdbt,
     rescaled,
@@ -60,6 +66,57 @@ def test_a_strength_is_found_closely(strength: float, folder: Path) -> None:
     assert abs(found.value - strength) < 4 * found.error
     assert found.error < 0.05 * strength + 0.001
     assert weigh_weights(evidence).answer == "there"
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.0])
+def test_bands_of_rows_stand_for_all(strength: float, folder: Path, tmp_path: Path) -> None:
+    some = partial(bands, most=2**10)
+    merged = with_rdbt(strength, (0.8, style(2)))
+    suspect = weights_in(write_checkpoint(tmp_path / "mix.safetensors", merged), some)
+    before = weights_in(folder / "anima.safetensors", some)
+    by_files = change_between(folder / "rdbt.safetensors", folder / "anima.safetensors", some)
+    write_adapter(tmp_path / "edition.safetensors", edition())
+    by_adapter = change_of(tmp_path / "edition.safetensors", before, some)
+    for change_at in (by_files, by_adapter):
+        evidence = deep_evidence(suspect, before, change_at, list(change()))
+        assert evidence is not None
+        found = evidence.estimate()
+        assert found.count < sum(x.numel() for x in change().values()) / 8
+        assert abs(found.value - strength) < 4 * found.error
+        assert found.error < 0.02
+        assert weigh_weights(evidence).answer == ("there" if strength else "not there")
+
+
+def test_the_error_of_bands_means_what_it_says(folder: Path) -> None:
+    some = partial(bands, most=2**10)
+    merged = f.rounded(without((0.8, style(2))))
+    names = [name for name in change() if name.endswith("mlp.layer1")]
+
+    def rows(weights: f.Weights) -> WeightOf:
+        return lambda name: torch.cat([weights[name][span] for span in some(*weights[name].shape)])
+
+    zs = []
+    for seed in range(40):
+        other = f.product_of(f.low_rank(900 + seed, 0.015, 24, lambda n: n in names))
+        evidence = deep_evidence(rows(merged), rows(ancestor()), rows(other), names)
+        assert evidence is not None
+        zs.append(evidence.estimate().z)
+    # The error is the largest of three, so on the whole it may be too large, but not too small.
+    assert 0.5 < float(torch.tensor(zs).std()) < 1.3
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(2**8, 2**20))
+def test_bands_are_equal_and_lie_apart(rows: int, columns: int, most: int) -> None:
+    found = bands(rows, columns, most)
+    assert all(0 <= span.start < span.stop <= rows for span in found)
+    assert all(one.stop <= next.start for one, next in pairwise(found))
+    if len(found) == 1:
+        assert found[0] == slice(0, rows)
+    else:
+        assert len(found) == BANDS
+        assert len({span.stop - span.start for span in found}) == 1
+        # The later of two neighbours is never further than two sixteenths of the rows on.
+        assert max(b.start - a.start for a, b in pairwise(found)) <= 2 * rows / BANDS + 1
 
 
 def test_samples_and_whole_matrices_say_the_same() -> None:

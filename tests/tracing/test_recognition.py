@@ -74,7 +74,7 @@ def test_a_merge_holds_it(likeness: Known, anima: Known, fine_tune: Known) -> No
     assert found.outcome == "contains"
     assert found.strength == pytest.approx(0.4, abs=0.01)
     assert found.reference is anima
-    assert "the change that makes rdbt, at strength 0.40" in found.how
+    assert f"the change that makes rdbt, at strength {found.strength:.3f} ± " in found.how
     assert "next to anima" in found.how
 
 
