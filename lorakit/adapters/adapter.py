@@ -61,13 +61,14 @@ class Adapter:
         return self.report.unused_keys
 
     def save(self, path: str | Path, *, layout: WritableLayout) -> None:
-        """Write the adapter to the new file `path` in another layout: kohya, comfy or diffusers.
+        """Write the adapter's file to the new file `path` in another layout: kohya, comfy, diffusers,
+        peft (with adapter_config.json beside it) or onetrainer.
 
-        The delta of every module stays what it was, and so does the metadata; `unused_keys` are left out.
-        Raises `NotFusable` for
-        anything but LoRA without biases, which other layouts have no common spelling for, and `BadUsage`
-        for an unknown layout or a file that exists. Raises `Refused` for a merged adapter, which only
-        the gate writes, once every licence allows it.
+        The tensors keep their bytes and the metadata stays; `unused_keys` are left out. An alpha moves
+        into the header where the layout has no tensor for it, and what is needed to come back to the same
+        file stands there, too. Raises `NotFusable` for what the layout has no spelling for, `BadUsage` for
+        an unknown layout or a file that exists, and `Refused` for an adapter that was made in memory,
+        which only the gate writes, once every licence allows it.
         """
         from lorakit.adapters.saving import save_adapter
 

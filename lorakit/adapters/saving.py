@@ -1,7 +1,8 @@
-"""Write plain LoRA modules as an adapter file, in the key layout of a trainer."""
+"""Write adapters as files in the key layout of a trainer: one from a file, or plain LoRA from memory."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import torch
 from lorakit import __version__
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.pieces import pieces_in
+from lorakit.adapters.respelling import carried, respell
 from lorakit.adapters.tensor_file import write_tensors
-from lorakit.errors import BadUsage, NotFusable, Refused
+from lorakit.errors import BadUsage, Refused
 from lorakit.formats.layouts import WRITABLE, WritableLayout, module_prefix
-from lorakit.formats.peft_config import METADATA_KEY
+from lorakit.formats.peft_config import CONFIG_NAME
 
 
 def save_lora(
@@ -43,40 +46,34 @@ def save_lora(
 
 
 def save_adapter(adapter: Adapter, path: Path, layout: WritableLayout) -> None:
-    """Write a LoRA adapter in `layout`, with its metadata; see `Adapter.save`."""
+    """Write the file of an adapter in `layout`, with its metadata; see `Adapter.save`."""
     if adapter.made_of:
         raise Refused(
-            f"This adapter was merged from {len(adapter.made_of)} files, whose licences were not asked.",
-            hint="`lorakit merge ... -o FILE` asks them, and writes it where they allow it.",
+            f"This adapter was made in memory from {len(adapter.made_of)} files, whose licences were "
+            "not asked.",
+            hint="`lorakit merge ... -o FILE` and `lorakit resize` ask them, and write what they allow.",
         )
     if layout not in WRITABLE:
         raise BadUsage(
             f"There is no layout {layout!r} to write.", hint=f"Give {', '.join(WRITABLE)}."
         )
-    if path.exists():
-        raise BadUsage(f"{path} exists already.", hint="Give another name.")
-    modules: dict[str, LoraModule] = {}
-    for name, module in adapter.modules.items():
-        if not isinstance(module, LoraModule) or name in adapter.biases:
-            raise _not_plain(adapter, name)
-        modules[name] = module if layout == "kohya" else _scaled(module)
-    if beyond := sorted(adapter.biases.keys() - modules.keys()):
-        raise _not_plain(adapter, beyond[0])
-    # PEFT's own record of alpha would be read again, on top of the scale that is written here.
-    kept = {key: text for key, text in adapter.report.metadata.items() if key != METADATA_KEY}
-    save_lora(path, modules, layout=layout, metadata=kept)
+    beside = path.with_name(CONFIG_NAME)
+    for there in (path, *([beside] if layout == "peft" else [])):
+        if there.exists():
+            raise BadUsage(f"{there} exists already.", hint="Give another name.")
+    pieces = pieces_in(adapter.path)
+    spelled = respell(pieces, layout)
+    notes = {
+        "format": "pt",
+        "lorakit.version": __version__,
+        **carried(pieces.report.metadata),
+        **spelled.metadata,
+    }
+    write_tensors(path, spelled.tensors, notes)
+    if spelled.config is not None:
+        beside.write_text(config_text(spelled.config), encoding="utf-8")
 
 
-def _scaled(module: LoraModule) -> LoraModule:
-    """The same delta with scale 1; up becomes float32 where its dtype cannot hold the product."""
-    up = module.up.float() * module.scale
-    kept = up.to(module.up.dtype)
-    return LoraModule(kept if torch.equal(kept.float(), up) else up, module.down, 1.0)
-
-
-def _not_plain(adapter: Adapter, name: str) -> NotFusable:
-    algo = next((m.algo for m in adapter.report.modules if m.name == name), "more than LoRA")
-    return NotFusable(
-        f"{adapter.path} cannot be written in another layout: {name} is {algo}, or changes a bias.",
-        hint="Only plain LoRA can; the file itself stays as good as it is.",
-    )
+def config_text(config: Mapping[str, object]) -> str:
+    """The text of adapter_config.json."""
+    return json.dumps(config, indent=2, sort_keys=True) + "\n"

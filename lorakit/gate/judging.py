@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lorakit.bases import ChosenBase
-from lorakit.gate.subjects import Subject
+from lorakit.gate.derived import Kind
+from lorakit.gate.subjects import Subject, pinned
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.policy import Verdict, judge
 from lorakit.licenses.terms import ShareMerges
@@ -15,6 +16,12 @@ from lorakit.stack import ResolvedEntry
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
+
+
+def judge_derived(catalog: Catalog, kind: Kind, ingredients: Sequence[Subject]) -> Verdict:
+    """The verdict for a file of `kind` made of all `ingredients`: nothing is decided and nothing recorded."""
+    dossiers = dossiers_of(catalog, [pinned(subject) for subject in ingredients])
+    return verdict_on(dossiers, same_work=kind == "re-encoded adapter")
 
 
 def judge_stack(catalog: Catalog, chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> Verdict:

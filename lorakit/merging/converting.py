@@ -1,0 +1,83 @@
+"""One adapter in another layout, dtype or numbering of blocks: the same tensors, spelled anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorakit.adapters.pieces import Pieces, pieces_in
+from lorakit.errors import BadUsage
+from lorakit.formats.inspection import AdapterReport
+from lorakit.formats.layouts import WRITTEN_AS, WritableLayout
+from lorakit.formats.metadata import BASE_BLOCKS_KEY
+from lorakit.gate.derived import Progress
+from lorakit.merging.provenance import made, still_true
+from lorakit.merging.renumbering import renumbered
+from lorakit.merging.writing import WrittenAdapter, write_pieces
+from lorakit.stack import ResolvedEntry
+
+if TYPE_CHECKING:
+    from lorakit.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is wanted of a file: None leaves something as it is."""
+
+    layout: WritableLayout | None = None
+    dtype: str | None = None
+    blocks: int | None = None
+
+    def options(self) -> dict[str, object]:
+        """What the record of the making keeps."""
+        return {"blocks": self.blocks} if self.blocks else {}
+
+
+def convert(
+    catalog: Catalog,
+    entry: ResolvedEntry,
+    wanted: Conversion,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total, what: None,
+) -> WrittenAdapter:
+    """Write the adapter of `entry` to `output` as `wanted`, if its terms allow it in another form.
+
+    Tensors keep their bytes unless a dtype is asked for. Raises what `write_pieces` raises, and `BadUsage`
+    where nothing is asked for.
+    """
+    if wanted == Conversion():
+        raise BadUsage(
+            "Nothing to convert to was named.", hint="Give --layout, --dtype, --blocks or several."
+        )
+    layout = wanted.layout or own_layout(entry.report)
+
+    def opened() -> Pieces:
+        pieces = pieces_in(entry.path)
+        # The names of before are those of other blocks afterwards: nothing leads back.
+        return pieces if wanted.blocks is None else renumbered(pieces, wanted.blocks)
+
+    notes = {BASE_BLOCKS_KEY: str(wanted.blocks)} if wanted.blocks else {}
+    return write_pieces(
+        catalog,
+        opened,
+        kind="re-encoded adapter",
+        what=f"{entry.name} in another form",
+        ingredients=[entry],
+        output=output,
+        layout=layout,
+        dtype=wanted.dtype,
+        made=made("convert", layout=layout, dtype=wanted.dtype, options=wanted.options()),
+        metadata={**still_true(entry.report.metadata), **notes},
+        lead_back=wanted.blocks is None,
+        overwrite=overwrite,
+        on_progress=on_progress,
+    )
+
+
+def own_layout(report: AdapterReport) -> WritableLayout:
+    """The layout that an adapter is in; ComfyUI's for one that nobody writes any more."""
+    found = (w for read, w in WRITTEN_AS.items() if report.layouts[:1] == (read,))
+    return next(found, "comfy")

@@ -1,0 +1,119 @@
+"""Tensors in another dtype, and what that does to the change they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Literal
+
+import torch
+
+from lorakit.adapters.pieces import Piece, Pieces
+from lorakit.errors import LorakitError
+from lorakit.merging.cores import gram_of
+from lorakit.merging.factors import Factors
+
+DtypeName = Literal["bf16", "fp16", "fp32"]
+DTYPES: Mapping[str, torch.dtype] = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+}
+# Numbers about a weight rather than of a change: a rounding of 0.4 % in the norm of a DoRA is as much as
+# the whole adapter. They are small, and stay as they are.
+_KEPT = frozenset({"alpha", "dora_scale", "rescale", "inv_scale", "on_input", "tlora_lambda"})
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding did: ‖rounded - exact‖_F / ‖exact‖_F over all modules whose change is measured.
+
+    `unmeasured` counts the modules whose change cannot be told without the base, or at no small cost.
+    """
+
+    error: float
+    unmeasured: int
+
+
+def in_dtype(pieces: Pieces, dtype: torch.dtype | None) -> Pieces:
+    """`pieces` with factors and differences in `dtype`; None leaves them as they are.
+
+    Raises `LorakitError` where a number is too large for it.
+    """
+    if dtype is None:
+        return pieces
+    found = {name: _in_dtype(name, piece, dtype) for name, piece in pieces.modules.items()}
+    return replace(pieces, modules=found)
+
+
+def _in_dtype(name: str, piece: Piece, dtype: torch.dtype) -> Piece:
+    parts = {
+        part: tensor if part in _KEPT or not tensor.is_floating_point() else tensor.to(dtype)
+        for part, tensor in piece.parts.items()
+    }
+    for part, tensor in parts.items():
+        if tensor is not piece.parts[part] and _overflows(piece.parts[part], tensor):
+            raise LorakitError(
+                f"{part} of {name} holds numbers that are too large for {dtype}.",
+                hint="--dtype bf16 has the range of float32.",
+            )
+    return replace(piece, parts=parts)
+
+
+def _overflows(exact: torch.Tensor, rounded: torch.Tensor) -> bool:
+    lost = torch.isfinite(exact) & ~torch.isfinite(rounded)
+    return bool(lost.any())
+
+
+def rounding(exact: Pieces, rounded: Pieces) -> Rounding:
+    """Compare the changes that two forms of the same pieces stand for."""
+    energy = error = 0.0
+    unmeasured = 0
+    for name, piece in exact.modules.items():
+        if all(t is rounded.modules[name].parts[p] for p, t in piece.parts.items()):
+            continue
+        found = _error(piece, rounded.modules[name])
+        if found is None:
+            unmeasured += 1
+        else:
+            energy, error = energy + found[0], error + found[1]
+    return Rounding(sqrt(error / energy) if energy else 0.0, unmeasured)
+
+
+def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
+    """‖exact‖² and ‖rounded - exact‖² of one module's change."""
+    one, other = exact.parts, rounded.parts
+    energy = error = 0.0
+    for part in ("diff", "diff_b", "w_norm", "b_norm", "set_weight"):
+        if part in one:
+            energy += _squares(one[part])
+            error += _squares(other[part].double() - one[part].double())
+    if {"down", "up"} <= one.keys() and "mid" not in one and "dora_scale" not in one:
+        up, down = one["up"].double().flatten(1), one["down"].double().flatten(1)
+        up_error, down_error = (
+            other[part].double().flatten(1) - whole for part, whole in (("up", up), ("down", down))
+        )
+        # U'D' - UD = (U' - U) D' + U (D' - D), so that nothing cancels.
+        gap = Factors(torch.cat([up_error, up], 1), torch.cat([down + down_error, down_error]))
+        scale = exact.scale**2
+        energy += scale * float(gram_of([Factors(up, down)])[0, 0])
+        error += scale * float(gram_of([gap])[0, 0])
+    elif exact.algo not in ("full", "norm", "set"):
+        return None
+    return energy, error
+
+
+def _squares(values: torch.Tensor) -> float:
+    return float(values.double().square().sum())
+
+
+def balanced(up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same product with components of like size in both factors, moved by powers of two: exactly.
+
+    A strength of a thousandth in one factor would leave the range of a 16-bit float.
+    """
+    ratio = down.float().norm(dim=1) / up.float().norm(dim=0)
+    steps = (ratio.log2() / 2).round()
+    shift = torch.where(torch.isfinite(steps), steps, 0).exp2().to(up.dtype)
+    return up * shift, down / shift[:, None]
