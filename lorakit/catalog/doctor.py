@@ -62,6 +62,11 @@ KINDS = {
         "Attach the drive, or `lorakit add` the folder they moved to. What is known of them stays; "
         "`lorakit forget NAME` removes it.",
     ),
+    "pending": Kind(
+        "Files of which the header alone was read",
+        "`lorakit scan` goes on: until a file was read whole, nothing can be said of it.",
+        False,
+    ),
     "recorded": Kind("Recorded now", "What was said of the earlier weights is kept.", False),
     "touched": Kind(
         "Files with another time and the same bytes", "`lorakit scan` takes note of it.", False
@@ -131,6 +136,12 @@ class Doctor(Neighbours):
         from lorakit.catalog.examining import examine
 
         return examine(self._store, adapters)
+
+    def lies_unmoved(self, path: Path, content: str) -> bool:
+        """Whether the file at `path`, on record with this content, has the size and time it had then."""
+        from lorakit.catalog.verifying import lies_unmoved
+
+        return lies_unmoved(self._store, path, content)
 
     def verify(
         self, adapters: Iterable[int] | None = None, on_progress: Progress | None = None

@@ -11,6 +11,7 @@ from typing import Literal
 
 from lorakit.catalog.doctor import Finding
 from lorakit.catalog.paths import stat_of
+from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import Progress
 from lorakit.db.store import Store
 from lorakit.errors import BadFile
@@ -44,7 +45,10 @@ class Verified:
 
 
 def known_places(store: Store, adapters: Iterable[int] | None) -> list[Known]:
-    """Every place of the adapters in rows `adapters`, None for all, sorted by path."""
+    """Every place of the adapters in rows `adapters`, None for all, sorted by path.
+
+    Those of pending adapters have no hashes that one could compare with.
+    """
     rows = store.read(
         "SELECT a.id, a.name, l.path, l.size, l.mtime_ns, a.file_sha256, a.tensor_sha256 "
         "FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id ORDER BY l.path"
@@ -62,6 +66,17 @@ def is_unmoved(place: Known, stat: os.stat_result) -> bool:
     return (stat.st_size, stat.st_mtime_ns) == (place.size, place.mtime_ns)
 
 
+def lies_unmoved(store: Store, path: Path, content: str) -> bool:
+    """Whether a file that is on record with this content has the size and time it had then."""
+    rows = store.read(
+        "SELECT l.size, l.mtime_ns FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id "
+        "WHERE l.path = :path AND a.tensor_sha256 = :content",
+        {"path": str(path), "content": content},
+    )
+    stat = stat_of(str(path))
+    return stat is not None and any((stat.st_size, stat.st_mtime_ns) == tuple(r) for r in rows)
+
+
 def verify_files(
     store: Store, adapters: Iterable[int] | None, on_progress: Progress | None
 ) -> list[Verified]:
@@ -69,7 +84,8 @@ def verify_files(
     there = [
         (place, stat)
         for place in known_places(store, adapters)
-        if (stat := stat_of(place.path)) is not None and S_ISREG(stat.st_mode)
+        if not is_pending(place.hashes.file_sha256)
+        and (stat := stat_of(place.path)) is not None and S_ISREG(stat.st_mode)
     ]
     read: dict[tuple[int, int], FileHashes | BadFile] = {}
     found: list[Verified] = []

@@ -62,17 +62,22 @@ def ensure_adapter_sketch(
     path: Path,
     name: str | None = None,
     load: Callable[[Path], Adapter] | None = None,
+    *,
+    trust: bool = False,
 ) -> Sketch:
     """The sketch of an adapter by content, from the catalog, else taken of the file at `path` and kept.
 
     Modules that need a base's weights are undecided in it. `name` is the file's own where it is left
-    out; `load` reads the file, for a caller who needs the adapter too. Raises `BadFile` when it has to be taken and the file is missing, damaged, or holds another
-    content, and `NotFusable` for an algorithm that lorakit does not apply.
+    out; `load` reads the file, for a caller who needs the adapter too. The file is hashed first, to be sure
+    that it holds this content; with `trust` not where its size and time are as on record. Raises `BadFile`
+    when it has to be taken and the file is missing, damaged, or holds another content, and `NotFusable` for
+    an algorithm that lorakit does not apply.
     """
     found = _kept(catalog, content, "adapter")
     if found is not None:
         return found
-    if hash_file(path, read_header(path).data_offset).tensor_sha256 != content:
+    known = trust and catalog.lies_unmoved(path, content)
+    if not known and hash_file(path, read_header(path).data_offset).tensor_sha256 != content:
         raise BadFile(
             f"{path} holds another adapter than the one that was added.",
             hint=f"Add it again: lorakit add {path}",

@@ -80,7 +80,7 @@ def sketch_of(
     if kept is not None:
         return kept_fingerprint(catalog, kept).sketch
     path = record.existing_path()
-    return ensure_adapter_sketch(catalog, record.tensor_sha256, path, record.name, load)
+    return ensure_adapter_sketch(catalog, record.tensor_sha256, path, record.name, load, trust=True)
 
 
 def shelve(
