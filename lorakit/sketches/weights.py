@@ -74,6 +74,18 @@ def find_matrices(shards: Shards) -> dict[str, Matrix | None]:
     return found
 
 
+def find_vectors(shards: Shards) -> dict[str, Stored]:
+    """The norms and biases of the model by canonical tensor name, `blocks.0.self_attn.q_norm.weight`.
+
+    The biases of layers that join several modules are left out. Raises `BadFile` as `find_matrices` does.
+    """
+    return {
+        f"{name}.{tail}": stored
+        for _, name, tail, stored in _parts(shards)
+        if (tail == "bias" or (tail == "weight" and is_norm(name))) and not split_fused(name)
+    }
+
+
 def block_count(modules: Iterable[str]) -> int:
     """The highest index of a transformer block, plus one."""
     indices = (anima.block_of(module) for module in modules)
