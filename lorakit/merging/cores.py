@@ -93,7 +93,7 @@ def truncate(found: Svd | Core, rank: int, dtype: torch.dtype = torch.float32) -
     """
     kept = min(rank, found.s.numel())
     if not kept:
-        return _nothing(found)
+        return _nothing(found, dtype)
     if isinstance(found, Svd):
         scale = found.s[:kept].sqrt()
         return Factors(
@@ -105,13 +105,14 @@ def truncate(found: Svd | Core, rank: int, dtype: torch.dtype = torch.float32) -
     return Factors(up.to(dtype), down.to(dtype))
 
 
-def _nothing(found: Svd | Core) -> Factors:
+def _nothing(found: Svd | Core, dtype: torch.dtype) -> Factors:
     out, inner = (
         (found.u.shape[0], found.v.shape[0])
         if isinstance(found, Svd)
         else (found.up.shape[0], found.down.shape[1])
     )
-    return Factors(torch.zeros(out, 1), torch.zeros(1, inner))
+    zeros = found.s.new_zeros
+    return Factors(zeros(out, 1, dtype=dtype), zeros(1, inner, dtype=dtype))
 
 
 def singular_values(up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -125,11 +126,14 @@ def gram_of(factors: Sequence[Factors]) -> torch.Tensor:
 
     Multiplied in the factors' own dtype and summed in float64.
     """
-    count = len(factors)
-    gram = torch.zeros(count, count, dtype=torch.float64)
-    for i, one in enumerate(factors):
-        for j, other in enumerate(factors[: i + 1]):
-            ups = one.up.T @ other.up
-            product = (ups * (one.down @ other.down.T)).sum(dtype=torch.float64)
-            gram[i, j] = gram[j, i] = float(product)
+    ups = torch.cat([part.up for part in factors], dim=1)
+    downs = torch.cat([part.down for part in factors])
+    ends = torch.tensor([0, *(part.rank for part in factors)]).cumsum(0).tolist()
+    gram = torch.zeros(len(factors), len(factors), dtype=torch.float64)
+    for i, part in enumerate(factors):
+        # Those before it and itself in one product; the other half is the same.
+        both = (part.up.T @ ups[:, : ends[i + 1]]).mul_(part.down @ downs[: ends[i + 1]].T)
+        for j in range(i + 1):
+            cell = both[:, ends[j] : ends[j + 1]].sum(dtype=torch.float64)
+            gram[i, j] = gram[j, i] = float(cell)
     return gram

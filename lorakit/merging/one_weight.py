@@ -14,7 +14,7 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.errors import NotFusable
 from lorakit.merging.approximating import approximate
 from lorakit.merging.cores import core_of, gram_of, truncate
-from lorakit.merging.factors import Factors, of_matrix
+from lorakit.merging.factors import Factors, join, of_matrix
 from lorakit.merging.gathering import Leaf, Term
 from lorakit.merging.kept import kept_as_it_is
 from lorakit.merging.methods.core import core
@@ -92,16 +92,16 @@ def _require_base(work: Work) -> None:
 
 
 def _sum(name: str, changes: Changes, recipe: Recipe) -> Outcome:
-    joined = changes.joined(changes.everything)
-    if joined is None:
+    apart = changes.apart(changes.everything)
+    if not apart:
         return _from_matrix(name, changes, changes.matrix(changes.everything), recipe)
-    rank_in = changes.rank(changes.everything)
+    rank_in, joined = changes.rank(changes.everything), join(apart)
     if recipe.rule is not None:
         return _of_rank(name, rank_in, joined, recipe.rule)
     if joined.rank > min(joined.shape):
         # The rank cannot be larger than a side; a matrix and an identity are exact.
         joined = of_matrix(joined.to(torch.float64).dense())
-    return _lora(name, rank_in, joined, float(gram_of([joined])[0, 0]), 0.0)
+    return _lora(name, rank_in, joined, float(gram_of(apart).sum()), 0.0)
 
 
 def _entrywise(name: str, changes: Changes, recipe: Recipe) -> Outcome:

@@ -70,8 +70,13 @@ class Changes:
 
     def joined(self, places: Sequence[int]) -> Factors | None:
         """The sum of the terms at `places` as factors, None where one of them has none."""
+        found = self.apart(places)
+        return join(found) if found else None
+
+    def apart(self, places: Sequence[int]) -> list[Factors]:
+        """The factors that `joined` joins, those with the same down factor as one; none if it is None."""
         found = [self.thin[place] for place in places if place in self.thin]
-        return join(_without_doubles(found)) if len(found) == len(places) else None
+        return _without_doubles(found) if len(found) == len(places) else []
 
     def matrix(self, places: Sequence[int]) -> torch.Tensor:
         """The sum of the terms at `places` as a matrix in float32."""
