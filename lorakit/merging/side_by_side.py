@@ -21,8 +21,11 @@ def side_by_side(jobs: Iterable[tuple[Callable[[], T], bool]]) -> Generator[T, N
     and every bit of it, is the same however many cores there are; a large one has all of them to itself.
     """
     cores = min(torch.get_num_threads(), MOST_CORES)
+    if cores < 2:
+        yield from (_without_gradients(job) for job, _ in jobs)
+        return
     ahead: deque[tuple[Callable[[], T], Future[T] | None]] = deque()
-    with one_core_each(cores) as pool, torch.no_grad():
+    with one_core_each(cores) as pool:
         for job, small in jobs:
             ahead.append((job, pool.submit(_without_gradients, job) if small else None))
             if len(ahead) > cores + 1:
@@ -32,7 +35,7 @@ def side_by_side(jobs: Iterable[tuple[Callable[[], T], bool]]) -> Generator[T, N
 
 
 def _done(job: Callable[[], T], ready: Future[T] | None) -> T:
-    return ready.result() if ready else job()
+    return ready.result() if ready else _without_gradients(job)
 
 
 def _without_gradients(job: Callable[[], T]) -> T:

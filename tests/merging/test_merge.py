@@ -1,4 +1,4 @@
-"""Merging adapters into one: the change of the result is the weighted sum of the changes, exactly."""
+"""A merged adapter does to a base what its entries do together."""
 
 from __future__ import annotations
 
@@ -6,55 +6,291 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 import lorakit
 from lorakit.adapters.adapter import Adapter
+from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
-from lorakit.errors import Refused
+from lorakit.errors import BadUsage, NotFusable, Refused
+from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
-from tests.models import memory_adapter, random_lora, tiny_shapes, usual_names
+from lorakit.merging.method_table import METHODS
+from lorakit.strengths import Strength
+from tests.models import lora_file, memory_adapter, random_lora, tiny_base, usual_names
+
+BLOCKS = 2
+BASE = tiny_base(BLOCKS, dtype=torch.float64)
+Q, WIDE = "blocks.0.self_attn.q_proj", "blocks.0.mlp.layer1"  # (32, 32), (128, 32)
+NORM = "blocks.0.self_attn.q_norm"  # (8,)
+Entry = tuple[Adapter, float | Strength]
 
 
-def adapter(seed: int, rank: int = 4, blocks: int = 2) -> Adapter:
-    return memory_adapter(random_lora(usual_names(blocks), blocks, rank=rank, seed=seed))
+def adapter(seed: int, rank: int = 4, blocks: int = BLOCKS, scale: float = 1.0) -> Adapter:
+    names = usual_names(blocks)
+    return memory_adapter(random_lora(names, blocks, rank=rank, seed=seed, scale=scale))
 
 
-def deltas(found: Adapter) -> dict[str, torch.Tensor]:
-    shapes = tiny_shapes(60)
-    return {
-        name: module.delta(torch.zeros(shapes[name], dtype=torch.float64))
-        for name, module in found.modules.items()
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))) * 0.1
+
+
+def from_file(folder: Path, tensors: dict[str, torch.Tensor], name: str = "a") -> Adapter:
+    """An adapter that was read from a file of these tensors, modules by their canonical names."""
+    path = folder / f"{name}.safetensors"
+    save_file({f"diffusion_model.{key}": t.contiguous() for key, t in tensors.items()}, path)
+    return lorakit.load_adapter(path)
+
+
+def lokr(folder: Path, name: str = "lokr") -> Adapter:
+    """A Kronecker product of full rank."""
+    parts = {"lokr_w1": drawn(8, 8), "lokr_w2": drawn(4, 4), "alpha": torch.tensor(1.0)}
+    return from_file(folder, {f"{Q}.{part}": t for part, t in parts.items()}, name)
+
+
+def dora(folder: Path) -> Adapter:
+    parts = {
+        "lora_down.weight": drawn(2, 32),
+        "lora_up.weight": drawn(32, 2),
+        "dora_scale": BASE[f"net.{Q}.weight"].norm(dim=1, keepdim=True).float() * 1.1,
     }
+    return from_file(folder, {f"{Q}.{part}": t for part, t in parts.items()}, "dora")
 
 
-def test_the_change_of_a_merge_is_the_weighted_sum_of_the_changes() -> None:
-    one, two = adapter(1, rank=3), adapter(2, rank=5)
-    result = lorakit.merge([(one, 0.8), (two, -0.5)])
-    first, second = deltas(one), deltas(two)
-    for name, delta in deltas(result).items():
-        wanted = 0.8 * first[name] - 0.5 * second[name]
-        assert torch.allclose(delta, wanted, rtol=0, atol=1e-6 * float(wanted.abs().max()))
+def change(
+    entries: list[Entry], base: dict[str, torch.Tensor] | None = None
+) -> dict[str, torch.Tensor]:
+    """What `entries` add to each weight of a float64 base."""
+    base = base or BASE
+    fused = lorakit.fuse(base, entries)
+    return {key: fused[key] - base[key] for key in base}
+
+
+def assert_same_change(
+    found: Adapter, entries: list[Entry], base: dict[str, torch.Tensor] | None = None
+) -> None:
+    """To the rounding of factors in float32."""
+    wanted = change(entries, base)
+    for key, delta in change([(found, 1.0)], base).items():
+        size = float(wanted[key].abs().max())
+        torch.testing.assert_close(delta, wanted[key], rtol=0, atol=2e-6 * size + 1e-12, msg=key)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 6),
+            st.sampled_from([0.25, 1.0, 3.0]),
+            st.floats(-2, 2).filter(lambda x: abs(x) > 0.01),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_the_change_is_the_weighted_sum(drawn_entries: list[tuple[int, float, float]]) -> None:
+    entries: list[Entry] = [
+        (adapter(seed, rank, scale=scale), strength)
+        for seed, (rank, scale, strength) in enumerate(drawn_entries)
+    ]
+    result = merged(entries)
+    assert result.report.exact
+    assert_same_change(result.adapter, entries)
+    # The order is of no matter.
+    assert_same_change(lorakit.merge(entries[::-1]), entries)
+
+
+def test_one_plain_adapter_keeps_the_bytes_of_its_factors(tmp_path: Path) -> None:
+    modules = random_lora(usual_names(BLOCKS), BLOCKS, scale=0.5, dtype=torch.bfloat16)
+    one = lorakit.load_adapter(lora_file(tmp_path / "one.safetensors", modules))
+    result = lorakit.merge([(one, 0.8)])
+    for name, module in result.modules.items():
+        assert isinstance(module, LoraModule)
+        assert module.scale == pytest.approx(0.4)
+        for kept, given_ in ((module.up, modules[name].up), (module.down, modules[name].down)):
+            assert kept.dtype == torch.bfloat16
+            assert torch.equal(kept, given_)
+    assert_same_change(result, [(one, 0.8)])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_one_kronecker_product_stays_one(tmp_path: Path, strength: float) -> None:
+    one = lokr(tmp_path)
+    result = lorakit.merge([(one, strength)])
+    assert type(result.modules[Q]) is type(one.modules[Q])
+    assert result.report.modules[0].algo == "lokr"
+    assert_same_change(result, [(one, strength)])
+
+
+def test_one_adapter_that_needs_a_base_stays_what_it_is_at_full_strength(tmp_path: Path) -> None:
+    one = dora(tmp_path)
+    assert lorakit.merge([(one, 1.0)]).modules[Q] is one.modules[Q]
+    with pytest.raises(NotFusable, match="depends on the weight of the base"):
+        lorakit.merge([(one, 0.5)])
 
 
 def test_opposite_changes_leave_nothing() -> None:
-    result = lorakit.merge([(adapter(1), 1.0), (adapter(1), -1.0)])
-    assert all(not delta.any() for delta in deltas(result).values())
+    result = lorakit.merge([(adapter(1), 0.7), (adapter(1), -0.7)])
+    assert not any(delta.any() for delta in change([(result, 1.0)]).values())
+
+
+def test_the_rank_is_the_sum_but_never_more_than_the_weight_has() -> None:
+    entries: list[Entry] = [(adapter(seed, rank=6), 1.0) for seed in range(6)]
+    result = merged(entries)
+    ranks = {fact.name: fact.rank_out for fact in result.report.modules}
+    assert ranks["blocks.0.mlp.layer1"] == 32  # of 36, on a weight of (128, 32)
+    assert result.report.exact
+    assert_same_change(result.adapter, entries)
+
+
+def test_strengths_by_block_kind_and_name_are_those_of_a_stack() -> None:
+    parts = Strength.of(
+        0.8, blocks={"1": 0.5}, kinds={"mlp": -1.5}, modules={"*.cross_attn.k_proj": 0}
+    )
+    entries: list[Entry] = [(adapter(1), parts), (adapter(2), 0.3)]
+    assert_same_change(lorakit.merge(entries), entries)
+
+
+def test_strength_0_leaves_out_and_nothing_but_0_is_refused() -> None:
+    result = merged([(adapter(1), 0.5), (adapter(2), 0.0)])
+    assert result.report.total.rank_out == (4, 4)
+    with pytest.raises(BadUsage, match="Every strength is 0"):
+        lorakit.merge([(adapter(1), 0.0)])
+    with pytest.raises(BadUsage, match="nothing to merge"):
+        lorakit.merge([])
+
+
+def test_strengths_that_depend_on_the_step_are_refused() -> None:
+    with pytest.raises(BadUsage, match="steps"):
+        lorakit.merge([(adapter(1), Strength.parse("0.8@steps=0-8"))])
+
+
+def test_a_smaller_models_adapter_is_renumbered_for_the_larger() -> None:
+    small = memory_adapter(random_lora(usual_names(28)[-10:], 28, seed=1))
+    large = memory_adapter(random_lora(usual_names(40)[-10:], 40, seed=2))
+    result = merged([(small, 1.0), (large, 0.5)])
+    base = {key: t.double() for key, t in tiny_base(40).items()}
+    assert_same_change(result.adapter, [(small, 1.0), (large, 0.5)], base)
+    assert result.report.blocks == 40
+    assert any("renumbered for 40" in note for note in result.report.notes)
+
+
+def test_adapters_of_unrelated_models_are_refused() -> None:
+    shapes = {Q: LoraModule(drawn(64, 2), drawn(2, 32), 1.0)}
+    with pytest.raises(NotFusable, match=r"\[32, 32\].*\[64, 32\]"):
+        lorakit.merge([(adapter(1), 1.0), (memory_adapter(shapes), 1.0)])
+
+
+def test_biases_and_norms_add_up(tmp_path: Path) -> None:
+    first = {
+        f"{NORM}.w_norm": drawn(8),
+        f"{WIDE}.diff_b": drawn(128),
+        f"{WIDE}.diff": drawn(128, 32),
+    }
+    second = {f"{NORM}.w_norm": drawn(8) * 2, f"{WIDE}.diff_b": drawn(128) * 3}
+    one, two = from_file(tmp_path, first), from_file(tmp_path, second, "b")
+    base = {**BASE, f"net.{WIDE}.bias": torch.zeros(128, dtype=torch.float64)}
+    entries: list[Entry] = [(one, 0.5), (two, -0.25)]
+    result = lorakit.merge(entries, full_diffs=True)
+    assert_same_change(result, entries, base)
+
+
+def test_a_change_in_full_becomes_the_best_of_a_rank_or_stays_in_full(tmp_path: Path) -> None:
+    entries: list[Entry] = [(lokr(tmp_path), 0.8), (adapter(1), -0.5)]
+    wanted = change(entries)[f"net.{Q}.weight"]
+    exact = lorakit.merge(entries, full_diffs=True)
+    assert isinstance(exact.modules[Q], DiffModule)
+    assert_same_change(exact, entries)
+    cut = merged(entries, rank=5)
+    found = change([(cut.adapter, 1.0)])[f"net.{Q}.weight"]
+    best = torch.linalg.svdvals(wanted)[5:].square().sum()
+    fact = next(fact for fact in cut.report.modules if fact.name == Q)
+    assert fact.lost == pytest.approx(float(best), rel=1e-4)
+    assert float((found - wanted).square().sum()) == pytest.approx(fact.lost, rel=1e-4)
+    assert not cut.report.exact
+
+
+def test_what_depends_on_the_base_takes_part_where_one_is_given(tmp_path: Path) -> None:
+    one = dora(tmp_path)
+    assert needing_base(one.report) == (Q,)
+    assert needing_base(adapter(1).report) == ()
+    entries: list[Entry] = [(one, 0.6), (adapter(1), 0.5)]
+    with pytest.raises(NotFusable, match=r"q_proj of dora.safetensors"):
+        lorakit.merge(entries)
+    assert_same_change(lorakit.merge(entries, base=BASE, full_diffs=True), entries)
+    # Of rank 32 at most, so the default of 64 loses nothing.
+    assert_same_change(lorakit.merge(entries, base=BASE), entries)
+
+
+def test_a_rank_keeps_the_best_approximation_and_says_what_it_keeps() -> None:
+    entries: list[Entry] = [(adapter(1), 1.0), (adapter(2), 1.0)]
+    cut, whole = merged(entries, rank=3), change(entries)
+    found = change([(cut.adapter, 1.0)])
+    for fact in cut.report.modules:
+        key = f"net.{fact.name}.weight"
+        values = torch.linalg.svdvals(whole[key])
+        assert (fact.rank_in, fact.rank_out) == (8, 3)
+        assert fact.energy == pytest.approx(float(values.square().sum()), rel=1e-5)
+        assert fact.lost == pytest.approx(float(values[3:].square().sum()), rel=1e-4)
+        assert float((found[key] - whole[key]).square().sum()) == pytest.approx(fact.lost, rel=1e-4)
+
+
+def test_an_energy_is_held_by_every_module() -> None:
+    report = merged([(adapter(1), 1.0), (adapter(2), 0.2)], energy=0.9).report
+    assert all(1 - fact.lost / fact.energy >= 0.9 for fact in report.modules)
+    assert report.rank == "energy 0.9"
+    assert {kind.kind for kind in report.kinds} == {"self_attn", "cross_attn", "mlp"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_same_bits_again_and_names_its_options(method: str) -> None:
+    entries: list[Entry] = [(adapter(1, blocks=1), 0.8), (adapter(2, blocks=1), -0.5)]
+    first, again = (merged(entries, method=method, seed=5) for _ in range(2))
+    assert first.report.options.keys() == METHODS[method].options.keys()
+    for name, module in first.adapter.modules.items():
+        other = again.adapter.modules[name]
+        assert isinstance(module, LoraModule)
+        assert isinstance(other, LoraModule)
+        assert torch.equal(module.up, other.up)
+        assert torch.equal(module.down, other.down)
+        assert bool(torch.isfinite(module.up).all())
+
+
+def test_a_kronecker_product_takes_part_in_every_method(tmp_path: Path) -> None:
+    for method in METHODS:
+        result = merged([(lokr(tmp_path), 0.5), (adapter(1, blocks=1), 0.5)], method=method)
+        assert Q in result.adapter.modules
+
+
+def test_text_encoder_modules_are_merged_too() -> None:
+    module = {"text_encoder.layers.0.mlp.up_proj": LoraModule(drawn(48, 2), drawn(2, 16), 1.0)}
+    result = lorakit.merge([(memory_adapter(module), 0.5), (adapter(1), 1.0)])
+    assert "text_encoder.layers.0.mlp.up_proj" in result.modules
 
 
 def test_a_merged_adapter_is_not_saved_behind_the_gate(tmp_path: Path) -> None:
     result = lorakit.merge([(adapter(1), 1.0), (adapter(2), 1.0)])
+    assert result.made_of
     with pytest.raises(Refused, match="licences"):
         result.save(tmp_path / "out.safetensors", layout="kohya")
 
 
-def test_a_rank_keeps_the_best_approximation_and_says_what_it_keeps() -> None:
-    found = merged([(adapter(1), 1.0), (adapter(2), 1.0)], rank=3)
-    whole = deltas(lorakit.merge([(adapter(1), 1.0), (adapter(2), 1.0)]))
-    for fact in found.report.modules:
-        module = found.adapter.modules[fact.name]
-        assert isinstance(module, LoraModule)
-        values = torch.linalg.svdvals(whole[fact.name])
-        error = (module.delta(whole[fact.name]) - whole[fact.name]).norm()
-        assert module.down.shape[0] == 3
-        assert float(error) ** 2 == pytest.approx(fact.lost, rel=1e-4)
-        assert float(error) ** 2 == pytest.approx(float(values[3:].square().sum()), rel=1e-4)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"rank": 4, "energy": 0.9}, "cannot both"),
+        ({"rank": 0}, "rank of 0"),
+        ({"energy": 1.5}, "energy of 1.5"),
+        ({"method": "slerp"}, "slerp"),
+        ({"method": "ctm", "energy": 0.9}, "number"),
+        ({"rank": 4, "full_diffs": True}, "no rank"),
+        ({"method": "ties", "options": {"density": 7}}, "density of ties"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_computed(
+    options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(BadUsage, match=says):
+        lorakit.merge([(adapter(1), 1.0), (adapter(2), 1.0)], **options)  # type: ignore[arg-type]
