@@ -92,6 +92,16 @@ VERBS: tuple[Verb, ...] = (
         "Compare two bases or stacks on the same prompts and seeds, blind if asked, by votes.",
     ),
     Verb(
+        "Make",
+        "convert",
+        "Write an adapter in another layout or dtype, for a larger model, or a DoRA as a LoRA.",
+    ),
+    Verb(
+        "Make",
+        "prune",
+        "Write an adapter without some of its components, blocks, kinds or modules.",
+    ),
+    Verb(
         "Share",
         "license",
         "Show what may be shared and why; put terms on record, with their source.",

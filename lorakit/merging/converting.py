@@ -6,19 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.pieces import Pieces, pieces_in
-from lorakit.errors import BadUsage
+from lorakit.bases import ChosenBase
+from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.layouts import WRITTEN_AS, WritableLayout
 from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.gate.derived import Progress
-from lorakit.merging.provenance import made, still_true
+from lorakit.merging.merge import merged
+from lorakit.merging.provenance import made, resized, still_true
 from lorakit.merging.renumbering import renumbered
-from lorakit.merging.writing import WrittenAdapter, write_pieces
+from lorakit.merging.report import MergeReport
+from lorakit.merging.writing import WrittenAdapter, write_adapter, write_pieces
 from lorakit.stack import ResolvedEntry
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
+
+# What changes by the same amount whatever the base's weights are.
+_FREE = frozenset({"lora", "loha", "lokr", "full", "norm"})
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,57 @@ def convert(
         overwrite=overwrite,
         on_progress=on_progress,
     )
+
+
+def dora_to_lora(
+    catalog: Catalog,
+    entry: ResolvedEntry,
+    base: ChosenBase,
+    rank: int,
+    wanted: Conversion,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    on_progress: Progress = lambda done, total, what: None,
+) -> tuple[WrittenAdapter, MergeReport]:
+    """Write what the adapter of `entry` changes of `base` as LoRA of `rank`, its best approximation.
+
+    For DoRA and all else whose change depends on the base's weights; the report tells how much is kept.
+    The base's weights go into the result, so its licence has to allow it, too.
+    """
+    if wanted.blocks is not None:
+        raise BadUsage(
+            "--blocks and --dora-to-lora are two steps.",
+            hint="The result fits a larger model as it is; convert it again to renumber it.",
+        )
+    if not any(module.algo not in _FREE for module in entry.report.modules):
+        raise NotFusable(
+            f"Nothing in {entry.path} depends on the base, so there is nothing to convert.",
+            hint="`lorakit resize` makes LoHa and LoKr a LoRA of a rank.",
+        )
+    layout, dtype = wanted.layout or own_layout(entry.report), wanted.dtype or "bf16"
+    told: list[MergeReport] = []
+
+    def opened() -> Adapter:
+        found = merged([(entry.path, 1.0)], rank=rank, base=base.path, on_progress=on_progress)
+        told.append(found.report)
+        return found.adapter
+
+    done = write_adapter(
+        catalog,
+        opened,
+        kind="dora conversion",
+        what=f"{entry.name} as LoRA of rank {rank} on {base.name}",
+        ingredients=[base, entry],
+        output=output,
+        layout=layout,
+        dtype=dtype,
+        made=made("convert", layout=layout, dtype=dtype, options={"dora_to_lora": rank}),
+        metadata=lambda: resized(entry.report.metadata, [], other_algo=True),
+        overwrite=overwrite,
+        on_progress=on_progress,
+    )
+    return done, told[0]
 
 
 def own_layout(report: AdapterReport) -> WritableLayout:

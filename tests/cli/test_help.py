@@ -22,7 +22,7 @@ def test_the_verbs_are_listed_by_task(cli: Cli, words: tuple[str, ...]) -> None:
     ran = cli(*words)
     assert (ran.code, ran.err) == (0, "")
     titles = [line for line in ran.lines if line.istitle() and line.isalpha()]
-    assert titles == ["Collect", "Look", "Stack", "Share", "Learn", "Options"]
+    assert titles == ["Collect", "Look", "Stack", "Make", "Share", "Learn", "Options"]
     listed = [line.split()[0] for line in ran.lines if re.match(r"  [a-z]", line)]
     assert listed == [verb.name for verb in VERBS]
     assert max(map(len, ran.lines)) <= 80
