@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.home import home_folder
+from lorakit.catalog.pending import is_pending
 
 if TYPE_CHECKING:
     from lorakit.catalog.catalog import Catalog
@@ -48,12 +49,29 @@ def derived(catalog: Catalog, kind: str) -> dict[str, bytes]:
         return {}
 
 
+def derived_of(catalog: Catalog, kind: str, content: str) -> bytes | None:
+    """What was derived of one content; None where nothing is kept."""
+    path = derived_file(catalog)
+    if not path.exists():
+        return None
+    try:
+        with closing(_connect(path)) as connection:
+            row = connection.execute(
+                "SELECT data FROM derived WHERE kind = ? AND content = ?", (kind, content)
+            ).fetchone()
+    except sqlite3.Error as error:
+        _complain(path, error)
+        return None
+    return None if row is None else row[0]
+
+
 def keep_derived(catalog: Catalog, kind: str, found: Mapping[str, bytes]) -> None:
     """Keep what was derived of contents, in place of what was kept before.
 
     Nothing is kept beside a catalog that cannot be written: whoever opened it knows.
     """
     path = derived_file(catalog)
+    found = {content: data for content, data in found.items() if not is_pending(content)}
     if not found or not catalog._store.writable:
         return
     try:

@@ -7,24 +7,134 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from lorakit.catalog.derived import derived, keep_derived
+from lorakit.catalog.derived import derived, derived_of, keep_derived
+from lorakit.formats import anima
+from lorakit.formats.variants import SIZES, block_map
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lorakit.adapters.adapter import Adapter
     from lorakit.catalog.catalog import Catalog
-    from lorakit.catalog.records import BaseRecord
+    from lorakit.catalog.records import AdapterRecord, BaseRecord
 
 NORMS = "base norms 1"
+_SIZE = "delta size 1"
 
 Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DeltaSize:
+    """How much an adapter at strength 1 changes a base: ‖delta‖ / ‖W‖, Frobenius norms.
+
+    `overall` is over every matrix of the base, whether the adapter changes it or not; `components` are the
+    same for each component by itself, and `touched` counts the changed matrices alone. `modules` are
+    counted, and so are those `left_out`, whose change could not be worked out. The text encoder is no part
+    of a base.
+    """
+
+    overall: float
+    touched: float
+    modules: int
+    left_out: int = 0
+    components: Mapping[str, float] = field(default_factory=dict)
+
+
+def kept_sizes(catalog: Catalog, base: BaseRecord) -> dict[str, DeltaSize]:
+    """How much each adapter of the catalog that was measured on `base` changes it, by its content."""
+    kept = {} if base.tensor_sha256 is None else derived(catalog, f"{_SIZE} {base.tensor_sha256}")
+    if not kept:
+        return {}
+    there = {content for (content,) in catalog._store.read("SELECT tensor_sha256 FROM adapter")}
+    found = ((content, _size(data)) for content, data in kept.items() if content in there)
+    return {content: size for content, size in found if size is not None}
+
+
+def measure_size(catalog: Catalog, record: AdapterRecord, base: BaseRecord) -> DeltaSize:
+    """How much an adapter changes `base`, measured now and kept.
+
+    Raises `NotFound` and `BadFile` where its file or the base's is missing, changed or damaged, and
+    `NotFusable` for an algorithm that lorakit does not apply.
+    """
+    from lorakit.adapters.loading import load_adapter
+
+    norms = base_norms_of(catalog, base)
+    found = size_of(load_adapter(record.existing_path()), norms, base.blocks, base.path)
+    if base.tensor_sha256 is not None:
+        data = json.dumps(asdict(found), separators=(",", ":")).encode()
+        keep_derived(catalog, f"{_SIZE} {base.tensor_sha256}", {record.tensor_sha256: data})
+    return found
+
+
+def size_of(adapter: Adapter, norms: Mapping[str, float], blocks: int, base: Path) -> DeltaSize:
+    """How much an adapter changes the base at `base`, whose matrices have `norms` and stand in `blocks`.
+
+    The base is read only where the change of a module depends on its weight.
+    """
+    from lorakit.sketches.norms import delta_norms, joined, relative
+    from lorakit.sketches.whole import weights_in
+
+    names = _names_in(adapter, blocks)
+    found = delta_norms(adapter)
+    if found.keys() != adapter.modules.keys():
+        weight_of = weights_in(base)
+        found = delta_norms(adapter, lambda name: weight_of(names[name]))
+    on_base = {names[name]: norm for name, norm in found.items()}
+    within = [name for name in adapter.modules if anima.component_of(name) != "text_encoder"]
+    changed = {name: norms[name] for name in on_base if name in norms}
+    whole = {component: _of(norms, component) for component in anima.COMPONENTS}
+    return DeltaSize(
+        _short(relative(on_base, norms) or 0.0),
+        _short(joined(on_base[name] for name in changed) / (joined(changed.values()) or 1.0)),
+        len(changed),
+        sum(names[name] not in changed for name in within),
+        {
+            component: _short(relative(on_base, own) or 0.0)
+            for component, own in whole.items()
+            if any(name in changed for name in own)
+        },
+    )
+
+
+def _names_in(adapter: Adapter, blocks: int) -> dict[str, str]:
+    """What the base with so many blocks calls the modules of an adapter."""
+    made_for = adapter.report.model_blocks
+    names = {name: name for name in adapter.modules}
+    if made_for is None or made_for not in SIZES or blocks not in SIZES or made_for >= blocks:
+        return names
+    carried = block_map(made_for, blocks)
+    for name in names:
+        block = anima.block_of(name)
+        if block is not None:
+            names[name] = f"blocks.{carried[block]}.{name.split('.', 2)[2]}"
+    return names
+
+
+def _of(norms: Mapping[str, float], component: str) -> dict[str, float]:
+    return {n: norm for n, norm in norms.items() if anima.component_of(n) == component}
+
+
+def _size(data: bytes) -> DeltaSize | None:
+    try:
+        document: dict[str, Any] = json.loads(data)
+        return DeltaSize(**document)
+    except (ValueError, TypeError):
+        return None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def kept_base_norms(catalog: Catalog, base: BaseRecord) -> dict[str, float] | None:
     """‖W‖ of every matrix of a registered base by canonical module name, where it has been measured."""
     if base.tensor_sha256 is None:
         return None
-    return _numbers(derived(catalog, NORMS).get(base.tensor_sha256))
+    return _numbers(derived_of(catalog, NORMS, base.tensor_sha256))
 
 
 def base_norms_of(

@@ -76,10 +76,10 @@ def find_files(names: list[str]) -> list[tuple[Path, Yours | None]]:
 
 
 def _in_catalog(catalog: Catalog, name: str) -> tuple[Path, Yours]:
-    from lorakit.cli.yours import yours_of
+    from lorakit.cli.yours import known_of
 
     record = catalog.resolve(name)
-    return record.existing_path(), yours_of(catalog, record)
+    return record.existing_path(), known_of(catalog, record)
 
 
 def find_cover(report: AdapterReport) -> str | None:
@@ -145,14 +145,13 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
 
 
 def show_yours(console: Console, yours: Yours) -> None:
-    """What is said of an adapter, under a heading of its own; nothing where nothing is said."""
+    """What is known of an adapter beyond its file, under headings; nothing where nothing is known."""
     from lorakit.cli.render import facts, heading
-    from lorakit.cli.yours import yours_rows
+    from lorakit.cli.yours import sections
 
-    rows = [row for row in yours_rows(yours) if row[1]]
-    if rows:
+    for title, rows in sections(yours):
         console.print()
-        heading(console, "Yours")
+        heading(console, title)
         facts(console, rows)
 
 

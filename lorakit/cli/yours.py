@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lorakit.errors import BadUsage
+
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
+    from lorakit.catalog.collections import CollectionRecord
     from lorakit.catalog.facts import FactRecord
 
 # In this order on a page; the header's own words are shown above them.
@@ -38,13 +41,90 @@ def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     facts = with_header(record, catalog.facts(content))
     return {
         "tags": list(catalog.tags(content)),
-        "collections": [one.name for one in catalog.collections() if content in one.contents],
+        "collections": _collections(catalog, record),
         "facts": {
             field: {**_said(found[0]), "others": [_said(other) for other in found[1:]]}
             for field, found in facts.items()
             if field not in _HIDDEN
         },
     }
+
+
+def known_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
+    """The same, with its strength and its relatives as far as they are known: nothing is measured."""
+    from lorakit.cli.strength import evidence_of
+
+    return {
+        **yours_of(catalog, record),
+        "name": record.name,
+        "strength": evidence_of(catalog, record).to_dict(),
+        "alike": _alike(catalog, record),
+    }
+
+
+def _collections(catalog: Catalog, record: AdapterRecord) -> list[str]:
+    """The collections that it is in, by hand or because a query finds it now."""
+    from lorakit.cli.collection import found_by
+
+    def holds(one: CollectionRecord) -> bool:
+        if one.query is None:
+            return record.tensor_sha256 in one.contents
+        try:
+            return any(found.id == record.id for found in found_by(catalog, one.query))
+        except BadUsage:
+            # A query that an earlier version understood.
+            return False
+
+    return [one.name for one in catalog.collections() if holds(one)]
+
+
+def _alike(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
+    """The others with the same tensors, and those found alike when it was last compared."""
+    from lorakit.catalog.relatives import kept_relatives
+
+    content = record.tensor_sha256
+    same = [name for name, _ in catalog.headers(content) if name != record.name]
+    found = kept_relatives(catalog, content)
+    near = [] if found is None else found.near
+    names = {one.content: next(iter(catalog.headers(one.content)), None) for one in near}
+    return {
+        "same_tensors": same,
+        "compared": None if found is None else found.compared,
+        "relatives": [
+            {"name": named[0], "kind": one.kind, "words": one.words, "cosine": one.cosine}
+            for one in near
+            if (named := names[one.content]) is not None
+        ],
+    }
+
+
+def sections(yours: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    """Everything for a person, under headings; a heading without rows is left out."""
+    name = yours["name"]
+    found = (
+        ("Yours", yours_rows(yours)),
+        ("Strength", strength_notes(yours, name)),
+        ("Alike", alike_rows(yours, name)),
+    )
+    shown = ((heading, [row for row in rows if row[1]]) for heading, rows in found)
+    return [(heading, rows) for heading, rows in shown if rows]
+
+
+def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | None]]:
+    """Copies and relatives; how to find them, where nothing was compared yet."""
+    alike = yours["alike"]
+    rows: list[tuple[str, str | None]] = [
+        ("same tensors", ", ".join(alike["same_tensors"])),
+        *(
+            (one["name"], f"{one['words']} (cosine {one['cosine']:.3f})")
+            for one in alike["relatives"]
+        ),
+    ]
+    if alike["compared"] is None:
+        rows.append(("by weights", f"not compared yet: lorakit similar {name}"))
+    elif not alike["relatives"]:
+        rows.append(("by weights", f"none of {alike['compared']} that were compared"))
+    return rows
 
 
 def yours_rows(yours: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -55,6 +135,17 @@ def yours_rows(yours: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         if fact is not None and fact["source"] != "header":
             rows.append((label, _shown(field, fact)))
     return [*rows, ("collections", ", ".join(yours["collections"]))]
+
+
+def strength_notes(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | None]]:
+    """How strong it is and what suggests itself; how to find out, where it has not been measured."""
+    from lorakit.cli.strength import strength_rows
+
+    known = yours["strength"]
+    hint = known["base"] is not None and known["size"] is None
+    unknown = ("change", f"not measured yet: lorakit strength {name}") if hint else ("change", None)
+    rows = strength_rows(known)
+    return [*([unknown] if hint else []), *(row for row in rows if row[1])]
 
 
 def strength_text(value: Mapping[str, float | None]) -> str:

@@ -164,9 +164,12 @@ def _relatives(
 ) -> Mapping[str, Sequence[Neighbour]]:
     if not like:
         return {}
-    from lorakit.tracing.neighbours import all_neighbours, shelve
+    from lorakit.tracing.neighbours import all_neighbours, keep_neighbours, shelve
 
-    return all_neighbours(shelve(catalog, records, on_progress), like, on_progress, warn)
+    shelf = shelve(catalog, records, on_progress)
+    found = all_neighbours(shelf, like, on_progress, warn)
+    keep_neighbours(shelf, found)
+    return found
 
 
 def _copies(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lorakit.catalog.derived import derived, keep_derived
+from lorakit.catalog.relatives import Relative, keep_relatives
 from lorakit.errors import BadFile, NotFound, NotFusable
 from lorakit.tracing import coarse as coarse_parts
 from lorakit.tracing.candidates import Progress, Warn
@@ -159,6 +160,27 @@ def all_neighbours(
         others = [one for one in near_ones if one.likeness is not SAME_TENSORS]
         found[content] = others[:limit]
     return found
+
+
+def keep_neighbours(shelf: Shelf, found: Mapping[str, Sequence[Neighbour]]) -> None:
+    """Keep what was found of contents on the shelf, for whoever looks at them later."""
+    keep_relatives(
+        shelf.catalog,
+        len(shelf.contents),
+        {
+            content: [
+                Relative(
+                    one.record.tensor_sha256,
+                    one.likeness.kind,
+                    one.likeness.words,
+                    round(one.likeness.cosine, 4),
+                )
+                for one in near
+                if one.record.tensor_sha256 != content
+            ]
+            for content, near in found.items()
+        },
+    )
 
 
 def explained(shelf: Shelf, sketch: Sketch, near: Sequence[Neighbour]) -> Mixture | None:

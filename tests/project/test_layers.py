@@ -33,6 +33,7 @@ ROOMS = (
     "gate",
     "merging",
     "preview",
+    "suggesting",
     "report",
     "cli",
 )

@@ -1,0 +1,65 @@
+"""Which adapters are alike by weights, as it was last found: kept, so that looking costs nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorakit.catalog.derived import derived, derived_of, keep_derived
+
+if TYPE_CHECKING:
+    from lorakit.catalog.catalog import Catalog
+
+_KIND = "relatives 1"
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Another content and how it stands to this one: `kind` and `words` as the comparison has them."""
+
+    content: str
+    kind: str
+    words: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Relatives:
+    """The adapters that were found alike to one among `compared`, the most alike first."""
+
+    compared: int
+    near: tuple[Relative, ...]
+
+
+def kept_relatives(catalog: Catalog, content: str) -> Relatives | None:
+    """What was last found of a content; None where it has not been compared."""
+    return _read(derived_of(catalog, _KIND, content))
+
+
+def all_kept_relatives(catalog: Catalog) -> dict[str, Relatives]:
+    """The same of every content that has been compared."""
+    found = ((content, _read(data)) for content, data in derived(catalog, _KIND).items())
+    return {content: relatives for content, relatives in found if relatives is not None}
+
+
+def keep_relatives(
+    catalog: Catalog, compared: int, found: Mapping[str, Sequence[Relative]]
+) -> None:
+    """Keep what was found of contents among `compared`, in place of what was found before."""
+    data = {
+        content: json.dumps(
+            [compared, [[one.content, one.kind, one.words, one.cosine] for one in near]]
+        ).encode()
+        for content, near in found.items()
+    }
+    keep_derived(catalog, _KIND, data)
+
+
+def _read(data: bytes | None) -> Relatives | None:
+    try:
+        compared, near = json.loads(data) if data is not None else (0, None)
+        return None if near is None else Relatives(int(compared), tuple(Relative(*n) for n in near))
+    except (ValueError, TypeError):
+        return None
