@@ -102,6 +102,7 @@ VERBS: tuple[Verb, ...] = (
         "prune",
         "Write an adapter without some of its components, blocks, kinds or modules.",
     ),
+    Verb("Make", "extract", "Write what a checkpoint changed of its base as an adapter."),
     Verb(
         "Share",
         "license",

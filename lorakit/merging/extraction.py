@@ -79,8 +79,8 @@ def extract(
     Raises `BadFile` for what is no checkpoint, `NotFusable` for checkpoints of different models, and
     `LorakitError` where nothing differs, or nothing more than by rounding.
     """
-    rule = _rule(rank, energy)
-    how = How(rule, Rank(most).count, dtype, seed)
+    rule = check_wanted(rank, energy, most)
+    how = How(rule, most, dtype, seed)
     pair = open_pair(Path(tuned), Path(base))
     modules: dict[str, AdapterModule] = {}
     told: list[ExtractedModule] = []
@@ -122,7 +122,9 @@ def extract(
     return Extraction(adapter, report)
 
 
-def _rule(rank: int | None, energy: float | None) -> Rank | Energy | None:
+def check_wanted(rank: int | None, energy: float | None, most: int) -> Rank | Energy | None:
+    """The rule that is asked for, None for the ranks above rounding. Raises `BadUsage`."""
+    Rank(most)
     if rank is not None and energy is not None:
         raise BadUsage("A rank and an energy cannot both be given.", hint="Leave one out.")
     if rank is not None:

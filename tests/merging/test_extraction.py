@@ -1,0 +1,226 @@
+"""What is extracted from two checkpoints is what was fused, up to the rounding that is stated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import lorakit
+from lorakit.adapters.lora import LoraModule
+from lorakit.errors import BadFile, BadUsage, LorakitError, NotFusable
+from lorakit.merging.extraction import extract, threshold
+from lorakit.merging.range_finding import largest_triplets
+from tests.models import memory_adapter, random_lora, tiny_base, usual_names
+
+STRENGTH, RANK = 0.8, 4
+WIDE = 192
+
+
+def saved(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
+    save_file({key: tensor.clone() for key, tensor in tensors.items()}, path)
+    return path
+
+
+def lora() -> dict[str, LoraModule]:
+    """A change of about a hundredth of the weights, as trained adapters have it."""
+    return random_lora(usual_names(3), 3, rank=RANK, scale=0.05)
+
+
+def pair(folder: Path, dtype: torch.dtype) -> tuple[Path, Path]:
+    """A checkpoint with `lora` fused in, under another prefix, and the base it was made from."""
+    base = tiny_base(3, dtype=dtype)
+    fused = lorakit.fuse(base, [(memory_adapter(lora()), STRENGTH)])
+    tuned = {key.replace("net.", "model.diffusion_model."): t for key, t in fused.items()}
+    return saved(folder / "tuned.safetensors", tuned), saved(folder / "base.safetensors", base)
+
+
+def distance(found: lorakit.Adapter) -> float:
+    """‖extracted - fused‖ / ‖fused‖ over all modules."""
+    error = size = 0.0
+    for name, module in lora().items():
+        meant = STRENGTH * module.delta(torch.zeros(module.up.shape[0], module.down.shape[1]))
+        error += float((found.modules[name].delta(meant) - meant).double().square().sum())
+        size += float(meant.double().square().sum())
+    return sqrt(error / size)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most"),
+    [(torch.float32, 3e-6), (torch.float16, 0.012), (torch.bfloat16, 0.1)],
+    ids=["fp32", "fp16", "bf16"],
+)
+def test_what_was_fused_comes_back_within_the_stated_rounding(
+    tmp_path: Path, dtype: torch.dtype, most: float
+) -> None:
+    found = extract(*pair(tmp_path, dtype))
+    total = found.report.total
+    # The rank is found where the spectrum meets the noise of rounding, in every module.
+    assert total.ranks == (RANK, RANK)
+    assert found.adapter.modules.keys() == lora().keys()
+    assert distance(found.adapter) == pytest.approx(total.floor, rel=0.15)
+    assert total.floor < most
+    # What is kept and what rounding adds are together all that differs.
+    assert total.retained + total.rounded == pytest.approx(1, abs=0.01)
+
+
+def test_retained_energy_is_that_of_the_factors_as_they_are_written(tmp_path: Path) -> None:
+    tuned, base = pair(tmp_path, torch.float32)
+    found = extract(tuned, base, rank=2, dtype=torch.bfloat16)
+    weights = {key.removeprefix("net."): t.double() for key, t in tiny_base(3).items()}
+    fused = lorakit.fuse(tiny_base(3), [(memory_adapter(lora()), STRENGTH)])
+    missing = whole = 0.0
+    for name, module in found.adapter.modules.items():
+        assert isinstance(module, LoraModule)
+        assert module.up.dtype == torch.bfloat16
+        assert module.up.shape[1] == 2
+        delta = fused[f"net.{name}.weight"].double() - weights[f"{name}.weight"]
+        missing += float((delta - module.delta(delta)).square().sum())
+        whole += float(delta.square().sum())
+    assert found.report.total.retained == pytest.approx(1 - missing / whole, abs=1e-6)
+    assert found.report.total.energy == pytest.approx(whole, rel=1e-6)
+    # No approximation of rank 2 holds more than the two largest singular values of each module.
+    best = sum(
+        float(
+            (torch.linalg.svdvals(STRENGTH * m.up.double() @ m.down.double())[:2] * m.scale)
+            .square()
+            .sum()
+        )
+        for m in lora().values()
+    )
+    assert found.report.total.retained == pytest.approx(best / whole, abs=1e-4)
+
+
+def test_energy_takes_as_few_components_as_hold_it(tmp_path: Path) -> None:
+    tuned, base = pair(tmp_path, torch.float32)
+    found = extract(tuned, base, energy=0.7)
+    fewer = extract(tuned, base, rank=1)
+    assert fewer.report.total.retained < 0.7 <= found.report.total.retained
+    assert found.report.total.ranks is not None
+    assert found.report.total.ranks[1] < RANK
+    # All of it is never found in noise: the ranks of the change are the most.
+    assert extract(tuned, base, energy=1).report.total.ranks == (RANK, RANK)
+
+
+def test_norms_and_biases_come_along_when_asked(tmp_path: Path) -> None:
+    base = {**tiny_base(1), "net.llm_adapter.out_proj.bias": torch.zeros(16)}
+    base["net.llm_adapter.out_proj.weight"] = torch.ones(16, 16)
+    tuned = {key: tensor.clone() for key, tensor in base.items()}
+    tuned["net.blocks.0.self_attn.q_norm.weight"] += 0.5
+    tuned["net.llm_adapter.out_proj.bias"] -= 2
+    paths = saved(tmp_path / "t.safetensors", tuned), saved(tmp_path / "b.safetensors", base)
+    with pytest.raises(LorakitError, match="2 norms and biases alone"):
+        extract(*paths)
+    norms = extract(*paths, norms=True)
+    assert norms.report.left_out == ("llm_adapter.out_proj.bias",)
+    both = extract(*paths, norms=True, biases=True).adapter
+    fused = lorakit.fuse(base, [(both, 1.0)])
+    assert all(torch.equal(fused[key], tuned[key]) for key in tuned)
+
+
+def test_an_unchanged_checkpoint_gives_an_error_that_says_so(tmp_path: Path) -> None:
+    base = saved(tmp_path / "base.safetensors", tiny_base(3))
+    same = saved(tmp_path / "same.safetensors", tiny_base(3, prefix=""))
+    with pytest.raises(LorakitError, match="hold the same weights"):
+        extract(same, base)
+
+
+def test_what_only_rounding_moved_is_not_extracted(tmp_path: Path) -> None:
+    exact = saved(tmp_path / "exact.safetensors", tiny_base(3))
+    cast = saved(tmp_path / "cast.safetensors", tiny_base(3, dtype=torch.bfloat16))
+    with pytest.raises(LorakitError, match="no more than rounding"):
+        extract(cast, exact)
+    assert extract(cast, exact, rank=1).report.total.retained < 0.5
+
+
+def test_checkpoints_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    base = saved(tmp_path / "base.safetensors", tiny_base(3))
+    longer = saved(tmp_path / "longer.safetensors", tiny_base(4))
+    with pytest.raises(NotFusable, match=r"4 blocks and base.safetensors has 3"):
+        extract(longer, base)
+    wide = tiny_base(3) | {"net.blocks.1.mlp.layer1.weight": torch.ones(100, 32)}
+    with pytest.raises(NotFusable, match=r"blocks.1.mlp.layer1 has the shape \[100, 32\]"):
+        extract(saved(tmp_path / "wide.safetensors", wide), base)
+    broken = tiny_base(3)
+    broken["net.blocks.1.mlp.layer1.weight"][3, 4] = torch.nan
+    with pytest.raises(BadFile, match=r"blocks.1.mlp.layer1 holds values that are not finite"):
+        extract(saved(tmp_path / "broken.safetensors", broken), base)
+    with pytest.raises(BadUsage, match="cannot both"):
+        extract(longer, base, rank=2, energy=0.9)
+
+
+def test_eight_bit_checkpoints_with_scales_are_read(tmp_path: Path) -> None:
+    base = tiny_base(2)
+    name = "net.blocks.1.mlp.layer2.weight"
+    scale = base[name].abs().max() / 448
+    eight = {**base, name: (base[name] / scale).to(torch.float8_e4m3fn)}
+    eight[name.removesuffix("weight") + "weight_scale"] = scale
+    stored = eight[name].float() * scale
+    down, up = torch.randn(2, 128), torch.randn(32, 2)
+    tuned = {**base, name: stored + up @ down * 0.01}
+    paths = saved(tmp_path / "t.safetensors", tuned), saved(tmp_path / "b.safetensors", eight)
+    found = extract(*paths)
+    (module,) = found.adapter.modules.values()
+    assert torch.allclose(module.delta(stored), up @ down * 0.01, atol=1e-6)
+
+
+def test_the_same_bits_come_out_every_time(tmp_path: Path) -> None:
+    tuned, base = pair(tmp_path, torch.bfloat16)
+    one, other = (extract(tuned, base, rank=3, seed=5).adapter for _ in range(2))
+    for name, module in one.modules.items():
+        again = other.modules[name]
+        assert isinstance(module, LoraModule)
+        assert isinstance(again, LoraModule)
+        assert torch.equal(module.up, again.up)
+        assert torch.equal(module.down, again.down)
+
+
+def test_no_file_leaves_the_gate_by_another_door(tmp_path: Path) -> None:
+    found = extract(*pair(tmp_path, torch.float32), rank=1)
+    with pytest.raises(LorakitError):
+        found.adapter.save(tmp_path / "out.safetensors", layout="kohya")
+
+
+def decaying(rows: int, columns: int) -> torch.Tensor:
+    """A matrix with the singular values 1, 1/√2, 1/√3, ..., which no rank cuts off cleanly."""
+    generator = torch.Generator().manual_seed(3)
+    u = torch.linalg.qr(torch.randn(rows, columns, generator=generator)).Q
+    v = torch.linalg.qr(torch.randn(columns, columns, generator=generator)).Q
+    values = torch.arange(1, columns + 1).rsqrt()
+    return torch.mm(u * values, v.T)
+
+
+def test_the_largest_triplets_are_those_of_a_whole_decomposition() -> None:
+    matrix = decaying(256, WIDE)
+    found = largest_triplets(matrix, lambda values: 24, first=24, most=24, seed=0)
+    exact = torch.linalg.svdvals(matrix.double())
+    held = float(found.s.double().square().sum())
+    assert held == pytest.approx(float(exact[:24].square().sum()), rel=1e-3)
+    # What the values say is held is what the product holds.
+    rest = matrix - (found.u * found.s) @ found.v.T
+    assert float(rest.square().sum()) == pytest.approx(float(exact.square().sum()) - held, rel=1e-4)
+
+
+def test_the_search_widens_until_enough_is_found() -> None:
+    matrix = decaying(WIDE, WIDE)
+
+    def above(values: torch.Tensor) -> int | None:
+        count = int((values > 0.15).sum())
+        return None if count == len(values) else count
+
+    found = largest_triplets(matrix, above, first=4, most=128, seed=0)
+    # 1/√44 > 0.15 > 1/√45
+    assert len(found.s) == 44
+    assert len(largest_triplets(matrix, above, first=4, most=16, seed=0).s) == 16
+
+
+def test_the_threshold_is_that_of_the_paper() -> None:
+    # Square matrices: 4/√3 √n.
+    assert threshold(100, 100) == pytest.approx(4 / 3**0.5 * 10)
+    # Never below where noise ends: √rows + √columns.
+    for rows, columns in ((100, 100), (100, 400), (8192, 2048)):
+        assert threshold(rows, columns) > rows**0.5 + columns**0.5
