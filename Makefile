@@ -4,6 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# Tests run side by side, one process a core; whoever is done takes over from the others. A test that
+# is looked at alone starts sooner without: .venv/bin/python -m pytest tests/FILE
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# Tests start hundreds of processes, none of which should have to compile what another has.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-fast lint format types bench clean
 
@@ -14,13 +21,13 @@ demo: $(VENV)/.preview ## Build .venv, install lorakit and run the whole path on
 	$(BIN)/lorakit demo
 
 test: lint types $(VENV)/.dev ## Lint, type check and run the tests.
-	$(BIN)/python -m pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: lint types $(VENV)/.dev ## The same with the whole table of disguises, some minutes more.
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## Only the tests that take no more than a few seconds each.
-	$(BIN)/python -m pytest -m "not slow and not long"
+	$(PYTEST) -m "not slow and not long"
 
 lint: $(VENV)/.dev ## Check style and format.
 	$(BIN)/ruff check .
