@@ -1,96 +1,106 @@
-"""Add files to the catalog: find, compare, read, store.
+"""Add files to the catalog: find them, compare them with what is known, read headers, then files.
 
-Files are read and hashed outside any transaction, since that takes seconds; what was read is stored
-in batches. So others can write in between, and whoever is interrupted loses one batch at most.
+Many new files are known by their headers first, which takes a thousandth of the time, and by their
+content as they are read whole; an interrupted scan goes on from there.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from lorakit.catalog.arriving import added, index, without_moved
+from lorakit.catalog.hashing import BATCH_FILES, hash_and_store
+from lorakit.catalog.headers import Headers
 from lorakit.catalog.naming import check_name, normal
 from lorakit.catalog.paths import absolute, holds_file
-from lorakit.catalog.records import AddedFile, AddResult, Progress, RejectedFile
-from lorakit.catalog.scanning import (
-    Findings,
-    Fingerprint,
-    FoundFile,
-    find_files,
-    look_again,
-    read_adapter,
-)
+from lorakit.catalog.pending import is_pending
+from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress
+from lorakit.catalog.scanning import Findings, Fingerprint, FoundFile, find_files, look_again
+from lorakit.catalog.tally import Tally
 from lorakit.db.store import Store
-from lorakit.errors import BadFile, BadUsage
+from lorakit.errors import BadUsage
 
-if TYPE_CHECKING:
-    from lorakit.catalog.storing import Outcome, ReadFile
-
-BATCH_FILES = 64
-_BATCH_SECONDS = 2.0
 _PLACES = """
-SELECT l.path, l.size, l.mtime_ns, l.inode, l.state, a.name, a.id
+SELECT l.path, l.size, l.mtime_ns, l.inode, l.state, a.name, a.id, a.file_sha256
 FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A known location, as it was seen last."""
 
-    fingerprint: Fingerprint
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
     state: str
     name: str
     adapter_id: int
+    file_sha256: str
 
-
-@dataclass
-class _Tally:
-    """The result, while it grows."""
-
-    stored: dict[Outcome, list[AddedFile]] = field(default_factory=dict)
-    skipped: list[RejectedFile] = field(default_factory=list)
-    failed: list[RejectedFile] = field(default_factory=list)
-
-    def note(self, outcome: Outcome, file: AddedFile) -> None:
-        self.stored.setdefault(outcome, []).append(file)
-
-    def result(self) -> AddResult:
-        return AddResult(
-            **{outcome: tuple(files) for outcome, files in self.stored.items()},
-            skipped_not_adapter=tuple(self.skipped),
-            failed=tuple(self.failed),
-        )
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What told its file from others."""
+        return Fingerprint(self.size, self.mtime_ns, self.inode)
 
 
 def add_files(
-    store: Store, paths: Sequence[Path], name: str | None, on_progress: Progress | None
+    store: Store,
+    paths: Sequence[Path],
+    name: str | None,
+    on_progress: Progress | None,
+    on_hash: HashProgress | None = None,
+    *,
+    headers_only: bool = False,
 ) -> AddResult:
     """What `Catalog.add` does."""
     findings = find_files(paths)
     if name is not None:
         _check_single(name, findings)
     places = _known_places(store, findings)
-    tally = _Tally(failed=list(findings.failed))
+    tally = Tally(failed=list(findings.failed))
     # A walk enters a folder once; what is known by another path into it has changed with it.
     found = {file.path for file in findings.files}
     unseen = look_again(path for path in places if path not in found)
     changed = [file for file in unseen if file.fingerprint != places[file.path].fingerprint]
+    new: list[FoundFile] = []
+    pending: list[FoundFile] = []
     for file in findings.files:
         place = places.get(file.path)
-        if name is None and place is not None and place.fingerprint == file.fingerprint:
-            tally.note("known", AddedFile(Path(file.path), place.name, place.adapter_id))
-        else:
+        if place is None:
+            new.append(file)
+        elif name is not None or place.fingerprint != file.fingerprint:
             changed.append(file)
+        elif is_pending(place.file_sha256):
+            pending.append(file)
+        else:
+            tally.note("known", AddedFile(Path(file.path), place.name, place.adapter_id))
     _update_states(store, places, [*findings.files, *unseen])
+    headers = Headers()
+    if name is None:
+        new = without_moved(store, new, headers, tally)
+    if headers_only or len(new) > BATCH_FILES:
+        new = index(store, new, headers, tally, on_progress)
+        on_progress = None
+    if headers_only:
+        tally.pending += added(store, [*new, *pending])
+        return tally.result()
     # Files that came to a new path go first: where one was put in another's place, the catalog then
     # knows already where that one has gone.
-    changed.sort(key=lambda file: file.path in places)
-    _read_and_store(store, changed, tally, normal(name) if name else None, on_progress)
+    telling = _Telling([*new, *pending, *changed], on_progress, on_hash)
+    chosen = normal(name) if name else None
+    hash_and_store(
+        store,
+        telling.files,
+        headers,
+        tally,
+        name=chosen,
+        before=telling.before,
+        after=telling.after,
+    )
     return tally.result()
 
 
@@ -99,8 +109,9 @@ def read_again(
 ) -> AddResult:
     """Read these files even where their size and time are as they were; what became of each."""
     findings = find_files([path for path in paths if holds_file(path)])
-    tally = _Tally(failed=list(findings.failed))
-    _read_and_store(store, findings.files, tally, None, on_progress)
+    tally = Tally(failed=list(findings.failed))
+    telling = _Telling(findings.files, on_progress, None)
+    hash_and_store(store, findings.files, Headers(), tally, before=telling.before)
     return tally.result()
 
 
@@ -108,6 +119,33 @@ def note_absent(store: Store, folders: Iterable[Path]) -> None:
     """What `Catalog.note_absent` does."""
     findings = Findings(folders=[absolute(folder) for folder in folders])
     _update_states(store, _known_places(store, findings), ())
+
+
+class _Telling:
+    """Says how far reading has come, in files and in bytes."""
+
+    def __init__(
+        self,
+        files: Sequence[FoundFile],
+        on_progress: Progress | None,
+        on_hash: HashProgress | None,
+    ) -> None:
+        self.files = files
+        self._on_progress = on_progress
+        self._on_hash = on_hash
+        self._number = 0
+        self._done = 0
+        self._total = sum(file.fingerprint.size for file in files)
+
+    def before(self, file: FoundFile) -> None:
+        self._number += 1
+        if self._on_progress is not None:
+            self._on_progress(Path(file.path), self._number, len(self.files))
+
+    def after(self, file: FoundFile) -> None:
+        self._done += file.fingerprint.size
+        if self._on_hash is not None:
+            self._on_hash(Path(file.path), self._done, self._total)
 
 
 def _check_single(name: str, findings: Findings) -> None:
@@ -128,7 +166,7 @@ def _known_places(store: Store, findings: Findings) -> dict[str, _Place]:
     for file in findings.files:
         if file.path not in seen and not _is_below(file.path, findings.folders):
             rows += store.read(f"{_PLACES} WHERE l.path = :path", {"path": file.path})
-    return {row[0]: _Place(Fingerprint(*row[1:4]), *row[4:]) for row in rows}
+    return {row[0]: _Place._make(row) for row in rows}
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
@@ -154,50 +192,3 @@ def _update_states(store: Store, places: dict[str, _Place], files: Iterable[Foun
         with store.writing() as session:
             mark(session, gone, "missing")
             mark(session, back, "present")
-
-
-def _read_and_store(
-    store: Store,
-    files: Sequence[FoundFile],
-    tally: _Tally,
-    name: str | None,
-    on_progress: Progress | None,
-) -> None:
-    batch: list[ReadFile] = []
-    due = time.monotonic() + _BATCH_SECONDS
-    for number, file in enumerate(files, start=1):
-        if on_progress is not None:
-            on_progress(Path(file.path), number, len(files))
-        read = _read(file, tally)
-        if read is not None:
-            batch.append(read)
-        if len(batch) >= BATCH_FILES or (batch and time.monotonic() > due):
-            _store_batch(store, batch, tally, name)
-            batch, due = [], time.monotonic() + _BATCH_SECONDS
-    if batch:
-        _store_batch(store, batch, tally, name)
-
-
-def _read(file: FoundFile, tally: _Tally) -> ReadFile | None:
-    from lorakit.catalog.storing import ReadFile
-
-    try:
-        found = read_adapter(file)
-    except BadFile as error:
-        tally.failed.append(RejectedFile(Path(file.path), error.message, error.hint))
-        return None
-    if isinstance(found, RejectedFile):
-        tally.skipped.append(found)
-        return None
-    assert found.hashes is not None
-    return ReadFile(file, found, found.hashes.file_sha256, found.hashes.tensor_sha256)
-
-
-def _store_batch(store: Store, batch: list[ReadFile], tally: _Tally, name: str | None) -> None:
-    from lorakit.catalog.storing import store_batch
-
-    with store.writing() as session:
-        stored = store_batch(session, batch, name)
-    # Only what is committed counts.
-    for outcome, file in stored:
-        tally.note(outcome, file)

@@ -29,6 +29,7 @@ from lorakit.catalog.naming import (
     pick_base,
 )
 from lorakit.catalog.paths import absolute, is_there, is_unicode
+from lorakit.catalog.pending import is_pending, require_known
 from lorakit.catalog.records import (
     AdapterRecord,
     AddResult,
@@ -36,6 +37,7 @@ from lorakit.catalog.records import (
     BaseRecord,
     ComparisonRecord,
     DecisionRecord,
+    HashProgress,
     Progress,
     SketchKind,
     SketchRecord,
@@ -89,17 +91,22 @@ class Catalog(Doctor):
         *,
         name: str | None = None,
         on_progress: Progress | None = None,
+        on_hash: HashProgress | None = None,
+        headers_only: bool = False,
     ) -> AddResult:
         """Add files, and the adapter files in folders; what is known and unchanged is passed over.
 
-        A bad file is in the result and stops nothing. `on_progress(path, number, total)` is called
-        before each file that has to be read. Raises `NotFound`, before anything is done, for a path
+        Where many are new, all headers are read first, and then the files; with `headers_only` those wait
+        for the next time. A bad file is in the result and stops nothing. `on_progress(path, number,
+        total)` is called before each file of which something has to be read, and then
+        `on_hash(path, done, total)`, in bytes, after each that was read whole. Raises `NotFound`, before anything is done, for a path
         that does not exist, and `BadUsage` for a `name` that does not belong to one file.
         """
         # Reading files needs much that reading the catalog does not.
         from lorakit.catalog.adding import add_files
 
-        return add_files(self._store, [Path(path) for path in paths], name, on_progress)
+        found = [Path(path) for path in paths]
+        return add_files(self._store, found, name, on_progress, on_hash, headers_only=headers_only)
 
     def adapters(self, pattern: str | None = None) -> list[AdapterRecord]:
         """The adapters by name, those whose name contains `pattern` or fits its `*` and `?`.
@@ -136,7 +143,8 @@ class Catalog(Doctor):
 
         In this order: its exact name, `sha256:PREFIX` of the file or its tensors, a path where it lies
         or lay, the beginning of its name, and both without regard to case. Raises `NotFound` with
-        close names and `Ambiguous` with the candidates.
+        close names and `Ambiguous` with the candidates. One of which the header alone was read is read
+        whole now.
         """
         adapters = [
             Named(*row)
@@ -147,8 +155,22 @@ class Catalog(Doctor):
         if not any(adapter.name == normal(name) for adapter in adapters):
             at_path = self._at_path(name)
             if at_path is not None:
-                return queries.adapter_by_id(self._store, at_path)
-        return queries.adapter_by_id(self._store, pick(name, adapters).id)
+                return self._whole(at_path)
+        return self._whole(pick(name, adapters).id)
+
+    def identified(
+        self, records: Sequence[AdapterRecord], on_hash: HashProgress | None = None
+    ) -> list[AdapterRecord]:
+        """`records` with their contents: the files of pending ones are read whole, and that is kept.
+
+        What turns out to be an adapter that is known by another place is that one, each once. A file that
+        is missing or cannot be read stays pending.
+        """
+        if not any(record.pending for record in records):
+            return list(records)
+        from lorakit.catalog.identifying import identified
+
+        return identified(self._store, records, on_hash)
 
     def headers(self, content: str) -> list[tuple[str, dict[str, str]]]:
         """Name and header of every adapter that has this content (its `tensor_sha256`).
@@ -238,9 +260,9 @@ class Catalog(Doctor):
         """Keep the sketch of a content, a fingerprint's bytes, in place of the one of that kind.
 
         What can be taken again of a file, all but a fingerprint that was learnt, is not kept in a catalog
-        that cannot be written.
+        that cannot be written, nor of an adapter that is pending.
         """
-        if kind != "fingerprint" and not self._store.writable:
+        if is_pending(content) or (kind != "fingerprint" and not self._store.writable):
             return
         with self._store.writing() as session:
             sketches.store_sketch(
@@ -284,11 +306,21 @@ class Catalog(Doctor):
         terms: Mapping[str, Any],
         model: str | None = None,
     ) -> int:
-        """Keep what a source says of a content, in place of what it said before; its row."""
+        """Keep what a source says of a content, in place of what it said before; its row.
+
+        Raises `CatalogError` for an adapter that is pending.
+        """
+        require_known([content])
         return self.record_claims([NewClaim(content, origin, source, terms, model)])[0]
 
     def record_claims(self, claims: Sequence[NewClaim]) -> list[int]:
-        """As `record_claim`, of several at once; their rows."""
+        """As `record_claim`, of several at once; their rows.
+
+        What is not the person's own word is passed over for an adapter that is pending: it stands where it
+        stood when that is known. Raises `CatalogError` for what is.
+        """
+        claims = [one for one in claims if one.origin == "user" or not is_pending(one.content)]
+        require_known(claim.content for claim in claims)
         if self._recording is None and all(claim.origin != "user" for claim in claims):
             with self._store.writing() as session:
                 return store_claims(session, claims)
@@ -360,6 +392,10 @@ class Catalog(Doctor):
         Raises `NotFound` for a comparison that is not known.
         """
         votes.store_votes(self._store, name, choices)
+
+    def _whole(self, number: int) -> AdapterRecord:
+        (record,) = self.identified([queries.adapter_by_id(self._store, number)])
+        return record
 
     def _at_path(self, text: str) -> int | None:
         """The adapter at a known location; raises `NotFound` for a file that is not in the catalog."""

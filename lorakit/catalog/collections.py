@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.naming import check_name, listed, normal, storable
+from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 from lorakit.errors import Ambiguous, BadUsage, CatalogError, NotFound
@@ -83,7 +84,10 @@ def make_collection(session: Session, name: str, query: str | None, notes: str) 
 
 
 def add_members(session: Session, name: str, contents: Sequence[str]) -> int:
-    """Put contents at the end of the collection `name`; how many were not in it."""
+    """Put contents at the end of the collection `name`; how many were not in it.
+
+    Raises `CatalogError` for an adapter that is pending.
+    """
     from lorakit.db.curation import Member
 
     if _row(session, name).query is not None:
@@ -91,6 +95,7 @@ def add_members(session: Session, name: str, contents: Sequence[str]) -> int:
             f"The collection {name!r} holds what its query finds; nothing can be put into it.",
             hint="Make another for it: lorakit collection new NAME",
         )
+    require_known(contents)
     there = _members(session, name)
     last = max((row.position for row in there.values()), default=0)
     new = [content for content in dict.fromkeys(contents) if content not in there]

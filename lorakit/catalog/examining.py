@@ -14,6 +14,7 @@ from lorakit.catalog.covers import all_covers
 from lorakit.catalog.doctor import Finding
 from lorakit.catalog.lying import where_it_lies
 from lorakit.catalog.paths import stat_of
+from lorakit.catalog.pending import is_pending
 from lorakit.catalog.queries import all_bases
 from lorakit.catalog.verifying import Known, is_unmoved, known_places
 from lorakit.db.store import Store
@@ -42,6 +43,11 @@ class _Named:
     content: str
     places: Sequence[Known]
     files: Sequence[_File]
+
+    @property
+    def pending(self) -> bool:
+        """Whether what it holds is not known yet."""
+        return is_pending(self.content)
 
 
 def examine(store: Store, adapters: Iterable[int] | None) -> list[Finding]:
@@ -134,6 +140,8 @@ def _of_files(one: _Named) -> Iterator[Finding]:
     elif not one.files:
         path = one.places[0].path
         yield Finding("missing", f"{name}: last seen at {path}", name, path)
+    if one.pending and one.files:
+        yield Finding("pending", name, name, one.files[0].place.path)
     for file in one.files:
         path = file.place.path
         if not is_unmoved(file.place, file.stat):
@@ -150,7 +158,7 @@ def _beside(wanted: Iterable[_Named], known: Iterable[_Named]) -> Iterator[Findi
     hashes: dict[str, set[str]] = defaultdict(set)
     for one in known:
         hashes[one.content] |= {one.content, *(place.hashes.file_sha256 for place in one.places)}
-    files = {file.place.path: one for one in wanted for file in one.files}
+    files = {file.place.path: one for one in wanted if not one.pending for file in one.files}
     beside = files_beside(files)
     for path, one in files.items():
         for problem in read_beside(path, beside.get(path, ()), hashes[one.content]).problems:
@@ -168,7 +176,7 @@ def _inherited(
         "SELECT r.adapter_id, r.document, a.file_sha256 FROM report AS r "
         "JOIN adapter AS a ON a.id = r.adapter_id ORDER BY a.name"
     ):
-        if number not in wanted:
+        if number not in wanted or wanted[number].pending:
             continue
         one = wanted[number]
         for stated in json.loads(document)["info"]["claimed_hashes"]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.fields import SOURCES, USER, check_fact
 from lorakit.catalog.naming import storable
+from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
 
@@ -106,8 +107,10 @@ def store_facts(session: Session, facts: Collection[NewFact]) -> int:
     """Keep facts, in place of what their sources said of the same fields before.
 
     What is kept already is left as it is. Returns how many rows changed. Raises `BadUsage` for a value
-    that cannot stand in its field, before anything is written.
+    that cannot stand in its field, before anything is written, and `CatalogError` for an adapter that is
+    pending.
     """
+    require_known(fact.content for fact in facts)
     from lorakit.db.curation import Fact
 
     checked = {

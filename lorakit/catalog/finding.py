@@ -158,7 +158,9 @@ def _called(name: str, record: AdapterRecord) -> bool:
 
 def _entry_name(record: AdapterRecord) -> str:
     """The adapter's name; its hash where a file of that name would be taken in its place."""
-    return f"sha256:{record.file_sha256}" if is_file(expanded(record.name)) else record.name
+    if not is_file(expanded(record.name)):
+        return record.name
+    return str(record.path) if record.pending else f"sha256:{record.file_sha256}"
 
 
 def _holds(path: Path, hashes: Sequence[str]) -> bool:

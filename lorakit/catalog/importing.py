@@ -20,6 +20,7 @@ from lorakit.catalog.facts import (
     store_facts,
 )
 from lorakit.catalog.fields import SOURCES, check_fact
+from lorakit.catalog.pending import is_pending
 from lorakit.catalog.tags import normal_tag
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
@@ -244,7 +245,7 @@ def said_in_cache(
     rows = store.read(
         "SELECT l.path, a.tensor_sha256 FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id"
     )
-    by_path = {path.replace("\\", "/"): content for path, content in rows}
+    by_path = {path.replace("\\", "/"): one for path, one in rows if not is_pending(one)}
     said: dict[str, list[SidecarFacts]] = {}
     known = 0
     for model in models:

@@ -75,7 +75,9 @@ def store_kept_stack(
         row.document, row.made_at = document, datetime.now(UTC)
         row.notes = row.notes if notes is None else notes
     else:
-        raise CatalogError(f"There is a stack {row.name!r} already.", hint="--force replaces it.")
+        raise CatalogError(
+            f"There is a stack {row.name!r} already.", hint="--overwrite replaces it."
+        )
     session.flush()
     return row.name if row is not None else name
 

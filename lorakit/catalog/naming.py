@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import PurePath
 
 from lorakit.catalog.paths import SUFFIXES
+from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import BaseRecord
 from lorakit.errors import Ambiguous, BadUsage, NotFound
 
@@ -156,9 +157,18 @@ def _only(wanted: str, found: Sequence[Named], adapters: Sequence[Named]) -> Nam
     if len(found) == 1:
         return found[0]
     if found:
-        choices = [f"{a.name} ({HASH_PREFIX}{a.file_sha256[:12]})" for a in found]
+        choices = [
+            a.name if is_pending(a.file_sha256) else f"{a.name} ({HASH_PREFIX}{a.file_sha256[:12]})"
+            for a in found
+        ]
         raise Ambiguous(
             f"{wanted!r} fits {len(found)} adapters.", hint=f"Say which: {listed(choices)}"
+        )
+    unread = sum(is_pending(adapter.file_sha256) for adapter in adapters)
+    if wanted.startswith(HASH_PREFIX) and unread:
+        raise NotFound(
+            f"No adapter in the catalog has the hash {wanted.removeprefix(HASH_PREFIX)}.",
+            hint=f"{unread} were not read whole yet; `lorakit scan` does.",
         )
     close = close_names(wanted, [adapter.name for adapter in adapters])
     raise NotFound(

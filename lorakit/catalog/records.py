@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lorakit.catalog.pending import is_pending
 from lorakit.errors import BadFile, NotFound
 
 # What a sketch is of: a registered base, an adapter, or a model whose weights are not here.
@@ -15,6 +16,8 @@ SketchKind = Literal["base", "adapter", "fingerprint"]
 
 # Called with the file about to be read, its number, and how many there are.
 Progress = Callable[[Path, int, int], None]
+# Called with a file that was read whole, the bytes of all that are done, and how many there are.
+HashProgress = Callable[[Path, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class AdapterRecord:
 
     `path` is a location that exists now, else where the file was last seen, else None (its file was
     overwritten by another adapter); `missing` says that none exists now. `base_model`, `title`,
-    `trigger_words` and `license` are claims of the file.
+    `trigger_words` and `license` are claims of the file. Until that is read whole (`pending`), the
+    hashes are a text that is no hash, other than that of any adapter.
     """
 
     id: int
@@ -47,6 +51,11 @@ class AdapterRecord:
     path: Path | None
     missing: bool
     locations: tuple[Path, ...]
+
+    @property
+    def pending(self) -> bool:
+        """Whether the header alone was read, so that the content is not known."""
+        return is_pending(self.file_sha256)
 
     def existing_path(self) -> Path:
         """Where the file is now. Raises `NotFound` when it is missing."""
@@ -190,12 +199,14 @@ class AddResult:
     """What became of every file that was looked at.
 
     `added` are new adapters, `known` were there already (or are copies of such), `moved` lie
-    elsewhere than before, `changed` hold other bytes than before under the same path.
+    elsewhere than before, `changed` hold other bytes than before under the same path. `pending` are
+    known by their headers only, where no more was asked for.
     """
 
     added: tuple[AddedFile, ...] = ()
     known: tuple[AddedFile, ...] = ()
     moved: tuple[AddedFile, ...] = ()
     changed: tuple[AddedFile, ...] = ()
+    pending: tuple[AddedFile, ...] = ()
     skipped_not_adapter: tuple[RejectedFile, ...] = ()
     failed: tuple[RejectedFile, ...] = ()

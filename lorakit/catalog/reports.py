@@ -8,40 +8,69 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.query.touching import touched
+
 if TYPE_CHECKING:
+    from lorakit.formats.hashing import FileHashes
     from lorakit.formats.inspection import AdapterReport
 
 
-def adapter_columns(report: AdapterReport) -> dict[str, Any]:
-    """The searchable columns of a report with modules and hashes."""
-    assert report.hashes is not None
-    info, ranks = report.info, list(report.ranks)
-    return {
-        "file_sha256": report.hashes.file_sha256,
-        "tensor_sha256": report.hashes.tensor_sha256,
-        "file_size": report.file_size,
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A report as the rows of `adapter` and `report` hold it, but for hashes."""
+
+    adapter: Mapping[str, Any]
+    report: Mapping[str, Any]
+
+    def with_hashes(self, hashes: FileHashes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The columns of both rows, for a file that was read whole."""
+        both = {"file_sha256": hashes.file_sha256, "tensor_sha256": hashes.tensor_sha256}
+        document = {**self.report["document"], "hashes": both}
+        return {**self.adapter, **both}, {**self.report, "document": document}
+
+    def without_hashes(self, instead: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The columns of both rows, with a text that is no hash in place of the hashes."""
+        both = {"file_sha256": instead, "tensor_sha256": instead}
+        return {**self.adapter, **both}, dict(self.report)
+
+
+def columns_of(report: AdapterReport) -> Columns:
+    """The columns of a report with modules."""
+    document = report.to_dict()
+    modules, header = _pack(document.pop("modules")), document.pop("metadata")
+    document["hashes"] = None
+    ranks = list(report.ranks)
+    blocks, kinds = touched(modules)
+    adapter = {
         "layout": report.layouts[0],
         "algo": report.algos[0],
         "rank_min": ranks[0] if ranks else None,
         "rank_max": ranks[-1] if ranks else None,
         "module_count": len(report.modules),
-        "model_blocks": report.model_blocks,
         "components": list(report.components),
-        "base_model": info.base_model,
         "dtype": next(iter(report.dtypes)),
+        "blocks": blocks,
+        "kinds": " ".join(kinds),
+        **of_the_file(report),
+    }
+    return Columns(adapter, {"document": document, "header": header, "modules": modules})
+
+
+def of_the_file(report: AdapterReport) -> dict[str, Any]:
+    """The columns that the tensors' names and shapes do not tell."""
+    info = report.info
+    return {
+        "file_size": report.file_size,
+        "model_blocks": report.model_blocks,
+        "base_model": info.base_model,
         "title": info.title,
         "trigger_words": list(info.trigger_words),
         "license": info.license,
     }
-
-
-def report_columns(report: AdapterReport) -> dict[str, Any]:
-    """The report itself, split into document, header metadata and packed modules."""
-    document = report.to_dict()
-    modules, header = document.pop("modules"), document.pop("metadata")
-    return {"document": document, "header": header, "modules": _pack(modules)}
 
 
 def whole_report(document: str, header: str, modules: bytes) -> dict[str, Any]:

@@ -1,26 +1,23 @@
-"""Find adapter files, tell which have changed since they were seen last, and read those."""
+"""Find adapter files, and what tells cheaply whether they have changed."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
+from typing import NamedTuple
 
 from lorakit.catalog.paths import SUFFIXES, absolute, is_there, is_unicode, stat_of
 from lorakit.catalog.records import RejectedFile
-from lorakit.errors import BadFile, NotFound
-from lorakit.formats.hashing import hash_file
-from lorakit.formats.header import read_header
-from lorakit.formats.inspection import AdapterReport, report_header
+from lorakit.errors import NotFound
 
 _SIGNED_64 = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """What tells cheaply whether a file has changed."""
 
     size: int
@@ -28,8 +25,7 @@ class Fingerprint:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A file on the disk, before it is read. `path` is absolute, with links as they were given."""
 
     path: str
@@ -69,24 +65,6 @@ def find_files(paths: Sequence[Path]) -> Findings:
     return findings
 
 
-def read_adapter(file: FoundFile) -> AdapterReport | RejectedFile:
-    """Inspect and hash one file; a refusal where it is valid but no Anima adapter.
-
-    Such a file is not hashed: it may be a checkpoint of gigabytes. Raises `BadFile`.
-    """
-    header = read_header(file.path)
-    report = report_header(header)
-    if not report.modules:
-        return RejectedFile(Path(file.path), report.notes[0])
-    report = replace(report, hashes=hash_file(header.path, header.data_offset))
-    stat = stat_of(file.path)
-    if stat is None or fingerprint_of(stat) != file.fingerprint:
-        raise BadFile(
-            f"{file.path} changed while it was read.", hint="Add it again when it is written."
-        )
-    return report
-
-
 def look_again(paths: Iterable[str]) -> list[FoundFile]:
     """Those of `paths` that lead to a file now."""
     found: dict[str, FoundFile] = {}
@@ -112,24 +90,28 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> list[str]:
         entered.add((stat.st_dev, stat.st_ino))
         try:
             with os.scandir(current) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                files, folders = _visible(listing)
         except OSError as error:
             failed.append(RejectedFile(Path(current), f"cannot be read: {error.strerror}"))
             continue
-        real, linked = _folders(entries)
-        waiting.extendleft(reversed(real))
-        waiting.extend(linked)
-        names.extend(entry.path for entry in entries if _is_candidate(entry))
+        waiting.extendleft(entry.path for entry in reversed(folders) if not entry.is_symlink())
+        waiting.extend(entry.path for entry in folders if entry.is_symlink())
+        names.extend(files)
     return names
 
 
-def _folders(entries: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[str]]:
-    """The folders to enter, the real ones and the linked ones."""
-    visible = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
-    return (
-        [entry.path for entry in visible if not entry.is_symlink()],
-        [entry.path for entry in visible if entry.is_symlink()],
-    )
+def _visible(listing: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[os.DirEntry[str]]]:
+    """The adapter files of a folder by path, and the folders in it, both sorted."""
+    files: list[str] = []
+    folders: list[os.DirEntry[str]] = []
+    for entry in listing:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            folders.append(entry)
+        elif entry.name.lower().endswith(SUFFIXES):
+            files.append(entry.path)
+    return sorted(files), sorted(folders, key=lambda entry: entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -137,11 +119,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _is_candidate(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES) and not _is_folder(entry)
 
 
 def _look(name: str, found: dict[str, FoundFile], failed: list[RejectedFile]) -> None:

@@ -18,12 +18,13 @@ from sqlalchemy.orm import Session
 from lorakit.catalog.journal import stepping
 from lorakit.catalog.naming import free_name, name_of_file
 from lorakit.catalog.paths import holds_file, stat_of
+from lorakit.catalog.pending import is_pending, require_known
 from lorakit.catalog.records import AddedFile
-from lorakit.catalog.reports import adapter_columns, report_columns
+from lorakit.catalog.reports import Columns
 from lorakit.catalog.scanning import Fingerprint, FoundFile, fingerprint_of
 from lorakit.db.models import Adapter, Location, Report
 from lorakit.errors import CatalogError
-from lorakit.formats.inspection import AdapterReport
+from lorakit.formats.hashing import FileHashes
 
 Outcome = Literal["added", "known", "moved", "changed"]
 
@@ -33,9 +34,8 @@ class ReadFile:
     """A file with what was found in it."""
 
     file: FoundFile
-    report: AdapterReport
-    file_sha256: str
-    tensor_sha256: str
+    columns: Columns
+    hashes: FileHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def mark(session: Session, paths: Iterable[str], state: Literal["present", "miss
 
 def _load(session: Session, items: Sequence[ReadFile]) -> _Batch:
     paths = [item.file.path for item in items]
-    hashes = [item.file_sha256 for item in items]
+    hashes = [item.hashes.file_sha256 for item in items]
     names = {name_of_file(path) for path in paths}
     return _Batch(
         session,
@@ -106,20 +106,55 @@ def _load(session: Session, items: Sequence[ReadFile]) -> _Batch:
 
 def _store(batch: _Batch, item: ReadFile) -> _Stored:
     location = batch.locations.get(item.file.path)
-    adapter = batch.adapters.get(item.file_sha256)
+    adapter = batch.adapters.get(item.hashes.file_sha256)
     outcome: Outcome = "known"
     previous = None
-    if location is not None and location.adapter is not adapter:
+    if location is not None and is_pending(location.adapter.file_sha256):
+        outcome, adapter, previous = _settle(batch, location, adapter, item)
+    elif location is not None and location.adapter is not adapter:
         outcome = "changed"
         adapter = adapter or _replace(batch, location, item)
     elif adapter is None:
         outcome = "added"
-        adapter = _insert(batch, item, name_of_file(item.file.path))
-    elif location is None and (previous := _leave(adapter)):
+        adapter = _insert_for(batch, item)
+    elif location is None and (previous := leave(adapter)):
         outcome = "moved"
-    batch.adapters[item.file_sha256] = adapter
-    batch.locations[item.file.path] = _place(batch.session, location, adapter, item.file)
+    batch.adapters[item.hashes.file_sha256] = adapter
+    batch.locations[item.file.path] = put(batch.session, location, adapter, item.file)
     return _Stored(outcome, item.file.path, adapter, previous)
+
+
+def _settle(
+    batch: _Batch, location: Location, known: Adapter | None, item: ReadFile
+) -> tuple[Outcome, Adapter, Path | None]:
+    """What the file of a pending adapter is, now that it was read whole.
+
+    The adapter gets its content; where the catalog has that content already, its places go to the one
+    that has it, and it was never more than a place itself.
+    """
+    pending = location.adapter
+    same = [place for place in pending.locations if place is location or _is_same(place, item.file)]
+    if len(same) < len(pending.locations):
+        # Another file by now; those that are not may still be what was pending.
+        return ("known", known, None) if known else ("added", _insert_for(batch, item), None)
+    if known is None:
+        _fill(pending, item)
+        return "added", pending, None
+    previous = leave(known)
+    for place in same:
+        place.adapter = known
+    batch.session.flush()
+    batch.session.delete(pending.report)
+    batch.session.delete(pending)
+    return "moved" if previous else "known", known, previous
+
+
+def _is_same(place: Location, file: FoundFile) -> bool:
+    return Fingerprint(place.size, place.mtime_ns, place.inode) == file.fingerprint
+
+
+def _insert_for(batch: _Batch, item: ReadFile) -> Adapter:
+    return _insert(batch, item, name_of_file(item.file.path))
 
 
 def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
@@ -133,7 +168,7 @@ def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
     old, wanted = location.adapter, name_of_file(item.file.path)
     others = [place for place in old.locations if place is not location]
     elsewhere = [name_of_file(place.path) for place in others if _is_as_seen(place)]
-    if not elsewhere and old.tensor_sha256 == item.tensor_sha256:
+    if not elsewhere and old.tensor_sha256 == item.hashes.tensor_sha256:
         return _edit(batch, old, item, others)
     if elsewhere and (old.name != wanted or wanted in elsewhere):
         return _insert(batch, item, wanted)
@@ -149,7 +184,7 @@ def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
 def _edit(batch: _Batch, old: Adapter, item: ReadFile, gone: Sequence[Location]) -> Adapter:
     """`old` with its new header; in the places where its file is `gone`, it lay with the earlier one."""
     batch.adapters.pop(old.file_sha256, None)
-    _fill(old, item.report)
+    _fill(old, item)
     for place in gone:
         # Read again if it comes back, whatever its size and time are then.
         place.mtime_ns = 0
@@ -173,23 +208,21 @@ def _known(batch: _Batch, name: str) -> str:
 
 
 def _insert(batch: _Batch, item: ReadFile, name: str) -> Adapter:
-    adapter = Adapter(
-        name=_free_name(batch, name),
-        report=Report(**report_columns(item.report)),
-        **adapter_columns(item.report),
-    )
+    own, report = item.columns.with_hashes(item.hashes)
+    adapter = Adapter(name=_free_name(batch, name), report=Report(**report), **own)
     batch.session.add(adapter)
     return adapter
 
 
-def _fill(adapter: Adapter, report: AdapterReport) -> None:
-    for column, value in adapter_columns(report).items():
+def _fill(adapter: Adapter, item: ReadFile) -> None:
+    own, report = item.columns.with_hashes(item.hashes)
+    for column, value in own.items():
         setattr(adapter, column, value)
-    for column, value in report_columns(report).items():
+    for column, value in report.items():
         setattr(adapter.report, column, value)
 
 
-def _leave(adapter: Adapter) -> Path | None:
+def leave(adapter: Adapter) -> Path | None:
     """Mark the places that a moved adapter's file has left; the last of them, None for a copy."""
     gone = [place for place in adapter.locations if not holds_file(place.path)]
     for place in gone:
@@ -199,9 +232,8 @@ def _leave(adapter: Adapter) -> Path | None:
     return Path(max(gone, key=lambda place: place.seen_at).path)
 
 
-def _place(
-    session: Session, location: Location | None, adapter: Adapter, file: FoundFile
-) -> Location:
+def put(session: Session, location: Location | None, adapter: Adapter, file: FoundFile) -> Location:
+    """Note that a file lies where it was found: at a known `location`, or at a new one."""
     if location is None:
         location = Location(path=file.path)
         session.add(location)
@@ -225,7 +257,8 @@ def _name(session: Session, stored: _Stored, name: str) -> None:
 
 
 def rename_adapter(session: Session, adapter: Adapter, name: str) -> None:
-    """Give an adapter another name. Raises `CatalogError` when another has it."""
+    """Give an adapter another name. Raises `CatalogError` when another has it, or it is pending."""
+    require_known([adapter.tensor_sha256])
     holder = session.scalar(select(Adapter.id).where(Adapter.name == name))
     if holder not in (None, adapter.id):
         raise CatalogError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.facts import chunks, content_conditions, rank
 from lorakit.catalog.fields import SOURCES, USER
+from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
 
@@ -55,7 +56,8 @@ def store_tags(
     """Give tags to contents and take others from them; how many rows changed.
 
     A person takes a tag away whoever gave it; another source only its own. Raises `BadUsage` for a
-    text that cannot be a tag, and for one that is both given and taken.
+    text that cannot be a tag, and for one that is both given and taken; and `CatalogError` for an adapter
+    that is pending.
     """
     if source not in SOURCES:
         raise BadUsage(f"{source!r} is no source of tags.")
@@ -65,6 +67,7 @@ def store_tags(
     taken = {normal_tag(text).casefold() for text in remove}
     if both := given.keys() & taken:
         raise BadUsage(f"The tag {given[min(both)]!r} cannot be added and removed at once.")
+    require_known(contents)
     known = _known(session, contents)
     changed = 0
     for content in dict.fromkeys(contents):

@@ -85,7 +85,8 @@ def verify_files(
         (place, stat)
         for place in known_places(store, adapters)
         if not is_pending(place.hashes.file_sha256)
-        and (stat := stat_of(place.path)) is not None and S_ISREG(stat.st_mode)
+        and (stat := stat_of(place.path)) is not None
+        and S_ISREG(stat.st_mode)
     ]
     read: dict[tuple[int, int], FileHashes | BadFile] = {}
     found: list[Verified] = []

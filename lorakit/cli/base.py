@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +11,7 @@ from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -40,8 +41,9 @@ def add(
         typer.Option(
             "--as",
             metavar="MODEL",
-            help="Which known model it is: rdbt, rdbt-lora, anima, animayume, other. Left out, what it "
-            "was registered as before, else other: its terms are then unknown.",
+            help="Which known model it is: rdbt, rdbt-lora, anima, anima-turbo, anima-2.9b, anima-3.8b, "
+            "animayume, other. Left out, what it was registered as before, else other: its terms are "
+            "then unknown.",
         ),
     ] = None,
     on: Annotated[
@@ -74,10 +76,10 @@ def add(
         model_terms(model)
     with open_catalog() as catalog:
         record = register(catalog, file, Wanted(name, model, components, on), out)
-        parents = _names(catalog)
+        terms, parents = terms_of(catalog, record), _names(catalog)
     out.result(
-        {"base": record},
-        human=lambda console: show(console, record, model_terms(record.model), parents),
+        {"base": _document(record, terms)},
+        human=lambda console: show(console, record, terms, parents),
         ids=[record.name],
     )
 
@@ -89,13 +91,28 @@ def ls(json: Json = False, quiet: Quiet = False) -> None:
 
     out = Output.of("base ls", json, quiet)
     with open_catalog() as catalog:
-        bases = catalog.bases()
+        bases = [(record, terms_of(catalog, record)) for record in catalog.bases()]
         parents = _names(catalog)
     out.result(
-        {"bases": bases},
+        {"bases": [_document(record, terms) for record, terms in bases]},
         human=lambda console: _show_all(console, bases, parents),
-        ids=[b.name for b in bases],
+        ids=[record.name for record, _ in bases],
     )
+
+
+def terms_of(catalog: Catalog, record: BaseRecord) -> Terms:
+    """What everything that is known of a base comes to: what it was registered as, by whatever name, what
+    its file says and what lies beside it, and what it was made from."""
+    from lorakit.bases import same_content
+    from lorakit.licenses.gathering import base_dossier
+
+    sha256, content = record.file_sha256, record.tensor_sha256
+    models = tuple(one.model for one in same_content(catalog, record.path, sha256, content))
+    return base_dossier(catalog, record.name, record.path, models, content, sha256).terms
+
+
+def _document(record: BaseRecord, terms: Terms) -> dict[str, Any]:
+    return {**asdict(record), "terms": terms.to_dict()}
 
 
 def _names(catalog: Catalog) -> dict[str, str]:
@@ -104,23 +121,23 @@ def _names(catalog: Catalog) -> dict[str, str]:
     return learnt | {b.tensor_sha256: b.name for b in catalog.bases() if b.tensor_sha256}
 
 
-def _show_all(console: Console, bases: list[BaseRecord], names: Mapping[str, str]) -> None:
-    from lorakit.licenses.terms import model_terms
-
+def _show_all(
+    console: Console, bases: Sequence[tuple[BaseRecord, Terms]], names: Mapping[str, str]
+) -> None:
     if not bases:
         console.print("No base is registered: `lorakit base add FILE --as rdbt`.", style="dim")
-    for number, record in enumerate(bases):
+    for number, (record, terms) in enumerate(bases):
         if number:
             console.print()
-        terms = model_terms(record.model)
         show(console, record, terms, names)
 
 
 def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str, str]) -> None:
     """One base for a person; `names` says what the contents of other models are called."""
     from lorakit.cli.render import facts, heading, size
+    from lorakit.licenses.terms import model_terms
 
-    heading(console, record.name, terms.title)
+    heading(console, record.name, model_terms(record.model).title)
     facts(
         console,
         [
@@ -130,5 +147,7 @@ def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str,
             ("made from", names.get(record.parent, record.parent[:12]) if record.parent else None),
             ("components", record.components or "Anima's own repository"),
             ("share merges", f"{terms.share_merges}: {terms.statement}".replace("_", " ")),
+            ("told by", terms.title if terms.title != model_terms(record.model).title else None),
+            ("must include", "\n".join(terms.obligations)),
         ],
     )

@@ -33,7 +33,7 @@ StackText = Annotated[
         autocompletion=complete_stacks,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Force = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 
 def read_names(names: Sequence[str]) -> list[str]:

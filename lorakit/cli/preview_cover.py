@@ -83,7 +83,7 @@ def _places(entry: ResolvedEntry, *, force: bool, beside: bool) -> tuple[Path, P
     assert entry.tensor_sha256 is not None
     target = cover_path(entry.tensor_sha256)
     if target.exists() and not force:
-        raise BadUsage(f"{entry.name} has a cover already.", hint="--force renders another one.")
+        raise BadUsage(f"{entry.name} has a cover already.", hint="--overwrite renders another one.")
     copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
     if copy is not None and copy.exists():
         raise BadUsage(

@@ -75,7 +75,7 @@ def page_path(output: Path, *, force: bool) -> Path:
     if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
         path = path / PAGE_NAME
     if path.exists() and not force:
-        raise BadUsage(f"{path} exists already.", hint="--force overwrites it.")
+        raise BadUsage(f"{path} exists already.", hint="--overwrite replaces it.")
     return path
 
 

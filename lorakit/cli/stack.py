@@ -165,9 +165,9 @@ def save_stack(base: ChosenBase, entries: Sequence[ResolvedEntry], path: Path, f
     from lorakit.sharing.writing import RecipeKind, check_target, write_recipe
 
     target = expanded(path)
-    check_target(target, RecipeKind.STACK, overwrite=force, flag="--force")
+    check_target(target, RecipeKind.STACK, overwrite=force, flag="--overwrite")
     text = stack_file_text(share(base, entries), target.parent)
-    write_recipe(target, RecipeKind.STACK, text, overwrite=force, flag="--force")
+    write_recipe(target, RecipeKind.STACK, text, overwrite=force, flag="--overwrite")
 
 
 def show(

@@ -90,7 +90,9 @@ class Adapter(Table):
     """One adapter: one row per content, wherever copies of the file lie.
 
     `base_model`, `title`, `trigger_words` and `license` are claims of the header. The ranks come
-    from shapes and are None for algorithms without one.
+    from shapes and are None for algorithms without one. Until the file was read whole, both hashes are
+    the same text that is none (`lorakit.catalog.pending`). `blocks` has a 1 or 0 for each block up to the
+    last that is touched, `kinds` the kinds of layers; None in rows that are older than these columns.
     """
 
     __tablename__ = "adapter"
@@ -113,6 +115,8 @@ class Adapter(Table):
     trigger_words: Mapped[list[str]] = mapped_column(JsonText)
     license: Mapped[str | None]
     added_at: Mapped[datetime] = mapped_column(default=now)
+    blocks: Mapped[str | None]
+    kinds: Mapped[str | None]
 
     locations: Mapped[list[Location]] = relationship(back_populates="adapter")
     report: Mapped[Report] = relationship(back_populates="adapter")

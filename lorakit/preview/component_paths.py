@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorakit.errors import MissingComponent
+from lorakit.errors import MissingComponent, Unreachable
+from lorakit.network.offline import check_online
 from lorakit.paths import expanded
 
 DEFAULT_COMPONENTS = "circlestone-labs/Anima-Base-v1.0-Diffusers"
@@ -160,6 +161,10 @@ def _snapshot(
     cached, _ = _try(lambda: snapshot_download(repository, local_files_only=True))
     if cached is not None and all(_locate(cached, part) for part in parts):
         return cached, ""
+    try:
+        check_online(f"Fetching {repository}")
+    except Unreachable as error:
+        return cached, f"{error.message} {error.hint}"
     fetched, trouble = _try(lambda: snapshot_download(repository, allow_patterns=patterns))
     return fetched or cached, trouble
 

@@ -66,7 +66,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if not os.access(path.parent, os.W_OK):
         raise LorakitError(f"The folder {path.parent} cannot be written to.")
     if path.exists() and not overwrite:
-        raise BadUsage(f"{path} exists already.", hint="--force overwrites it.")
+        raise BadUsage(f"{path} exists already.", hint="--overwrite replaces it.")
 
 
 def picture_record(settings: RenderSettings, made_from: MadeFrom) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from lorakit.catalog import Catalog
+from lorakit.catalog.arriving import INDEX_FILES
+from lorakit.catalog.hashing import BATCH_FILES
 from tests.catalog.factories import write_adapter
 
 ADD = """
@@ -19,7 +21,9 @@ from lorakit.catalog import Catalog
 sys.stdin.readline()
 with Catalog.open(Path(sys.argv[1])) as catalog:
     result = catalog.add(
-        [Path(sys.argv[2])], on_progress=lambda path, number, total: print(number, flush=True)
+        [Path(sys.argv[2])],
+        on_progress=lambda path, number, total: print("header", number, flush=True),
+        on_hash=lambda path, done, total: print("file", flush=True),
     )
     assert not result.failed, result.failed
 """
@@ -68,30 +72,42 @@ def test_processes_that_add_at_once_all_succeed(tmp_path: Path) -> None:
         assert {record.name for record in catalog.adapters()} == {str(n) for n in range(150)}
 
 
+def kill_after(database: Path, folder: Path, kind: str, count: int) -> None:
+    """Add a folder in another process, and kill that when it has read so many headers, or files."""
+    process = start(database, folder)
+    go(process)
+    assert process.stdout is not None
+    for line in process.stdout:
+        count -= line.startswith(kind)
+        if count == 0:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_a_killed_process_loses_one_batch_at_most(tmp_path: Path) -> None:
     database, folder = tmp_path / "catalog.db", tmp_path / "loras"
-    for seed in range(400):
+    count = 2 * INDEX_FILES + BATCH_FILES
+    for seed in range(count):
         write_adapter(folder / f"{seed}.safetensors", seed)
-    total = 0
-    for stop_after in (1, 100, 230):
-        process = start(database, folder)
-        go(process)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) == stop_after:
-                break
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        (stored,) = counts(database)
+    kill_after(database, folder, "header", INDEX_FILES + 40)
+    (stored,) = counts(database)
+    assert INDEX_FILES <= stored < count
+    known = 0
+    for read in (1, BATCH_FILES + 10, 100):
+        kill_after(database, folder, "file", read)
+        assert counts(database) == {count}
+        with Catalog.open(database) as catalog:
+            whole = sum(not record.pending for record in catalog.adapters())
         # At most one batch was read and not yet stored.
-        assert stored >= total + stop_after - 64
-        assert stored < 400
-        total = stored
+        assert known + read - BATCH_FILES <= whole < count
+        known = whole
     with Catalog.open(database) as catalog:
         result = catalog.add([folder])
-        assert (len(result.known), len(result.added)) == (total, 400 - total)
-    assert counts(database) == {400}
+        assert (len(result.known), len(result.added)) == (known, count - known)
+        assert not any(record.pending for record in catalog.adapters())
+    assert counts(database) == {count}
 
 
 def test_reading_goes_on_while_another_writes(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from lorakit.catalog.query import refreshing
 from lorakit.catalog.query.index import FILE_NAME, Index
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.searching import Search
-from lorakit.catalog.query.touching import index_touches
 from lorakit.db.curation import Collection
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
@@ -64,7 +63,6 @@ def in_step(catalog: Catalog) -> bool:
         found = dumped(search._index)
     fresh = Index(None)
     refresh(fresh, catalog._store)
-    index_touches(fresh, catalog._store)
     expected = dumped(fresh)
     fresh.close()
     assert found == expected

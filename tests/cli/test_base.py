@@ -107,3 +107,15 @@ def test_a_base_that_has_moved_is_registered_where_it_is_now(cli: Cli, models: P
 def test_the_home_of_nobody_is_no_traceback(cli: Cli, models: Path, words: tuple[str, ...]) -> None:
     assert cli("base", "add", models / "base.safetensors", "--as", "anima").code == 0
     cli(*words).failed_with(1, "~nosuch" if "--base" not in words else "nosuch")
+
+
+def test_the_list_has_the_terms_that_everything_known_comes_to(cli: Cli, tmp_path: Path) -> None:
+    base = tiny_base_file(tmp_path / "mine.safetensors")
+    assert cli("base", "add", base, "--as", "anima").code == 0
+    before = cli("base", "ls", "--json").document["bases"][0]["terms"]
+    assert before["share_merges"] == known_models()["anima"].share_merges
+    words = ("--share-merges", "deny", "--source", "https://example.org/word")
+    said = cli("license", "set", "mine", *words)
+    assert said.code == 0, said.err
+    after = cli("base", "ls", "--json").document["bases"][0]["terms"]
+    assert after["share_merges"] == "deny"

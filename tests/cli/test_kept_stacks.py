@@ -66,8 +66,8 @@ def test_names_that_cannot_be_kept(stocked: Cli) -> None:
 
 def test_replacing_dropping_and_taking_it_back(stocked: Cli) -> None:
     assert stocked("stack", "ink", "--keep", "evening").code == 0
-    stocked("stack", "wash", "--keep", "Evening").failed_with(1, "--force", "'evening'")
-    assert stocked("stack", "wash", "--keep", "evening", "--force").code == 0
+    stocked("stack", "wash", "--keep", "Evening").failed_with(1, "--overwrite", "'evening'")
+    assert stocked("stack", "wash", "--keep", "evening", "--overwrite").code == 0
     assert stocked("stack", "evening", "-q").lines == ["wash"]
     assert stocked("undo").code == 0
     assert stocked("stack", "evening", "-q").lines == ["ink"]

@@ -101,9 +101,9 @@ def test_without_an_output_the_next_free_name_is_taken(
 def test_a_picture_is_not_overwritten_unasked(ready: Cli, tmp_path: Path) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"kept")
-    ready("preview", *QUICK, "-o", target).failed_with(2, "a.png", "--force")
+    ready("preview", *QUICK, "-o", target).failed_with(2, "a.png", "--overwrite")
     assert target.read_bytes() == b"kept"
-    assert ready("preview", *QUICK, "-o", target, "--force").code == 0
+    assert ready("preview", *QUICK, "-o", target, "--overwrite").code == 0
     assert target.read_bytes()[:4] == b"\x89PNG"
 
 
@@ -226,7 +226,7 @@ def test_seeds_are_numbers_ranges_and_chance() -> None:
 
 def test_a_folder_is_no_picture_even_with_force(ready: Cli, tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()
-    for words in ((), ("--force",)):
+    for words in ((), ("--overwrite",)):
         ran = ready("preview", *QUICK, "-o", tmp_path / "a.png", *words)
         ran.failed_with(2, "is a folder", str(tmp_path / "a.png" / "out.png"))
 

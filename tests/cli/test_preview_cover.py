@@ -62,9 +62,9 @@ def test_a_strength_that_is_given_is_taken_and_a_cover_is_not_replaced_unasked(
     first = ready("preview", "glow:0.3", *COVER, "--json").document["cover"]
     assert (first["strength"], first["strength_source"]) == (0.3, "as given")
     before = Path(first["path"]).read_bytes()
-    ready("preview", "glow", *COVER).failed_with(2, "glow", "--force")
+    ready("preview", "glow", *COVER).failed_with(2, "glow", "--overwrite")
     assert Path(first["path"]).read_bytes() == before
-    assert ready("preview", "glow", *COVER, "--force").code == 0
+    assert ready("preview", "glow", *COVER, "--overwrite").code == 0
     assert Path(first["path"]).read_bytes() != before
     # The demo's adapters state none.
     ink = ready("preview", "ink", *COVER, "--json").document["cover"]
@@ -78,7 +78,7 @@ def test_beside_the_file_only_when_asked_and_nothing_is_there(ready: Cli, style:
     assert ran.document["cover"]["beside"] == str(beside)
     assert record_of(beside)["stack"] == "glow:0.65"
     beside.write_bytes(b"the person's own")
-    words = (*COVER, "--beside", "--force")
+    words = (*COVER, "--beside", "--overwrite")
     ready("preview", "glow", *words).failed_with(2, "glow.preview.png", "never overwritten")
     assert beside.read_bytes() == b"the person's own"
 

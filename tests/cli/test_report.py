@@ -36,9 +36,9 @@ def test_a_gallery_of_all_or_of_some_is_written(collected: Cli, tmp_path: Path) 
         (["rank:8.."], 1),
         (["missing:no", "sort:rank-"], 2),
     ):
-        assert collected("report", *words, "-o", page, "--force").code == 0
+        assert collected("report", *words, "-o", page, "--overwrite").code == 0
         assert cards(page) == count, words
-    ran = collected("report", "-", "-o", page, "--force", "-q", stdin="wash\n")
+    ran = collected("report", "-", "-o", page, "--overwrite", "-q", stdin="wash\n")
     assert ran.lines == [str(page)]
     assert cards(page) == 1
 
@@ -49,7 +49,7 @@ def test_the_order_that_was_asked_for_is_offered_first(collected: Cli, tmp_path:
     text = page.read_text()
     assert text.index(">wash</span>") < text.index(">ink</span>")
     assert '<option value="given">' in text
-    assert collected("report", "-o", page, "--force").code == 0
+    assert collected("report", "-o", page, "--overwrite").code == 0
     assert '<option value="given">' not in page.read_text()
 
 
@@ -62,7 +62,7 @@ def test_a_folder_gets_an_index(collected: Cli, tmp_path: Path) -> None:
 def test_what_is_there_is_overwritten_only_when_asked(collected: Cli, tmp_path: Path) -> None:
     page = tmp_path / "gallery.html"
     page.write_text("mine")
-    collected("report", "-o", page).failed_with(2, str(page), "--force")
+    collected("report", "-o", page).failed_with(2, str(page), "--overwrite")
     assert page.read_text() == "mine"
 
 
@@ -72,7 +72,7 @@ def test_what_is_private_is_left_out_when_asked(
     page = tmp_path / "gallery.html"
     assert collected("report", "-o", page).code == 0
     assert str(models) in page.read_text()
-    assert collected("report", "-o", page, "--force", "--public").code == 0
+    assert collected("report", "-o", page, "--overwrite", "--public").code == 0
     assert str(models) not in page.read_text()
 
 

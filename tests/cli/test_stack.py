@@ -64,9 +64,9 @@ def test_a_stack_file_is_not_overwritten_unasked(stocked: Cli, tmp_path: Path) -
     file = tmp_path / "mine.toml"
     stocked("stack", "ink", "--save", file)
     before = file.read_text()
-    stocked("stack", "wash", "--save", file).failed_with(2, "mine.toml", "--force")
+    stocked("stack", "wash", "--save", file).failed_with(2, "mine.toml", "--overwrite")
     assert file.read_text() == before
-    assert stocked("stack", "wash", "--save", file, "--force").code == 0
+    assert stocked("stack", "wash", "--save", file, "--overwrite").code == 0
     assert "wash" in file.read_text()
 
 

@@ -81,11 +81,11 @@ def split(demo, tmp_path):
     return tmp_path
 
 
-def offline(source: str | None, home: Path) -> str:
+def offline(source: str | None, home: Path, switch: str = "HF_HUB_OFFLINE") -> str:
     """What find_components says in a process of its own, without a network and without a cache."""
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE.format(source=source)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home)},
+        env={**os.environ, switch: "1", "HF_HOME": str(home)},
         capture_output=True,
         text=True,
         check=True,
@@ -139,8 +139,10 @@ def test_a_file_is_not_a_folder_of_components(demo):
 
 
 @pytest.mark.parametrize("source", [None, "someone/some-model"])
-def test_offline_without_a_cache_says_what_to_fetch(source, tmp_path):
-    said = offline(source, tmp_path)
+@pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "LORAKIT_OFFLINE"])
+def test_offline_without_a_cache_says_what_to_fetch(source, switch, tmp_path):
+    said = offline(source, tmp_path, switch)
+    assert f"{switch} is set: nothing was sent" in said
     assert "text encoder" in said
     assert "T5 tokenizer" in said
     assert f"hf download {source or 'circlestone-labs/Anima-Base-v1.0-Diffusers'}" in said

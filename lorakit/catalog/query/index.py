@@ -20,7 +20,7 @@ from lorakit.db.store import Store
 
 FILE_NAME = "search.db"
 # Another one makes every index anew.
-VERSION = 1
+VERSION = 2
 # Between the words of a list, and the tags; folded text holds no control characters.
 WORD, TAG, PART = "\x1f", "\x1e", "\n"
 _BUSY_SECONDS = 10.0
@@ -43,11 +43,10 @@ CREATE TABLE collected (collection TEXT, item INTEGER, PRIMARY KEY (collection, 
 CREATE INDEX collected_item ON collected (item);
 CREATE TABLE file (
     item INTEGER PRIMARY KEY, stored_name TEXT, name TEXT, file_sha256 TEXT, content TEXT,
-    places TEXT, touch INTEGER
+    places TEXT
 );
 CREATE INDEX file_sha ON file (file_sha256);
 CREATE INDEX file_content ON file (content);
-CREATE INDEX file_untouched ON file (item) WHERE touch IS NULL;
 CREATE TABLE state (document TEXT);
 """
 TABLES = ("item", "said", "facet", "touch", "place", "collected", "file", "state")

@@ -11,6 +11,7 @@ from typing import Any
 from lorakit.catalog.facts import chunks, facts_of
 from lorakit.catalog.query.folding import fold
 from lorakit.catalog.query.index import PART, TAG, WORD, Index
+from lorakit.catalog.query.touching import touched_of
 from lorakit.catalog.tags import tags_of
 from lorakit.db.store import Store
 
@@ -20,12 +21,13 @@ _END = "\0"
 _FACTS = ("title", "notes", "trigger_words", "rating", "favourite", "strength", "base_model")
 _COLUMNS = (
     "id, name, file_sha256, tensor_sha256, file_size, layout, algo, rank_min, rank_max, module_count, "
-    "components, base_model, dtype, title, trigger_words, license, added_at"
+    "components, base_model, dtype, title, trigger_words, license, added_at, blocks, kinds"
 )
 _FACETS = (
     *("algo", "layout", "dtype", "base", "components"),
     *("header", "licenses", "own", "other"),
 )
+_TOUCHES = ("blocks", "kinds")
 # From the loosest to the strictest, as `lorakit.licenses.terms` has them.
 _STRICTNESS = ("", "allow", "allow_with_obligations", "unknown", "deny")
 _LICENSE_WORD = re.compile(r"[^\s()]+")
@@ -47,20 +49,18 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
     `places` holds the adapters by id, with their places as `file.places` keeps them. Call it inside a
     transaction of the index.
     """
-    facets = _Facets(index)
+    facets, touches = _Shared(index, "facet", _FACETS), _Shared(index, "touch", _TOUCHES)
     for ids in _batches(sorted(places)):
-        touches = {
-            (item, sha): touch
-            for item, sha, touch in index.read(
-                f"SELECT item, file_sha256, touch FROM file WHERE item IN ({_numbers(ids)})"
-            )
-        }
         remove_adapters(index, ids)
         rows = store.read(f"SELECT {_COLUMNS} FROM adapter WHERE id IN ({_numbers(ids)})")
         said = _said_of(store, list(dict.fromkeys(row[3] for row in rows)))
+        # Rows that are older than these columns.
+        unpacked = touched_of(store, [row[0] for row in rows if row[-2] is None])
         new = _NewRows()
-        for row in rows:
-            _add(new, facets, row, said, places[row[0]], touches.get((row[0], row[2])))
+        for *row, blocks, kinds in rows:
+            told = (blocks, kinds.split()) if blocks is not None else unpacked.get(row[0], ("", ()))
+            touch = touches.number(told[0], "".join(f"{WORD}{kind}{WORD}" for kind in told[1]))
+            _add(new, facets, row, said, places[row[0]], touch)
         new.write(index)
 
 
@@ -127,34 +127,36 @@ class _NewRows:
     def write(self, index: Index) -> None:
         index.write(f"INSERT INTO item VALUES ({', '.join('?' * 14)})", self.items)
         index.write("INSERT INTO said VALUES (?, ?, ?, ?)", self.said)
-        index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", self.files)
+        index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", self.files)
         index.write("INSERT OR IGNORE INTO place VALUES (?, ?)", self.places)
         index.write("INSERT OR IGNORE INTO collected VALUES (?, ?)", self.collected)
 
 
-class _Facets:
-    """The numbers of the index's facets, each new one being inserted."""
+class _Shared:
+    """The numbers of what many adapters share, in a table of the index; each new one is inserted."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, table: str, columns: Sequence[str]) -> None:
         self._index = index
-        rows = index.read(f"SELECT {', '.join(_FACETS)}, id FROM facet")
+        self._table = table
+        rows = index.read(f"SELECT {', '.join(columns)}, id FROM {table}")
         self._known: dict[tuple[str, ...], int] = {tuple(row[:-1]): row[-1] for row in rows}
 
     def number(self, *values: str) -> int:
-        """The number of the facet with these values, in the order of `_FACETS`."""
+        """The number of the row with these values, in the order of the table's columns."""
         if values not in self._known:
-            self._index.write(f"INSERT INTO facet VALUES (NULL{', ?' * len(values)})", [values])
-            self._known[values] = int(self._index.read("SELECT max(id) FROM facet")[0][0])
+            marks = ", ?" * len(values)
+            self._index.write(f"INSERT INTO {self._table} VALUES (NULL{marks})", [values])
+            self._known[values] = int(self._index.read(f"SELECT max(id) FROM {self._table}")[0][0])
         return self._known[values]
 
 
 def _add(
     new: _NewRows,
-    facets: _Facets,
-    row: tuple[Any, ...],
+    facets: _Shared,
+    row: Sequence[Any],
     said: _Said,
     places: str,
-    touch: int | None,
+    touch: int,
 ) -> None:
     """Put the rows of one adapter, whose columns are `row`, to those of its batch."""
     number, stored, sha, content, size, layout, algo, low, high, modules = row[:10]
@@ -180,7 +182,7 @@ def _add(
     figures = (modules, size, added, *own, strength["value"] if strength else None, int(missing))
     new.items.append((name, number, text, facet, touch, low, high, *figures))
     new.said.append((number, title, triggers, notes))
-    new.files.append((number, stored, name, sha, content, places, touch))
+    new.files.append((number, stored, name, sha, content, places))
     new.places.extend((number, fold(place[1:])) for place in there)
     new.collected.extend((fold(one), number) for one in said.collections.get(content, ()))
 

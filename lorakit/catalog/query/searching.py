@@ -22,7 +22,6 @@ from lorakit.errors import BadUsage
 
 # Whether a licence that a header names allows to share merges: allow, deny or unknown.
 Share = Callable[[str], str]
-_BLOCK_FIELDS = ("block", "all-blocks", "only-blocks", "kind")
 _MOST_LOOKS = 5
 _DEEPEST = 20
 
@@ -82,10 +81,6 @@ class Search:
         self._index.close()
 
     def _context(self, query: Query, inside: tuple[str, ...] = ()) -> Context:
-        if query.asks(*_BLOCK_FIELDS):
-            from lorakit.catalog.query.touching import index_touches
-
-            index_touches(self._index, self._store)
         now = self._now or datetime.now().astimezone()
         return Context(now, self._shares, lambda name: self._smart(name, inside))
 
