@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from lorakit.catalog import Catalog
     from lorakit.catalog.records import AddResult, RejectedFile
-    from lorakit.cli.output import Output
+    from lorakit.cli.output import Output, Progress
     from lorakit.licenses.adding import TakenIn
 
 MAX_LISTED = 20
@@ -37,16 +38,36 @@ class Added:
 
 
 def add_paths(
-    out: Output, catalog: Catalog, paths: Sequence[Path], command: str, *, again: bool = False
+    out: Output,
+    catalog: Catalog,
+    paths: Sequence[Path],
+    command: str,
+    *,
+    again: bool = False,
+    headers_only: bool = False,
 ) -> Added:
     """Add files and folders, remember the folders, and keep what lies beside the files."""
     from lorakit.licenses.adding import take_in
 
     # Before anything is known of them: without a list, folders are told from what is known.
     catalog.remember_folders(path for path in paths if path.is_dir())
-    with out.progress("Reading") as update:
+    with ExitStack() as bars:
+        reading = bars.enter_context(out.progress("Reading headers"))
+        hashing: Progress | None = None
+
+        def on_progress(path: Path, done: int, total: int) -> None:
+            if hashing is None:
+                reading(done, total, path.name)
+
+        def on_hash(path: Path, done: int, total: int) -> None:
+            nonlocal hashing
+            if hashing is None:
+                bars.close()
+                hashing = bars.enter_context(out.progress("Reading files"))
+            hashing(done, total, path.name)
+
         result = catalog.add(
-            paths, on_progress=lambda path, done, total: update(done, total, path.name)
+            paths, on_progress=on_progress, on_hash=on_hash, headers_only=headers_only
         )
     with out.progress("Reading what lies beside") as update:
         beside = take_in(catalog, result, command, again=again, on_progress=update)
@@ -80,12 +101,15 @@ def _show(console: Console, added: Added) -> None:
 
     result = added.result
     names = [file.name for file in result.added]
+    none = None if result.pending else "none"
+    left = f"{len(result.pending)}, by their headers only; `lorakit scan` reads the files"
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     taken = added.beside.changed
     facts(
         console,
         [
-            ("added", f"{len(names)}: {', '.join(names[:MAX_LISTED])}{more}" if names else "none"),
+            ("added", f"{len(names)}: {', '.join(names[:MAX_LISTED])}{more}" if names else none),
+            ("known for now", left if result.pending else None),
             ("known already", _count(result.known)),
             ("moved", _count(result.moved)),
             ("changed", _count(result.changed)),

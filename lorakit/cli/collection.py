@@ -70,7 +70,7 @@ def new(
     with open_catalog() as catalog:
         if query is not None:
             found_by(catalog, query)
-        records = select_adapters(catalog, names or [])
+        records = select_adapters(catalog, names or [], out)
         text = step_text(f"collection new {collection}", records)
         with catalog.step(text, dry_run=dry_run) as recording:
             name = catalog.new_collection(collection, query=query, notes=notes)
@@ -241,7 +241,7 @@ def _change(
         raise BadUsage("There is no NAME.", hint=f"For example: lorakit collection {way} night pen")
     with open_catalog() as catalog:
         found = catalog.collection(collection)
-        records = select_adapters(catalog, names)
+        records = select_adapters(catalog, names, out)
         contents = contents_of(records)
         text = step_text(f"collection {way} {found.name}", records)
         with catalog.step(text, dry_run=dry_run) as recording:

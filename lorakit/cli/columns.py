@@ -136,6 +136,12 @@ def _size(record: AdapterRecord) -> str:
     return size(record.file_size)
 
 
+def _missing(record: AdapterRecord) -> str:
+    if record.missing:
+        return "missing"
+    return "header only" if record.pending else ""
+
+
 _CELLS: Mapping[str, Callable[[AdapterRecord], str]] = MappingProxyType(
     {
         "name": lambda record: record.name,
@@ -150,7 +156,7 @@ _CELLS: Mapping[str, Callable[[AdapterRecord], str]] = MappingProxyType(
         "components": lambda record: ", ".join(record.components),
         "added": lambda record: f"{record.added_at.astimezone():%Y-%m-%d}",
         "path": lambda record: str(record.path or ""),
-        "hash": lambda record: record.file_sha256,
-        "missing": lambda record: "missing" if record.missing else "",
+        "hash": lambda record: "" if record.pending else record.file_sha256,
+        "missing": _missing,
     }
 )

@@ -45,7 +45,7 @@ def export_metadata_verb(
 
     out = Output.of("export-metadata", json, quiet)
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names)
+        records = select_adapters(catalog, names, out)
         exports: list[Export] = []
         failures: list[LorakitError] = []
         for record in records:

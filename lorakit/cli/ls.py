@@ -48,6 +48,8 @@ def ls_verb(
 ) -> None:
     """List the adapters of the catalog; a missing file is listed as missing.
 
+    "header only" are those that `lorakit scan` has not read whole yet.
+
     Words are searched in names, titles, tags, notes and trigger words; all conditions have to be met.
     A comma is "or", - or ^ is "not", a..b is a range, * is any text. Five queries:
 
@@ -104,6 +106,8 @@ def _documents(catalog: Catalog, records: list[AdapterRecord]) -> list[dict[str,
     return [
         {
             **{name: getattr(record, name) for name in record.__slots__},
+            **({"file_sha256": None, "tensor_sha256": None} if record.pending else {}),
+            "pending": record.pending,
             "cover": covers.get(record.tensor_sha256),
             "tags": list(tags.get(record.tensor_sha256, ())),
             "facts": {

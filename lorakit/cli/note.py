@@ -102,7 +102,7 @@ def note_verb(
     if text is not None:
         changes["notes"] = (sys.stdin.read() if text == "-" else text).strip() or None
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names)
+        records = select_adapters(catalog, names, out)
         if edit:
             changes["notes"] = _edited(catalog, records)
         if name is not None and len(records) != 1:

@@ -53,7 +53,7 @@ def report_verb(
     out = Output.of("report", json, quiet)
     path = page_path(output, force=force)
     with open_catalog() as catalog, out.progress("Gathering") as update:
-        records = chosen(catalog, query or [])
+        records = catalog.identified(chosen(catalog, query or []))
         exhibits = gather(catalog, records, like=max(like, 0), on_progress=update, warn=out.warn)
         sorted_already = any(word.startswith("sort:") for word in query or ())
         page = gallery_page(exhibits, title=title, private=not public, ordered=sorted_already)

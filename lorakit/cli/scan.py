@@ -41,6 +41,10 @@ def scan_verb(
     reread: Annotated[
         bool, typer.Option("--reread", help="Read the files of other programs even if unchanged.")
     ] = False,
+    headers: Annotated[
+        bool,
+        typer.Option("--headers", help="Read headers only; the next scan reads the files whole."),
+    ] = False,
     drop: Annotated[
         bool,
         typer.Option("--drop", help="Look for nothing new in FOLDER; its adapters stay known."),
@@ -54,13 +58,17 @@ def scan_verb(
 ) -> None:
     """Look through the folders that were added again: new, moved, changed and missing files.
 
-    What other programs keep beside the files is read where it has changed, and
-    never written. `lorakit undo` takes back what was taken over.
+    Headers are read first, so that everything is listed soon, then the files,
+    for what they hold. A scan that is stopped goes on with the next. What other
+    programs keep beside the files is read where it has changed, and never
+    written. `lorakit undo` takes back what was taken over.
     """
     from lorakit.cli.catalogs import open_catalog
 
     if sum((discover, drop, lora_manager is not None)) > 1:
         raise BadUsage("--discover, --drop and --lora-manager exclude each other.")
+    if headers and (discover or drop or lora_manager is not None):
+        raise BadUsage("--headers is for scanning folders.")
     if yes and not discover:
         raise BadUsage("--yes goes with --discover.")
     if lora_manager is not None and folders:
@@ -75,10 +83,10 @@ def scan_verb(
         elif discover:
             _discover(out, catalog, wanted, yes)
         else:
-            _scan(out, catalog, wanted, reread)
+            _scan(out, catalog, wanted, reread, headers)
 
 
-def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool) -> None:
+def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, headers: bool) -> None:
     from lorakit.cli.adding import add_paths, tell
 
     folders = list(named) or [Path(folder) for folder in catalog.folders()]
@@ -96,7 +104,7 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool) -> 
             raise NotFound(f"There is no {folder}.", hint="Check the spelling and the drive.")
     still = [file for file in files if file.exists()]
     catalog.note_absent([*absent, *{file.parent for file in files if file not in set(still)}])
-    added = add_paths(out, catalog, [*there, *still], "scan", again=again)
+    added = add_paths(out, catalog, [*there, *still], "scan", again=again, headers_only=headers)
     tell(
         out,
         added,

@@ -11,10 +11,13 @@ from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
+    from lorakit.cli.output import Output
 
 
-def select_adapters(catalog: Catalog, words: Iterable[str]) -> list[AdapterRecord]:
-    """The adapters that `words` mean, each once.
+def select_adapters(
+    catalog: Catalog, words: Iterable[str], out: Output | None = None
+) -> list[AdapterRecord]:
+    """The adapters that `words` mean, each once; with `out`, those that are pending are read whole.
 
     A word is a name, the beginning of one, `sha256:PREFIX` or the path of a file in the catalog; `-`
     stands for the lines of standard input. Where one of them is a condition such as `rank:8..`, all of
@@ -23,9 +26,18 @@ def select_adapters(catalog: Catalog, words: Iterable[str]) -> list[AdapterRecor
     """
     given = list(words)
     if _is_query(catalog, given):
-        return found_by(catalog, query_text(given))
+        found = found_by(catalog, query_text(given))
+        return found if out is None else read_whole(out, catalog, found)
     found = [catalog.resolve(word) for word in read_names(given)]
     return list({record.id: record for record in found}.values())
+
+
+def read_whole(
+    out: Output, catalog: Catalog, records: Sequence[AdapterRecord]
+) -> list[AdapterRecord]:
+    """`records` with their contents, as `Catalog.identified` tells them."""
+    with out.progress("Reading files") as update:
+        return catalog.identified(records, lambda path, done, total: update(done, total, path.name))
 
 
 def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:

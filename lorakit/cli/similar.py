@@ -51,7 +51,7 @@ def similar_verb(
         raise BadUsage(f"--limit must be 1 or more, not {limit}.")
     with open_catalog() as catalog, out.progress("Reading weights") as update:
         record, content, sketch = find_subject(catalog, name)
-        shelf = shelve(catalog, catalog.adapters(), update)
+        shelf = shelve(catalog, catalog.identified(catalog.adapters()), update)
         if not any(map(len, sketch.values.values())):
             out.warn(f"What {name} changes depends on the base, so only copies of it are found.")
         found = similar_to(

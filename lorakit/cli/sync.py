@@ -58,7 +58,7 @@ def sync_verb(
         check_online("`lorakit sync`")
     asked = _server(server, out)
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names) if names else catalog.adapters()
+        records = select_adapters(catalog, names, out) if names else catalog.adapters()
         plan = plan_sync(
             catalog, records, asked, licenses_only=licenses_only, everything=everything
         )

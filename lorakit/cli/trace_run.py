@@ -46,7 +46,7 @@ def trace_file(
     contents, records = _named(catalog, wanted)
     adapters = known_adapters(
         catalog,
-        records if wanted else catalog.adapters(),
+        records if wanted else catalog.identified(catalog.adapters()),
         on_progress,
         warn,
         partial(_model, catalog),

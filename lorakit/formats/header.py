@@ -86,6 +86,14 @@ def read_header(path: str | Path) -> Header:
     Raises `BadFile` for a file that is not valid safetensors, is a pickle, or cannot be read.
     """
     path = Path(path)
+    return parse_header(path, *read_raw(path))
+
+
+def read_raw(path: Path) -> tuple[bytes, int]:
+    """The bytes of the header's JSON, which nobody has looked at yet, and the size of the file.
+
+    Raises `BadFile` for a file that cannot begin so, is a pickle, or cannot be read.
+    """
     try:
         # Opening a pipe would wait for its other end for ever, so look before opening.
         if not stat.S_ISREG(path.stat().st_mode):
@@ -104,7 +112,7 @@ def read_header(path: str | Path) -> Header:
         raise BadFile(
             f"{path} was cut short while it was read.", hint="Wait until it is written, then retry."
         )
-    return parse_header(path, raw, size)
+    return raw, size
 
 
 def parse_header(path: Path, raw: bytes, file_size: int) -> Header:

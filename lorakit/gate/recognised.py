@@ -129,6 +129,9 @@ def _denying_adapters(catalog: Catalog) -> Iterator[Suspicion]:
     for record in catalog.adapters():
         if record.missing or (record.tensor_sha256 not in denied and not _seems_to_deny(record)):
             continue
+        (record,) = catalog.identified([record])
+        if record.pending:
+            continue
         (entry,) = resolve_stack([Entry(f"sha256:{record.file_sha256}")], catalog)
         dossier = entry.dossier(catalog)
         if dossier.terms.share_merges is ShareMerges.DENY:
