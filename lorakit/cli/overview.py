@@ -94,6 +94,16 @@ VERBS: tuple[Verb, ...] = (
     ),
     Verb(
         "Make",
+        "merge",
+        "Merge adapters into one file, exactly or to a rank, if every licence allows it.",
+    ),
+    Verb(
+        "Make",
+        "resize",
+        "Give adapters other ranks: a number, or what holds a share of the energy.",
+    ),
+    Verb(
+        "Make",
         "convert",
         "Write an adapter in another layout or dtype, for a larger model, or a DoRA as a LoRA.",
     ),

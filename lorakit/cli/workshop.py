@@ -46,6 +46,25 @@ OutputFile = Annotated[
         show_default=False,
     ),
 ]
+RankCount = Annotated[
+    int | None, typer.Option("--rank", metavar="N", help="The largest N singular values.")
+]
+EnergyShare = Annotated[
+    float | None,
+    typer.Option(
+        "--energy", metavar="SHARE", help="As many as hold this share of the energy, 0.99."
+    ),
+]
+SvRatioBound = Annotated[
+    float | None,
+    typer.Option("--sv-ratio", metavar="X", help="Those above the largest divided by X."),
+]
+FrobeniusShare = Annotated[
+    float | None,
+    typer.Option(
+        "--frobenius", metavar="SHARE", help="As many as hold this share of the Frobenius norm."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and whether it may be, and stop.")

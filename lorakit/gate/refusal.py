@@ -59,7 +59,15 @@ def _instead(derived: Derived, subjects: Sequence[Subject], output: Path) -> lis
         f"-o {_quoted(output.stem + ending)}"
         for kind, ending in RECIPES.items()
     ]
-    return ["A recipe may be shared; others rebuild the stack from their own files:", *commands]
+    kept = [
+        "Or keep the stack and fuse it whenever you render:",
+        f"  lorakit stack {_quoted(derived.stack, always=True)}{named} --keep NAME",
+    ]
+    return [
+        "A recipe may be shared; others rebuild the stack from their own files:",
+        *commands,
+        *(kept if derived.kind == "merged adapter" else []),
+    ]
 
 
 def _name(base: ChosenBase) -> str:

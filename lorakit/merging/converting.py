@@ -24,8 +24,8 @@ from lorakit.stack import ResolvedEntry
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
 
-# What changes by the same amount whatever the base's weights are.
-_FREE = frozenset({"lora", "loha", "lokr", "full", "norm"})
+# Algorithms whose change is the same whatever the base's weights are.
+FREE = frozenset({"lora", "loha", "lokr", "full", "norm"})
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def dora_to_lora(
             "--blocks and --dora-to-lora are two steps.",
             hint="The result fits a larger model as it is; convert it again to renumber it.",
         )
-    if not any(module.algo not in _FREE for module in entry.report.modules):
+    if not any(module.algo not in FREE for module in entry.report.modules):
         raise NotFusable(
             f"Nothing in {entry.path} depends on the base, so there is nothing to convert.",
             hint="`lorakit resize` makes LoHa and LoKr a LoRA of a rank.",

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lorakit.adapters.respelling import carried
+from lorakit.errors import BadUsage
 from lorakit.formats.ancestry import AUDIT_KEY, INGREDIENTS_KEY
 from lorakit.formats.inspection import AdapterReport
+from lorakit.merging.ranks import Energy, Frobenius, Rank, RankRule, SvRatio
 
 MADE_KEY = "lorakit.made"
 FORMAT = "lorakit/made/1"
@@ -88,3 +90,38 @@ def of_merge(reports: Sequence[AdapterReport]) -> dict[str, str]:
     """What can be said of a merge: the trigger words of all that went into it."""
     words = dict.fromkeys(word for report in reports for word in report.info.trigger_words)
     return {"modelspec.trigger_phrase": ", ".join(words)} if words else {}
+
+
+def rule_options(rule: RankRule | None) -> dict[str, float]:
+    """A rule for ranks as the record keeps it: by the name of its option."""
+    match rule:
+        case Rank(count):
+            return {"rank": count}
+        case Energy(share):
+            return {"energy": share}
+        case SvRatio(ratio):
+            return {"sv_ratio": ratio}
+        case Frobenius(share):
+            return {"frobenius": share}
+        case _:
+            return {}
+
+
+def rule_of(
+    rank: int | None, energy: float | None, sv_ratio: float | None, frobenius: float | None
+) -> RankRule | None:
+    """The one rule that is given; the inverse of `rule_options`. Raises `BadUsage` for several."""
+    found: list[RankRule] = []
+    if rank is not None:
+        found.append(Rank(rank))
+    if energy is not None:
+        found.append(Energy(energy))
+    if sv_ratio is not None:
+        found.append(SvRatio(sv_ratio))
+    if frobenius is not None:
+        found.append(Frobenius(frobenius))
+    if len(found) > 1:
+        raise BadUsage(
+            "One rule decides about the rank, not several.", hint="Leave the others out."
+        )
+    return found[0] if found else None

@@ -17,6 +17,7 @@ from lorakit.adapters.respelling import Spelled, respell
 from lorakit.adapters.saving import config_text
 from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import BadUsage, LorakitError
+from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.layouts import WritableLayout
 from lorakit.formats.peft_config import CONFIG_NAME
 from lorakit.gate import Derived, LazyTensor, Written, write_derived
@@ -90,7 +91,7 @@ def write_adapter(
     """
 
     def found() -> Pieces:
-        return _even(pieces_of(opened()), dtype)
+        return even_pieces(opened(), dtype)
 
     return write_pieces(
         catalog,
@@ -137,9 +138,7 @@ def write_pieces(
     held: list[tuple[Spelled, Rounding]] = []
 
     def tensors() -> Mapping[str, LazyTensor]:
-        exact = opened()
-        rounded = in_dtype(exact, DTYPES[dtype] if dtype else None)
-        held.append((respell(rounded, layout, lead_back=lead_back), rounding(exact, rounded)))
+        held.append(spelled(opened(), layout, dtype, lead_back=lead_back))
         return {key: _lazy(tensor) for key, tensor in held[0][0].tensors.items()}
 
     def entries() -> Mapping[str, str]:
@@ -151,10 +150,18 @@ def write_pieces(
         written = write_derived(
             catalog, derived, ingredients, path, overwrite=overwrite, on_progress=on_progress
         )
-    spelled, error = held[0]
-    if config is not None and spelled.config is not None:
-        _write_config(config, spelled.config)
-    return WrittenAdapter(written, path.stat().st_size, error, spelled.remarks, config)
+    form, error = held[0]
+    if config is not None and form.config is not None:
+        _write_config(config, form.config)
+    return WrittenAdapter(written, path.stat().st_size, error, form.remarks, config)
+
+
+def own_dtype(reports: Sequence[AdapterReport]) -> str:
+    """The narrowest of bf16, fp16 and fp32 that holds the numbers of all adapters."""
+    found = {module.dtype for report in reports for module in report.modules}
+    if found <= {"BF16", "F8_E4M3", "F8_E5M2"}:
+        return "bf16"
+    return "fp16" if found <= {"F16", "F8_E4M3", "F8_E5M2"} else "fp32"
 
 
 def output_path(output: str | Path, layout: WritableLayout) -> Path:
@@ -200,8 +207,17 @@ def _write_config(path: Path, config: Mapping[str, object]) -> None:
         ) from error
 
 
-def _even(pieces: Pieces, dtype: str | None) -> Pieces:
-    """LoRA with its scale multiplied in, and components of even size for a 16-bit float."""
+def spelled(
+    exact: Pieces, layout: WritableLayout, dtype: str | None, *, lead_back: bool
+) -> tuple[Spelled, Rounding]:
+    """The tensors of a file that holds `exact`, and what rounding to `dtype` does to them."""
+    rounded = in_dtype(exact, DTYPES[dtype] if dtype else None)
+    return respell(rounded, layout, lead_back=lead_back), rounding(exact, rounded)
+
+
+def even_pieces(adapter: Adapter, dtype: str | None) -> Pieces:
+    """What is written of an adapter in memory: components of even size for a 16-bit float."""
+    pieces = pieces_of(adapter)
     found = {name: _even_piece(piece, dtype) for name, piece in pieces.modules.items()}
     return replace(pieces, modules=found)
 
