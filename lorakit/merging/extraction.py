@@ -86,9 +86,7 @@ def extract(
     told: list[ExtractedModule] = []
     names = common_matrices(*pair)
     jobs = (partial(_extracted, name, pair, how) for name in names)
-    for done, (name, found) in enumerate(
-        zip(names, side_by_side((job, True) for job in jobs), strict=True), start=1
-    ):
+    for done, (name, found) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
         on_progress(done, len(names), name)
         if found is not None:
             told.append(found[1])

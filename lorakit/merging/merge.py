@@ -11,7 +11,6 @@ import torch
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
-from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
@@ -142,15 +141,8 @@ def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:
 
 
 def _merge_all(works: list[Work], recipe: Recipe) -> Iterator[Outcome]:
-    """Small works side by side, large ones one at a time, each with all cores."""
-    entrywise = recipe.method.entrywise or recipe.device.type != "cpu"
-    return side_by_side(
-        (partial(merge_one, work, recipe), not entrywise and _is_small(work)) for work in works
-    )
-
-
-def _is_small(work: Work) -> bool:
-    return all(isinstance(term.module, LoraModule | LohaModule) for term in work.terms)
+    jobs = (partial(merge_one, work, recipe) for work in works)
+    return side_by_side(jobs, cores=None if recipe.device.type == "cpu" else 1)
 
 
 def _stated(gathered: Gathered, modules: Mapping[str, AdapterModule]) -> dict[str, ModuleReport]:

@@ -14,28 +14,27 @@ from lorakit.fusion.parallel import MOST_CORES, one_core_each
 T = TypeVar("T")
 
 
-def side_by_side(jobs: Iterable[tuple[Callable[[], T], bool]]) -> Generator[T, None, None]:
+def side_by_side(
+    jobs: Iterable[Callable[[], T]], *, cores: int | None = None
+) -> Generator[T, None, None]:
     """What every job of `jobs` gives, in their order, a few ahead of the consumer.
 
-    A job is a function and whether it is small. Small ones have one core each, so that their arithmetic,
-    and every bit of it, is the same however many cores there are; a large one has all of them to itself.
+    Each job has one core, so that its arithmetic, to the last bit, is the same however many there
+    are. `cores` is how many work at a time, None for those that PyTorch would use; with 1, a job has what
+    PyTorch gives it. What a job raises is raised here.
     """
-    cores = min(torch.get_num_threads(), MOST_CORES)
+    cores = cores or min(torch.get_num_threads(), MOST_CORES)
     if cores < 2:
-        yield from (_without_gradients(job) for job, _ in jobs)
+        yield from map(_without_gradients, jobs)
         return
-    ahead: deque[tuple[Callable[[], T], Future[T] | None]] = deque()
+    ahead: deque[Future[T]] = deque()
     with one_core_each(cores) as pool:
-        for job, small in jobs:
-            ahead.append((job, pool.submit(_without_gradients, job) if small else None))
+        for job in jobs:
+            ahead.append(pool.submit(_without_gradients, job))
             if len(ahead) > cores + 1:
-                yield _done(*ahead.popleft())
+                yield ahead.popleft().result()
         while ahead:
-            yield _done(*ahead.popleft())
-
-
-def _done(job: Callable[[], T], ready: Future[T] | None) -> T:
-    return ready.result() if ready else _without_gradients(job)
+            yield ahead.popleft().result()
 
 
 def _without_gradients(job: Callable[[], T]) -> T:

@@ -18,8 +18,8 @@ from lorakit.merging.methods.core import to_cores
 from lorakit.merging.methods.inside import merge_matrices
 from lorakit.merging.methods.settings import Settings
 
-_MOST_ROUNDS = 200
-_STILL = 1e-9
+_MOST_ROUNDS = 100
+_STILL = 1e-7
 
 
 def ctm(changes: Sequence[Factors], settings: Settings) -> Factors:

@@ -9,7 +9,9 @@ mean of those that agree is taken, times `scale` (the paper's λ).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import torch
 
 from lorakit.errors import BadUsage
@@ -29,7 +31,8 @@ def della(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
         prune(change(), drop, window, settings.generator(number))
         for number, change in enumerate(changes)
     ]
-    return elect_and_merge(pruned).mul_(settings.number("scale"))
+    # Held, since ranking takes the longest of all.
+    return elect_and_merge([partial(_same, one) for one in pruned]).mul_(settings.number("scale"))
 
 
 def prune(
@@ -37,9 +40,21 @@ def prune(
 ) -> torch.Tensor:
     """MagPrune: `matrix` with entries dropped by chance, small ones more often, and the rest rescaled."""
     width = matrix.shape[-1]
-    order = matrix.abs().argsort(dim=-1, stable=True)
+    order = _order(matrix.abs())
     ranks = torch.linspace(0, 1, width, device=matrix.device).expand_as(matrix)
     place = torch.empty_like(matrix).scatter_(-1, order, ranks.to(matrix.dtype))
     staying = (1 - drop - window / 2) + window * place
     chances = torch.rand(matrix.shape, generator=generator).to(matrix.device)
     return torch.where(chances < staying, matrix / staying, 0)
+
+
+def _order(sizes: torch.Tensor) -> torch.Tensor:
+    """The places of the entries of each row, the smallest first."""
+    if sizes.device.type != "cpu":
+        return sizes.argsort(dim=-1, stable=True)
+    # Several times as fast.
+    return torch.from_numpy(np.argsort(sizes.numpy(), axis=-1))
+
+
+def _same(matrix: torch.Tensor) -> torch.Tensor:
+    return matrix

@@ -9,7 +9,9 @@ mergekit and PEFT do. A task vector here is strength times delta.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import torch
 
 from lorakit.merging.methods.settings import Dense, Settings
@@ -18,7 +20,8 @@ from lorakit.merging.methods.settings import Dense, Settings
 def ties(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
     """The merged matrix of `changes`, all of one shape, in their dtype."""
     density = settings.number("density")
-    trimmed = [trim(change(), density) for change in changes]
+    # Computed twice, so that one is held at a time.
+    trimmed = [partial(_trimmed, change, density) for change in changes]
     return elect_and_merge(trimmed).mul_(settings.number("scale"))
 
 
@@ -30,19 +33,32 @@ def trim(matrix: torch.Tensor, density: float) -> torch.Tensor:
     if kept < 1:
         return torch.zeros_like(matrix)
     sizes = matrix.abs()
-    least = sizes.flatten().kthvalue(matrix.numel() - kept + 1).values
-    return torch.where(sizes >= least, matrix, 0)
+    return torch.where(sizes >= _smallest(sizes, matrix.numel() - kept), matrix, 0)
 
 
-def elect_and_merge(changes: Sequence[torch.Tensor]) -> torch.Tensor:
+def elect_and_merge(changes: Sequence[Dense]) -> torch.Tensor:
     """For each entry the mean of those changes that have the sign of the sum and are not zero."""
-    sign = torch.zeros_like(changes[0])
-    for change in changes:
-        sign += change
+    sign = changes[0]().clone()
+    for change in changes[1:]:
+        sign += change()
     sign.sign_()
     total, count = torch.zeros_like(sign), torch.zeros_like(sign)
     for change in changes:
-        agrees = (change * sign) > 0
-        total += torch.where(agrees, change, 0)
+        matrix = change()
+        agrees = (matrix * sign) > 0
+        total += torch.where(agrees, matrix, 0)
         count += agrees
     return total.div_(count.clamp_(min=1))
+
+
+def _trimmed(change: Dense, density: float) -> torch.Tensor:
+    return trim(change(), density)
+
+
+def _smallest(sizes: torch.Tensor, below: int) -> torch.Tensor | float:
+    """The size that `below` entries come before, in order of size."""
+    flat = sizes.flatten()
+    if sizes.device.type != "cpu":
+        return flat.kthvalue(below + 1).values
+    # Several times as fast.
+    return float(np.partition(flat.numpy(), below)[below])
