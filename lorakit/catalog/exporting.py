@@ -23,6 +23,7 @@ from lorakit.formats.sidecars.merging import (
     ModelFile,
     Word,
     merge_a1111,
+    merge_civitai_helper,
     merge_lora_manager,
     merge_swarmui,
 )
@@ -39,22 +40,28 @@ class Program(StrEnum):
 
     LORA_MANAGER = "lora-manager"
     A1111 = "a1111"
+    CIVITAI_HELPER = "civitai-helper"
     SWARMUI = "swarmui"
 
 
 _ENDINGS: Mapping[Program, str] = {
     Program.LORA_MANAGER: ".metadata.json",
     Program.A1111: ".json",
+    Program.CIVITAI_HELPER: ".civitai.info",
     Program.SWARMUI: ".swarm.json",
 }
 _MERGES: Mapping[Program, Merge] = {
     Program.LORA_MANAGER: merge_lora_manager,
     Program.A1111: merge_a1111,
+    Program.CIVITAI_HELPER: merge_civitai_helper,
     Program.SWARMUI: merge_swarmui,
 }
 # Other words only fill what is empty: what a person typed into one program is not another's to change.
 _OWN = (USER, "lorakit")
-_NEW: Mapping[Program, Style] = {Program.A1111: Style(indent="    ")}
+_NEW: Mapping[Program, Style] = {
+    Program.A1111: Style(indent="    "),
+    Program.CIVITAI_HELPER: Style(indent="    "),
+}
 
 
 @dataclass(frozen=True, slots=True)

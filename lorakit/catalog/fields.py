@@ -93,6 +93,16 @@ def _words(value: object) -> list[str]:
     return list(dict.fromkeys(_text(word) for word in value))
 
 
+def _used(value: object) -> dict[str, Any]:
+    """`count`, and the day of the last time or None."""
+    if not isinstance(value, Mapping) or value.keys() != {"count", "last"}:
+        raise ValueError("it must have a count and the last day")
+    count, last = value["count"], value["last"]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"it must be a whole number from 1 on, not {count}")
+    return {"count": count, "last": None if last is None else _text(last)}
+
+
 def _moment(value: object) -> str:
     return to_text(from_text(_text(value)))
 
@@ -114,6 +124,8 @@ FIELDS: Mapping[str, Callable[[object], Any]] = {
     "page": _page,
     "nsfw": _flag,
     "cover": _text,
+    # How often a program saw it used, and the last day.
+    "used": _used,
     # When a server was asked about the file: about everything, or about its terms alone.
     "asked": _moment,
     "asked_terms": _moment,

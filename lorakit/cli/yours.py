@@ -25,6 +25,7 @@ _SHOWN = (
     ("description", "description"),
     ("page", "page"),
     ("nsfw", "adult"),
+    ("used", "used"),
 )
 # What the program keeps for itself.
 _HIDDEN = ("asked", "asked_terms")
@@ -171,6 +172,8 @@ def _shown(field: str, fact: Mapping[str, Any]) -> str:
         text = "yes" if value else "no"
     elif field == "strength":
         text = strength_text(value)
+    elif field == "used":
+        text = f"{value['count']} times" + (f", last on {value['last']}" if value["last"] else "")
     else:
         text = ", ".join(value) if isinstance(value, list) else str(value)
     return text if source == "user" else f"{text} (from {source})"

@@ -35,7 +35,14 @@ WORDS = {
 KEPT = {
     Program.LORA_MANAGER: tuple(WORDS),
     Program.A1111: ("notes", "description", "strength", "trigger_words"),
+    Program.CIVITAI_HELPER: ("title", "description", "trigger_words"),
     Program.SWARMUI: ("title", "notes", "description", "strength", "trigger_words"),
+}
+ENDINGS = {
+    Program.LORA_MANAGER: ".metadata.json",
+    Program.A1111: ".json",
+    Program.CIVITAI_HELPER: ".civitai.info",
+    Program.SWARMUI: ".swarm.json",
 }
 
 
@@ -71,9 +78,9 @@ def test_what_is_written_is_read_back(catalog: Catalog, ink: Path, program: Prog
     assert backup is None
     fields, tags = read_back(ink)
     wanted: dict[str, Any] = {name: WORDS[name] for name in KEPT[program]}
-    if program is not Program.LORA_MANAGER:
+    if program in (Program.A1111, Program.SWARMUI):
         wanted["strength"] = {"value": 0.75, "min": None, "max": None}
-    if program is Program.LORA_MANAGER:
+    if program in (Program.LORA_MANAGER, Program.CIVITAI_HELPER):
         wanted["base_model"] = "Anima"
     assert fields == wanted
     if program is not Program.A1111:
@@ -101,6 +108,44 @@ def test_a_new_record_of_a1111_has_all_its_keys_and_is_not_made_for_nothing(
     assert read_back(ink) == ({"notes": "mine"}, None)
 
 
+def test_a_new_record_of_civitai_helper_is_that_of_a_file_civitai_does_not_know(
+    catalog: Catalog, ink: Path
+) -> None:
+    path, _ = export(catalog, Program.CIVITAI_HELPER)
+    assert not path.exists()
+    say(catalog, trigger_words=["sumi"], notes="no place for these")
+    export(catalog, Program.CIVITAI_HELPER)
+    found = json.loads(path.read_text())
+    assert path.name == "ink.civitai.info"
+    assert (found["trainedWords"], found["baseModel"]) == (["sumi"], "Anima")
+    assert found["files"][0]["hashes"]["SHA256"].lower() == catalog.resolve("ink").file_sha256
+    assert found["extensions"]["sd_civitai_helper"] == {"skeleton_file": True}
+    assert "no place" not in path.read_text()
+
+
+def test_what_civitai_says_of_a_version_stays_but_for_your_words(
+    catalog: Catalog, ink: Path
+) -> None:
+    path = ink.with_name("ink.civitai.info")
+    said = {
+        "id": 7,
+        "modelId": 8,
+        "trainedWords": ["theirs"],
+        "description": "theirs",
+        "baseModel": "Anima",
+        "model": {"name": "Their ink", "type": "LORA", "nsfw": False, "tags": ["style"]},
+        "creator": {"username": "somebody"},
+        "images": [{"url": "https://example.org/a.png"}],
+    }
+    path.write_text(json.dumps(said))
+    content = say(catalog, trigger_words=["mine"], author="me")
+    catalog.tag([content], add=["sumi"])
+    export(catalog, Program.CIVITAI_HELPER)
+    wanted = {**said, "trainedWords": ["mine"]}
+    wanted["model"] = {**said["model"], "tags": ["style", "sumi"]}  # type: ignore[dict-item]
+    assert json.loads(path.read_text()) == wanted
+
+
 def test_a_new_record_of_lora_manager_has_what_it_asks_for(catalog: Catalog, ink: Path) -> None:
     path, _ = export(catalog, Program.LORA_MANAGER)
     record = catalog.resolve("ink")
@@ -122,7 +167,7 @@ def test_unknown_fields_and_order_stay_and_a_backup_is_kept(
     paths = sidecars.write_all(ink, catalog.resolve("ink").file_sha256)
     take_in(catalog, catalog.add([ink.parent]), "scan")
     say(catalog, notes="mine", trigger_words=["mine"])
-    ending = {"lora-manager": ".metadata.json", "a1111": ".json", "swarmui": ".swarm.json"}[program]
+    ending = ENDINGS[program]
     before = {path: path.read_bytes() for path in paths.values()}
     old = json.loads(before[paths[ending]])
     old["odd key"] = {"deep": [1, None, "ü"]}
@@ -143,6 +188,7 @@ def test_unknown_fields_and_order_stay_and_a_backup_is_kept(
     assert changed <= {
         "notes",
         "activation text",
+        "trainedWords",
         "civitai",
         "tags",
         "modelspec.usage_hint",

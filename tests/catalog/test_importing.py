@@ -286,6 +286,28 @@ def test_lora_managers_cache(catalog: Catalog, ink: Path, tmp_path: Path, log: b
     assert catalog.keep_cache("scan", path).changed == 0
 
 
+def test_how_often_lora_manager_saw_an_adapter_used(catalog: Catalog, tmp_path: Path) -> None:
+    path = write_adapter(tmp_path / "wash.safetensors", 2)
+    catalog.add([path])
+    wash = catalog.resolve("wash")
+    folder = tmp_path / "lm" / "cache" / "model"
+    folder.mkdir(parents=True)
+    rows = [{"file_path": str(path), "sha256": wash.file_sha256}]
+    stored = cache(folder / "default.sqlite", rows)
+    stats = tmp_path / "lm" / "stats" / "lora_manager_stats.json"
+    stats.parent.mkdir()
+    for text in ("not JSON", "[]", '{"loras": {"' + wash.file_sha256 + '": {"total": "many"}}}'):
+        stats.write_text(text)
+        catalog.keep_cache("scan", stored)
+        assert "used" not in shown(catalog, wash.tensor_sha256)
+    history = {"2026-08-30": 2, "2026-09-01": 39}
+    used = {wash.file_sha256.upper(): {"total": 41, "history": history}, "odd": 1}
+    stats.write_text(json.dumps({"loras": used}))
+    catalog.keep_cache("scan", stored)
+    counted = {"count": 41, "last": "2026-09-01"}
+    assert shown(catalog, wash.tensor_sha256)["used"] == (counted, "lora-manager")
+
+
 def test_what_is_no_cache_is_refused(catalog: Catalog, tmp_path: Path) -> None:
     bad = tmp_path / "bad.sqlite"
     bad.write_bytes(b"not a database at all, but long enough to be taken for one" * 20)

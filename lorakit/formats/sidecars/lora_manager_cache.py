@@ -1,7 +1,8 @@
 """LoRA Manager's cache, `cache/model/LIBRARY.sqlite` (py/services/persistent_model_cache.py there).
 
 A copy of it is read. Columns were added over time, so that only those that are there are asked
-for. The program's truth are the `.metadata.json` files: what those say goes before this.
+for. The program's truth are the `.metadata.json` files: what those say goes before this. How often each
+was used stands in a file of its own (lora_manager_usage.py).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from lorakit.errors import BadFile
 from lorakit.formats.generation import hex_hashes
 from lorakit.formats.sidecars.lora_manager import lora_manager_facts
+from lorakit.formats.sidecars.lora_manager_usage import read_usage, stats_beside
 from lorakit.formats.sidecars.said import SidecarFacts
 
 _COLUMNS = (
@@ -47,14 +49,22 @@ class CachedModel:
 
 def read_cache(path: Path) -> list[CachedModel]:
     """The LoRAs in a cache. Raises `BadFile` for what is none."""
+    usage = read_usage(stats_beside(path))
     try:
         with _copied(path) as connection:
-            return list(_models(connection, str(path)))
+            return [_with_usage(model, usage) for model in _models(connection, str(path))]
     except (sqlite3.Error, OSError) as error:
         raise BadFile(
             f"{path} cannot be read as LoRA Manager's cache: {_reason(error)}.",
             hint="It is a file such as cache/model/default.sqlite in LoRA Manager's settings folder.",
         ) from error
+
+
+def _with_usage(model: CachedModel, usage: Mapping[str, Any]) -> CachedModel:
+    used = usage.get(model.sha256)
+    if used is None:
+        return model
+    return replace(model, said=replace(model.said, fields={**model.said.fields, "used": used}))
 
 
 def _reason(error: sqlite3.Error | OSError) -> str:

@@ -64,6 +64,61 @@ def merge_a1111(
     return dict(document) if found == _A1111 else found
 
 
+def merge_civitai_helper(
+    document: Mapping[str, Any], words: Words, tags: Sequence[str], model: ModelFile
+) -> dict[str, Any]:
+    """Civitai Helper's `X.civitai.info`, the saved answer about a version of a model.
+
+    A new one is what that program makes of a file that Civitai does not know, with its hash. There is no
+    place for notes and strengths, which it keeps in A1111's `X.json`.
+    """
+    found = dict(document or _unknown_to_civitai(model))
+    _put(found, "description", words.get("description"))
+    _put(found, "trainedWords", words.get("trigger_words"))
+    if values.known_line(found.get("baseModel")) is None:
+        found["baseModel"] = _FAMILY
+    about = dict(table(found.get("model")))
+    if about.get("name") == model.stem:
+        # Its own word for a model without a name.
+        about["name"] = ""
+    _put(about, "name", words.get("title"))
+    about["name"] = about.get("name") or model.stem
+    _put(about, "nsfw", words.get("nsfw"))
+    if "tags" in about:
+        _put_tags(about, "tags", tags)
+    elif tags:
+        _put_tags(found, "tags", tags)
+    if about != table(found.get("model")):
+        found["model"] = about
+    author = words.get("author")
+    if author is not None and not table(found.get("creator")).get("username"):
+        found["creator"] = {**table(found.get("creator")), "username": author.value}
+    return dict(document) if found == _unknown_to_civitai(model) else found
+
+
+def _unknown_to_civitai(model: ModelFile) -> dict[str, Any]:
+    return {
+        "id": "",
+        "modelId": "",
+        "name": model.stem,
+        "trainedWords": [],
+        "baseModel": _FAMILY,
+        "description": "",
+        "model": {"name": model.stem, "type": "LORA", "nsfw": "", "poi": ""},
+        "files": [
+            {
+                "name": model.path.replace("\\", "/").rpartition("/")[2],
+                "sizeKB": round(model.size / 1024),
+                "type": "Model",
+                "hashes": {"SHA256": model.sha256.upper()},
+            }
+        ],
+        "tags": [],
+        "downloadUrl": "",
+        "extensions": {"sd_civitai_helper": {"skeleton_file": True}},
+    }
+
+
 def merge_lora_manager(
     document: Mapping[str, Any], words: Words, tags: Sequence[str], model: ModelFile
 ) -> dict[str, Any]:

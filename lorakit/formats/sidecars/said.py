@@ -14,8 +14,8 @@ class SidecarFacts:
 
     `source` is the program by the name that the catalog has for it, `place` the file. `fields` holds
     values by field: title, notes, description, author, base_model, page and cover as text, rating as 1 to
-    5, favourite and nsfw as bool, strength as `{"value", "min", "max"}`, trigger_words as a list. `tags`
-    is None where such a file names none ever. `hashes` are the SHA-256 hashes (lower-case hex, whole or
+    5, favourite and nsfw as bool, strength as `{"value", "min", "max"}`, trigger_words as a list, used as
+    `{"count", "last"}`. `tags` is None where such a file names none ever. `hashes` are the SHA-256 hashes (lower-case hex, whole or
     shortened) that the file states of its model; `others` holds what has no field here, as it stands.
     """
 
