@@ -78,9 +78,16 @@ VERBS: tuple[Verb, ...] = (
         "report",
         "Write a gallery of adapters as one HTML file, to look through or to show.",
     ),
-    Verb("Look", "strength", "Tell how strong adapters are, and which strengths suggest themselves."),
+    Verb(
+        "Look", "strength", "Tell how strong adapters are, and which strengths suggest themselves."
+    ),
     Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
+    Verb(
+        "Stack",
+        "check",
+        "Tell what a stack will do, by weights: how strong, how alike, who fights whom, and what to do.",
+    ),
     Verb("Stack", "preview", "Fuse a stack onto a base in memory and render pictures."),
     Verb(
         "Stack",

@@ -1,0 +1,159 @@
+"""From the words of `lorakit check` to a comparison: the stack, the base with its norms, what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from lorakit.cli.output import Output, Progress
+from lorakit.cli.queries import is_condition, query_text
+from lorakit.cli.stack_argument import GivenStack, given_stack
+from lorakit.errors import LorakitError
+from lorakit.paths import expanded, is_file
+
+if TYPE_CHECKING:
+    from lorakit.bases import ChosenBase
+    from lorakit.catalog import Catalog
+    from lorakit.merging.checking.advice import Usual
+    from lorakit.merging.checking.comparing import Comparison
+    from lorakit.stack import ResolvedEntry, Stack
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A comparison, the stack as it was given, the base's name, and what the catalog says of strengths."""
+
+    comparison: Comparison
+    stack: str
+    base: str | None
+    usual: Mapping[str, Usual]
+
+
+def run_check(words: Sequence[str], base: str | None, out: Output) -> Checked:
+    """Find everything in the person's catalog and compare. Raises what finding and comparing raise."""
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.merging.checking.comparing import compare
+    from lorakit.stack import resolve_stack
+
+    with open_catalog() as catalog, out.progress("Comparing") as update:
+        given = read_stack(catalog, words, out, base)
+        entries = resolve_stack(given.stack, catalog)
+        chosen = find_base(catalog, given.base, out)
+        norms = None if chosen is None else norms_of(catalog, chosen, update)
+        comparison = compare(
+            [(entry.path, entry.strength) for entry in entries],
+            None if chosen is None else chosen.path,
+            labels=[entry.name for entry in entries],
+            names=[entry.name for entry in given.stack],
+            norms=norms,
+            on_progress=update,
+        )
+        usual = _usual(catalog, entries)
+    return Checked(comparison, str(given.stack), chosen.name if chosen else None, usual)
+
+
+def read_stack(catalog: Catalog, words: Sequence[str], out: Output, base: str | None) -> GivenStack:
+    """The stack that the words are together: entries, a kept stack or a file; or a query."""
+    from lorakit.stack import Stack
+
+    if any(
+        is_condition(word) and _is_field(word) and not _is_entry(catalog, word) for word in words
+    ):
+        return GivenStack(_queried(catalog, query_text(words)), base)
+    if len(words) == 1 and not is_file(expanded(words[0])):
+        return given_stack(words[0], out, base=base)
+    found = [given_stack(word, out, base=base) for word in map(_quoted, words)]
+    entries = chain.from_iterable(one.stack for one in found)
+    return GivenStack(Stack(tuple(entries)), next((one.base for one in found if one.base), None))
+
+
+def _quoted(word: str) -> str:
+    """A path with spaces as a stack takes it: the shell has taken its quotes away."""
+    path, colon, strength = word.rpartition(":")
+    for name, rest in ((word, ""), (path, colon + strength)):
+        if name and any(map(str.isspace, name)) and is_file(expanded(name)):
+            return f'"{name}"{rest}'
+    return word
+
+
+def _is_field(word: str) -> bool:
+    """Whether what stands before the colon is a field of queries, and no adapter that is not found."""
+    from lorakit.catalog.query.fields import BY_NAME
+
+    return word.lstrip("-^").partition(":")[0] in BY_NAME
+
+
+def _is_entry(catalog: Catalog, word: str) -> bool:
+    """Whether a word that looks like a condition names an adapter and its strength."""
+    from lorakit.stack import Stack
+
+    try:
+        entries = Stack.parse(word).entries
+        return all(is_file(expanded(e.name)) or catalog.resolve(e.name) for e in entries)
+    except LorakitError:
+        return False
+
+
+def _queried(catalog: Catalog, query: str) -> Stack:
+    """The adapters that a query finds, at the strengths on record, else 1."""
+    from lorakit.cli.selecting import found_by
+    from lorakit.stack import Entry, Stack
+
+    records = found_by(catalog, query)
+    said = catalog.all_facts([record.tensor_sha256 for record in records], ("strength",))
+    entries: list[Entry] = []
+    for record in records:
+        facts = said.get(record.tensor_sha256, {}).get("strength")
+        value = facts[0].value.get("value") if facts else None
+        entries.append(Entry(record.name, 1.0 if value is None else value))
+    return Stack(tuple(entries))
+
+
+def find_base(catalog: Catalog, name: str | None, out: Output) -> ChosenBase | None:
+    """The base that is meant; None where none was named and it is not clear which.
+
+    Raises `NotFound` and `BadFile` for one that was named.
+    """
+    from lorakit.bases import choose_base
+
+    if name is not None:
+        return choose_base(catalog, name)
+    bases = catalog.bases()
+    if len(bases) != 1:
+        if bases:
+            known = ", ".join(base.name for base in bases)
+            out.say(f"No base was named; --base takes one of {known}.")
+        return None
+    try:
+        return choose_base(catalog, None)
+    except LorakitError as error:
+        out.warn(f"{error.message} The stack is compared without a base.")
+        return None
+
+
+def norms_of(
+    catalog: Catalog, chosen: ChosenBase, on_progress: Progress
+) -> Mapping[str, float] | None:
+    """The sizes of a registered base's weights, kept or measured now; None for a file that is none."""
+    from lorakit.bases import same_content
+    from lorakit.catalog.measured import base_norms_of
+
+    records = same_content(catalog, chosen.path, chosen.sha256, chosen.content)
+    record = next((one for one in records if not one.missing and not one.changed), None)
+    return None if record is None else base_norms_of(catalog, record, on_progress)
+
+
+def _usual(catalog: Catalog, entries: Sequence[ResolvedEntry]) -> dict[str, Usual]:
+    from lorakit.merging.checking.advice import Usual
+
+    contents = {entry.name: entry.tensor_sha256 for entry in entries if entry.tensor_sha256}
+    said = catalog.all_facts(list(contents.values()), ("strength",))
+    found: dict[str, Usual] = {}
+    for name, content in contents.items():
+        facts = said.get(content, {}).get("strength")
+        if facts:
+            value = facts[0].value
+            found[name] = Usual(value.get("value"), value.get("min"), value.get("max"))
+    return found

@@ -1,0 +1,1 @@
+"""What a stack will do, told from its weights before anything is rendered."""

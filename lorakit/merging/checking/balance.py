@@ -1,0 +1,63 @@
+"""Strengths at which every entry contributes alike, and the whole is as strong as its strongest entry.
+
+With sizes n_i = ‖Δi‖ at strength 1 and cosines C, w_i = c / n_i gives every entry the size c, and their sum
+the energy c² Σ C_ij; so c = max_i |w_i| n_i / √(Σ C_ij). Two alike in size and with nothing in common come to
+0.71 of their size, two that are the same to 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import copysign, sqrt
+
+from lorakit.merging.checking.grouping import Group
+from lorakit.strengths import MAX_STRENGTH, Strength
+
+# Where entries cancel out nearly all of one another, no strengths make the sum as strong as one of them.
+_CANCELLED = 0.05
+
+
+@dataclass(frozen=True)
+class Balance:
+    """`strengths` by entry, rounded for people; `size` is ‖Σ w Δ‖ at them, `wanted` what was aimed at."""
+
+    strengths: tuple[float, ...]
+    size: float
+    wanted: float
+
+
+def balanced(whole: Group, strengths: Sequence[float]) -> Balance | None:
+    """Balance the entries of `whole`, keeping their signs; those that change nothing keep their strength.
+
+    None where there are not two to balance, or they cancel out.
+    """
+    sizes = [whole.size(at, w) for at, w in enumerate(strengths)]
+    among = [at for at, size in enumerate(sizes) if size]
+    if len(among) < 2:
+        return None
+    wanted = max(sizes)
+    even = [
+        copysign(1 / whole.size(at, 1.0), w) if at in among else 0.0
+        for at, w in enumerate(strengths)
+    ]
+    together = whole.sum_size(even)
+    if together < _CANCELLED * sqrt(len(among)):
+        return None
+    found = [
+        rounded(wanted / together * one) if at in among else strengths[at]
+        for at, one in enumerate(even)
+    ]
+    if max(map(abs, found)) > MAX_STRENGTH:
+        return None
+    return Balance(tuple(found), whole.sum_size(found), wanted)
+
+
+def rounded(strength: float) -> float:
+    """To two digits behind the point, or to two digits where it is small."""
+    return round(strength, 2) if abs(strength) >= 0.1 else float(f"{strength:.2g}")
+
+
+def with_base(strength: Strength, base: float) -> Strength:
+    """The strength with another base and the same refinements."""
+    return replace(strength, base=base)

@@ -1,0 +1,64 @@
+"""What to know of a comparison: what was left out, renumbered or compared apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lorakit.formats import anima
+from lorakit.merging.checking.comparing import Comparison
+from lorakit.merging.checking.pairing import Part
+
+
+def notes_on(comparison: Comparison) -> list[str]:
+    """Sentences, each once, in the order of the entries."""
+    found: list[str] = []
+    if comparison.ground is None:
+        found.append("There is no base, so sizes are relative to the strongest entry.")
+    for part in comparison.parts:
+        found += _of_part(comparison, part)
+    named = {
+        base: part.label
+        for part in comparison.parts
+        if (base := part.adapter.report.info.base_model)
+    }
+    if len(named) > 1:
+        said = "; ".join(f"{label} names {base}" for base, label in named.items())
+        found.append(f"They were trained on different bases: {said}.")
+    return found
+
+
+def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
+    label = part.label
+    if not part.strength.base:
+        yield f"{label} has strength 0 and changes nothing."
+    if part.strength.is_scheduled:
+        yield f"{label} holds in some denoising steps only; it is compared as it is in those."
+    if part.missed:
+        yield f"{label}: {', '.join(part.missed)} meets none of its modules and does nothing."
+    if part.remapped:
+        yield f"{label} was made for fewer blocks; its blocks are renumbered."
+    if part.unmatched:
+        yield (
+            f"{label}: {_count(part.unmatched, 'module')} not in this base and left out, such as "
+            f"{part.unmatched[0]}."
+        )
+    text = [name for name in part.matrices if anima.component_of(name) == "text_encoder"]
+    if text and len(text) < len(part.matrices):
+        yield (
+            f"{label}: {_count(text, 'module')} of the text encoder; they are listed apart and not in "
+            "the whole."
+        )
+    if part.vectors:
+        yield (
+            f"{label}: {part.vectors} norms and biases are changed too; vectors are not compared."
+        )
+    left = [name for owner, name in comparison.measured.left_out if owner == label]
+    if left:
+        yield (
+            f"{label}: what it does to {len(left)} modules depends on the base (such as {left[0]}), so "
+            "they are not compared."
+        )
+
+
+def _count(items: tuple[str, ...] | list[str], what: str) -> str:
+    return f"1 {what} is" if len(items) == 1 else f"{len(items)} {what}s are"
