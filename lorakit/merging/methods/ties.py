@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 
 import numpy as np
 import torch
@@ -19,21 +20,24 @@ from lorakit.merging.methods.settings import Dense, Settings
 
 def ties(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
     """The merged matrix of `changes`, all of one shape, in their dtype."""
-    density = settings.number("density")
-    # Computed twice, so that one is held at a time.
-    trimmed = [partial(_trimmed, change, density) for change in changes]
+    least = [smallest_kept(change(), settings.number("density")) for change in changes]
+    # Computed anew each time it is asked for, so that one is held at a time.
+    trimmed = [partial(_trimmed, *pair) for pair in zip(changes, least, strict=True)]
     return elect_and_merge(trimmed).mul_(settings.number("scale"))
 
 
-def trim(matrix: torch.Tensor, density: float) -> torch.Tensor:
-    """`matrix` with all but the share `density` of its largest entries, by magnitude, set to zero."""
-    kept = round(density * matrix.numel())
-    if kept >= matrix.numel():
-        return matrix
-    if kept < 1:
-        return torch.zeros_like(matrix)
-    sizes = matrix.abs()
-    return torch.where(sizes >= _smallest(sizes, matrix.numel() - kept), matrix, 0)
+def smallest_kept(matrix: torch.Tensor, density: float) -> float:
+    """The size of the smallest of the share `density` of the largest entries of `matrix`."""
+    dropped = matrix.numel() - round(density * matrix.numel())
+    if dropped == 0:
+        return 0.0
+    if dropped == matrix.numel():
+        return inf
+    sizes = matrix.abs().flatten()
+    if sizes.device.type != "cpu":
+        return float(sizes.kthvalue(dropped + 1).values)
+    # Several times as fast.
+    return float(np.partition(sizes.numpy(), dropped)[dropped])
 
 
 def elect_and_merge(changes: Sequence[Dense]) -> torch.Tensor:
@@ -51,14 +55,6 @@ def elect_and_merge(changes: Sequence[Dense]) -> torch.Tensor:
     return total.div_(count.clamp_(min=1))
 
 
-def _trimmed(change: Dense, density: float) -> torch.Tensor:
-    return trim(change(), density)
-
-
-def _smallest(sizes: torch.Tensor, below: int) -> torch.Tensor | float:
-    """The size that `below` entries come before, in order of size."""
-    flat = sizes.flatten()
-    if sizes.device.type != "cpu":
-        return flat.kthvalue(below + 1).values
-    # Several times as fast.
-    return float(np.partition(flat.numpy(), below)[below])
+def _trimmed(change: Dense, least: float) -> torch.Tensor:
+    matrix = change()
+    return torch.where(matrix.abs() >= least, matrix, 0)
