@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import Catalog
+    from lorakit.merging.spectra import Spectra
 
     Yours = dict[str, Any]
 
@@ -31,6 +33,13 @@ MAX_LISTED = 12
 def inspect_verb(
     context: typer.Context,
     hashes: Annotated[bool, typer.Option(help="Hash the file.")] = True,
+    spectrum: Annotated[
+        bool,
+        typer.Option(
+            "--spectrum",
+            help="Also the singular values of what it changes, and the rank that would do.",
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,13 +59,27 @@ def inspect_verb(
     out.result(
         {
             "adapters": [
-                {**report.to_dict(), "cover": find_cover(report), "yours": yours}
+                {
+                    **report.to_dict(),
+                    "cover": find_cover(report),
+                    "embedded_cover": _embedded(report),
+                    "yours": yours,
+                }
                 for report, yours in found
             ]
         },
         human=lambda console: show_all(console, found),
         ids=[str(report.path) for report, _ in found],
     )
+
+
+def _spectra(reports: list[AdapterReport], out: Output) -> dict[Path, Spectra]:
+    """The spectra of each file, for which its weights are read. Raises what `load_adapter` raises."""
+    from lorakit.adapters.loading import load_adapter
+    from lorakit.merging.spectra import spectra
+
+    with out.progress("Singular values") as update:
+        return {one.path: spectra(load_adapter(one.path), update) for one in reports}
 
 
 def find_files(names: list[str]) -> list[tuple[Path, Yours | None]]:
@@ -90,12 +113,28 @@ def find_cover(report: AdapterReport) -> str | None:
     return None if cover is None else str(cover)
 
 
-def show_all(console: Console, found: list[tuple[AdapterReport, Yours | None]]) -> None:
-    """The adapters one below the other."""
+def _embedded(report: AdapterReport) -> str | None:
+    """Where the picture in the header stands, and what it is; None without one."""
+    from lorakit.formats.embedded_cover import embedded_cover
+
+    cover = embedded_cover(report.metadata)
+    return None if cover is None else str(cover)
+
+
+def show_all(
+    console: Console,
+    found: list[tuple[AdapterReport, Yours | None]],
+    spectra: Mapping[Path, Spectra],
+) -> None:
+    """The adapters one below the other, each with its spectra where they were asked for."""
     for number, (report, yours) in enumerate(found):
         if number:
             console.print()
         show(console, report, yours)
+        if report.path in spectra:
+            from lorakit.cli.inspect_spectrum import show_spectra
+
+            show_spectra(console, spectra[report.path])
 
 
 def show(console: Console, report: AdapterReport, yours: Yours | None = None) -> None:
@@ -132,7 +171,7 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
             ("merged from", info.merged_from),
             ("file sha256", report.hashes.file_sha256 if report.hashes else None),
             ("tensor sha256", report.hashes.tensor_sha256 if report.hashes else None),
-            ("cover", find_cover(report)),
+            ("cover", find_cover(report) or _embedded(report)),
         ],
     )
     if yours is not None:

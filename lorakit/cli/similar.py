@@ -44,7 +44,7 @@ def similar_verb(
     Names and headers play no part. What is compared is taken from each file once and kept.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.tracing.neighbours import explained, shelve, similar_to
+    from lorakit.tracing.neighbours import explained, keep_neighbours, shelve, similar_to
 
     out = Output.of("similar", json, quiet)
     if limit < 1:
@@ -58,6 +58,8 @@ def similar_verb(
             shelf, sketch, content, limit=limit, but=None if record is None else record.id
         )
         whole = explained(shelf, sketch, found)
+        if record is not None:
+            keep_neighbours(shelf, {content: found})
     out.result(
         document(record.name if record else name, content, shelf, found, whole),
         human=lambda console: show(console, record.name if record else name, shelf, found, whole),

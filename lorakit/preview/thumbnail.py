@@ -8,8 +8,8 @@ from pathlib import Path
 _QUALITY = 82
 
 
-def thumbnail(path: Path, side: int) -> bytes | None:
-    """The picture at `path` as WebP, at most `side` pixels wide and high; None where it is none.
+def thumbnail(picture: Path | bytes, side: int) -> bytes | None:
+    """A picture, or the one at a path, as WebP, at most `side` pixels wide and high; None where it is none.
 
     Raises `ImportError` without Pillow.
     """
@@ -17,7 +17,7 @@ def thumbnail(path: Path, side: int) -> bytes | None:
 
     stream = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
             small = image.convert("RGB")
             small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

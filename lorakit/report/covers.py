@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.covers import all_covers
 from lorakit.catalog.derived import derived, keep_derived
 from lorakit.catalog.fields import USER
+from lorakit.formats.embedded_cover import embedded_cover
 from lorakit.preview.thumbnail import thumbnail
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ _THREADS = 4
 
 
 def chosen_covers(facts: Mapping[str, FactsByField]) -> dict[str, tuple[Path, ...]]:
-    """The pictures that may be the cover of each content, the person's choice first."""
+    """The pictures that may be the cover of each content, the person's choice first; perhaps none."""
     rendered = all_covers()
     found: dict[str, tuple[Path, ...]] = {}
     for content, by_field in facts.items():
@@ -30,8 +32,7 @@ def chosen_covers(facts: Mapping[str, FactsByField]) -> dict[str, tuple[Path, ..
         paths = [Path(one.value) for one in said if one.source == USER]
         paths += [rendered[content]] if content in rendered else []
         paths += [Path(one.value) for one in said if one.source != USER]
-        if paths:
-            found[content] = tuple(paths)
+        found[content] = tuple(paths)
     return found
 
 
@@ -42,22 +43,21 @@ def small_covers(
     warn: Callable[[str], None],
 ) -> dict[str, bytes]:
     """A WebP of at most `side` pixels for each content that has a picture; those kept are made again
-    when the picture has changed."""
+    when the picture has changed. The picture in a file's own header stands in where there is no other."""
     kind = f"cover {side}"
     known = derived(catalog, kind)
     found: dict[str, bytes] = {}
-    wanted: dict[str, tuple[bytes, Path]] = {}
+    wanted: dict[str, tuple[bytes, Path | bytes]] = {}
     for content, paths in chosen.items():
-        for path in paths:
-            mark = _mark(path)
-            if mark is None:
-                continue
-            before, _, picture = known.get(content, b"").partition(b"\n")
-            if before == mark:
-                found[content] = picture
-            else:
-                wanted[content] = mark, path
-            break
+        there = ((mark, path) for path in paths if (mark := _mark(path)) is not None)
+        picture = next(there, None) or _embedded(catalog, content)
+        if picture is None:
+            continue
+        before, _, small = known.get(content, b"").partition(b"\n")
+        if before == picture[0]:
+            found[content] = small
+        else:
+            wanted[content] = picture
     if not wanted:
         return found
     try:
@@ -67,14 +67,23 @@ def small_covers(
         warn("Covers are left out, because Pillow is not installed: pip install lorakit[preview]")
         return found
     fresh: dict[str, bytes] = {}
-    for (content, (mark, path)), small in zip(wanted.items(), made, strict=True):
-        if small is None:
-            warn(f"The cover {path} is no picture that can be read.")
-        else:
+    for (content, (mark, picture)), small in zip(wanted.items(), made, strict=True):
+        if small is not None:
             found[content] = small
             fresh[content] = mark + b"\n" + small
+        elif not isinstance(picture, bytes):
+            warn(f"The cover {picture} is no picture that can be read.")
     keep_derived(catalog, kind, fresh)
     return found
+
+
+def _embedded(catalog: Catalog, content: str) -> tuple[bytes, bytes] | None:
+    """The picture in the header of a file with this content, and what tells whether it is the same."""
+    for _, header in catalog.headers(content):
+        cover = embedded_cover(header)
+        if cover is not None:
+            return sha256(cover.content).hexdigest().encode(), cover.content
+    return None
 
 
 def _mark(path: Path) -> bytes | None:

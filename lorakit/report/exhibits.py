@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.derived import derived, keep_derived
 from lorakit.catalog.facts import FactsByField, with_header
-from lorakit.errors import CatalogError
+from lorakit.errors import BadFile, CatalogError, NotFound
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.metadata import read_training_info
 from lorakit.licenses.answers import Answer, answers
@@ -22,6 +22,9 @@ from lorakit.licenses.keeping import new_rows
 from lorakit.report import portrait as portraits
 from lorakit.report.covers import chosen_covers, small_covers
 from lorakit.report.portrait import Portrait
+from lorakit.suggesting.measuring import measure, the_base
+from lorakit.suggesting.sources import Sources, read_sources
+from lorakit.suggesting.suggestion import Suggestion, suggest
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, Catalog
@@ -40,7 +43,7 @@ _FEW, _LARGE, _SMALL = 60, 512, 256
 class Exhibit:
     """One adapter: `document` as `AdapterReport.to_dict` without modules and metadata, `modules` their names,
     `facts` and `tags` as people and programs say, `share_merges` and `answers` as the licences come to,
-    `cover` as WebP, `near` its relatives."""
+    `cover` as WebP, `near` its relatives, `suggestion` how strong it is and what suggests itself."""
 
     record: AdapterRecord
     document: Mapping[str, Any]
@@ -52,6 +55,7 @@ class Exhibit:
     portrait: Portrait
     cover: bytes | None
     near: Sequence[Neighbour]
+    suggestion: Suggestion
 
     def said(self, field: str) -> Any:  # noqa: ANN401 - any JSON value
         """What is shown of a field: the word that counts first; None where nobody says anything."""
@@ -87,6 +91,7 @@ def gather(
     chosen = chosen_covers({content: said.get(content, {}) for content in contents})
     covers = small_covers(catalog, chosen, side, warn)
     near = _relatives(catalog, records, like, on_progress, warn)
+    sources = _measured(catalog, records, on_progress, warn)
     found = []
     for number, (record, report, document) in enumerate(_reports(catalog, records)):
         on_progress(number, len(records), record.name)
@@ -104,6 +109,7 @@ def gather(
                 drawn[content],
                 covers.get(content),
                 (*_copies(record, records, like), *near.get(content, ()))[:like],
+                suggest(sources, record),
             )
         )
     return found
@@ -170,6 +176,19 @@ def _relatives(
     found = all_neighbours(shelf, like, on_progress, warn)
     keep_neighbours(shelf, found)
     return found
+
+
+def _measured(
+    catalog: Catalog, records: Sequence[AdapterRecord], on_progress: Progress, warn: Warn
+) -> Sources:
+    """What is known of strengths, once the sizes of all that is shown are measured on a base."""
+    base = the_base(catalog, None)
+    if base is not None:
+        try:
+            measure(catalog, records, base, on_progress=on_progress)
+        except (BadFile, NotFound) as error:
+            warn(f"Sizes are not measured: {error.message}")
+    return read_sources(catalog, base)
 
 
 def _copies(

@@ -117,6 +117,8 @@ def _shown(one: Exhibit, anchors: Mapping[str, str], private: bool) -> dict[str,
         "curve_blocks": ", ".join(map(str, one.portrait.blocks)),
         "stack": _stack_text(record.name, one.said("strength")),
         "strength": _strength(one.said("strength")),
+        "suggested": one.suggestion.text,
+        "evidence": _evidence(one, private),
         "facts": _facts(one, triggers, private),
         "sources": _sources(one),
         "near": [
@@ -140,6 +142,12 @@ def _shown(one: Exhibit, anchors: Mapping[str, str], private: bool) -> dict[str,
             "size": record.file_size,
         },
     }
+
+
+def _evidence(one: Exhibit, private: bool) -> list[str]:
+    """What speaks for its strength; on a page for others, nothing of what its owner did."""
+    public = ("program", "size")
+    return [e.text for e in one.suggestion.evidence if private or e.kind in public]
 
 
 def _line(one: Exhibit) -> str:

@@ -14,7 +14,10 @@ from PIL import Image
 
 from lorakit.catalog import Catalog
 from lorakit.catalog.covers import cover_path
+from lorakit.formats.hashing import hash_file
+from lorakit.formats.header import read_header
 from lorakit.report.gallery_page import anchors_of, gallery_page
+from tests.models import lora_file, random_lora, tiny_base_file, usual_names
 from tests.report.browser import Page
 from tests.report.galleries import NASTY, add_collection, exhibits_of, write_gallery
 from tests.report.test_grid_page import Outside
@@ -36,6 +39,21 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Catalog.open() as opened:
             add_collection(opened, folder / "loras")
             return write_gallery(opened, folder / "index.html")
+
+
+def register_base(catalog: Catalog, path: Path) -> None:
+    hashes = hash_file(path, read_header(path).data_offset)
+    catalog.add_base(
+        path,
+        name="base",
+        model="other",
+        prefix="net.",
+        blocks=3,
+        dtype="F32",
+        components=None,
+        file_sha256=hashes.file_sha256,
+        tensor_sha256=hashes.tensor_sha256,
+    )
 
 
 SHOWN = "[...document.querySelectorAll('.card')].filter(c => c.checkVisibility()).map(c => c.querySelector('.name').textContent)"
@@ -201,6 +219,35 @@ def test_the_person_chooses_the_cover(catalog: Catalog, tmp_path: Path) -> None:
     assert cover_of(gallery_page(exhibits_of(catalog))).size == (512, 512)
     cover_path(content).unlink()
     assert cover_of(gallery_page(exhibits_of(catalog))).size == (30, 30)
+
+
+def test_the_picture_in_a_header_stands_in_where_there_is_no_other(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    content = catalog.resolve("ink").tensor_sha256
+    cover_path(content).unlink()
+    assert "data:image" not in gallery_page(exhibits_of(catalog)).split("<body>")[1]
+    stream = io.BytesIO()
+    Image.new("RGB", (60, 40), "teal").save(stream, "jpeg")
+    thumbnail = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    factors = random_lora(usual_names(3), 3)
+    path = tmp_path / "loras" / "ink-shown.safetensors"
+    lora_file(path, factors, metadata={"modelspec.thumbnail": thumbnail})
+    catalog.add([path])
+    assert cover_of(gallery_page(exhibits_of(catalog))).size == (60, 40)
+
+
+def test_strengths_are_shown_with_their_evidence(catalog: Catalog, tmp_path: Path) -> None:
+    for number in range(5):
+        path = tmp_path / "loras" / f"more-{number}.safetensors"
+        catalog.add([lora_file(path, random_lora(usual_names(3), 3, seed=9 + number))])
+    register_base(catalog, tiny_base_file(tmp_path / "base.safetensors"))
+    exhibits = exhibits_of(catalog)
+    private, public = (unescape(gallery_page(exhibits, private=p)) for p in (True, False))
+    assert "0.75 (0.5 to 1) suggests itself" in private
+    assert "You set 0.75, from 0.5 to 1." in private
+    assert "You set" not in public
+    assert "as the median of your 7 other adapters" in public
 
 
 def test_a_page_for_others_says_nothing_private(catalog: Catalog, tmp_path: Path) -> None:
