@@ -56,6 +56,7 @@ def inspect_verb(
         for number, (path, yours) in enumerate(files):
             update(number, len(files), path.name)
             found.append((inspect(path, hashes=hashes), yours))
+    spectra = _spectra([report for report, _ in found], out) if spectrum else {}
     out.result(
         {
             "adapters": [
@@ -64,11 +65,12 @@ def inspect_verb(
                     "cover": find_cover(report),
                     "embedded_cover": _embedded(report),
                     "yours": yours,
+                    **({"spectrum": spectra[report.path].to_dict()} if spectrum else {}),
                 }
                 for report, yours in found
             ]
         },
-        human=lambda console: show_all(console, found),
+        human=lambda console: show_all(console, found, spectra),
         ids=[str(report.path) for report, _ in found],
     )
 
