@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import sqrt
 from typing import Literal
 
@@ -11,8 +12,7 @@ import torch
 
 from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.errors import LorakitError
-from lorakit.merging.cores import gram_of
-from lorakit.merging.factors import Factors
+from lorakit.merging.side_by_side import side_by_side
 
 DtypeName = Literal["bf16", "fp16", "fp32"]
 DTYPES: Mapping[str, torch.dtype] = {
@@ -53,7 +53,7 @@ def _in_dtype(name: str, piece: Piece, dtype: torch.dtype) -> Piece:
         for part, tensor in piece.parts.items()
     }
     for part, tensor in parts.items():
-        if tensor is not piece.parts[part] and _overflows(piece.parts[part], tensor):
+        if dtype is torch.float16 and _overflows(piece.parts[part], tensor):
             raise LorakitError(
                 f"{part} of {name} holds numbers that are too large for {dtype}.",
                 hint="--dtype bf16 has the range of float32.",
@@ -70,15 +70,18 @@ def rounding(exact: Pieces, rounded: Pieces) -> Rounding:
     """Compare the changes that two forms of the same pieces stand for."""
     energy = error = 0.0
     unmeasured = 0
-    for name, piece in exact.modules.items():
-        if all(t is rounded.modules[name].parts[p] for p, t in piece.parts.items()):
-            continue
-        found = _error(piece, rounded.modules[name])
+    pairs = [(piece, rounded.modules[name]) for name, piece in exact.modules.items()]
+    changed = [(one, other) for one, other in pairs if not _same(one, other)]
+    for found in side_by_side(partial(_error, one, other) for one, other in changed):
         if found is None:
             unmeasured += 1
         else:
             energy, error = energy + found[0], error + found[1]
     return Rounding(sqrt(error / energy) if energy else 0.0, unmeasured)
+
+
+def _same(one: Piece, other: Piece) -> bool:
+    return all(tensor is other.parts[part] for part, tensor in one.parts.items())
 
 
 def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
@@ -89,19 +92,30 @@ def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
         if part in one:
             energy += _squares(one[part])
             error += _squares(other[part].double() - one[part].double())
-    if {"down", "up"} <= one.keys() and "mid" not in one and "dora_scale" not in one:
-        up, down = one["up"].double().flatten(1), one["down"].double().flatten(1)
-        up_error, down_error = (
-            other[part].double().flatten(1) - whole for part, whole in (("up", up), ("down", down))
-        )
-        # U'D' - UD = (U' - U) D' + U (D' - D), so that nothing cancels.
-        gap = Factors(torch.cat([up_error, up], 1), torch.cat([down + down_error, down_error]))
-        scale = exact.scale**2
-        energy += scale * float(gram_of([Factors(up, down)])[0, 0])
-        error += scale * float(gram_of([gap])[0, 0])
+    plain = {"down", "up"} <= one.keys() and "mid" not in one and "dora_scale" not in one
+    if plain and one["up"].ndim == one["down"].ndim == 2:
+        found = _of_factors([one["up"], other["up"]], [one["down"].T, other["down"].T])
+        energy += exact.scale**2 * found[0]
+        error += exact.scale**2 * found[1]
     elif exact.algo not in ("full", "norm", "set"):
         return None
     return energy, error
+
+
+def _of_factors(ups: Sequence[torch.Tensor], downs: Sequence[torch.Tensor]) -> tuple[float, float]:
+    """‖U D‖² and ‖U' D' - U D‖², from U, U' (out, rank) and Dᵀ, D'ᵀ (in, rank).
+
+    U' D' - U D = (U' - U) D' + U (D' - D), so that nothing cancels in float32.
+    """
+    (u, u2), (d, d2) = (tuple(one.float() for one in side) for side in (ups, downs))
+    du, dd = u2 - u, d2 - d
+    whole = _inner(u, u, d, d)
+    return whole, _inner(du, du, d2, d2) + 2 * _inner(du, u, d2, dd) + _inner(u, u, dd, dd)
+
+
+def _inner(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> float:
+    """⟨a cᵀ, b dᵀ⟩."""
+    return float(((a.T @ b) * (c.T @ d)).sum(dtype=torch.float64))
 
 
 def _squares(values: torch.Tensor) -> float:
