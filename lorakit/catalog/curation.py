@@ -17,6 +17,8 @@ from lorakit.db.store import Store
 from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.orm import Session
 
     from lorakit.catalog.collections import CollectionRecord
@@ -205,6 +207,18 @@ class Curation:
 
         with self._writing(f"stack --drop {name}") as session:
             return drop_kept_stack(session, name)
+
+    def stack_pictures(self, stack: KeptStackRecord) -> list[Path]:
+        """The pictures that were made with a kept stack as it is now and are there, the latest first."""
+        from lorakit.catalog.kept_pictures import pictures_of
+
+        return pictures_of(self._store, stack)
+
+    def note_stack_pictures(self, stack: KeptStackRecord, paths: Sequence[Path]) -> None:
+        """Note that pictures were made with a kept stack."""
+        from lorakit.catalog.kept_pictures import note_pictures
+
+        note_pictures(self._store, stack, paths)
 
     def rename(self, adapter: int, name: str) -> str:
         """Give an adapter, by its row (`AdapterRecord.id`), another name; it as it is kept.

@@ -28,7 +28,7 @@ _READING = 1
 
 def remembered_folders(store: Store) -> list[str]:
     """The folders to scan when none is named, sorted, none below another."""
-    known = _load(_path(store.target, "folders")).get("folders")
+    known = load_beside(beside_catalog(store.target, "folders")).get("folders")
     if not isinstance(known, list):
         rows = store.read("SELECT DISTINCT path FROM location")
         known = [os.path.dirname(path) for (path,) in rows]  # noqa: PTH120
@@ -40,16 +40,19 @@ def remember_folders(store: Store, folders: Iterable[Path]) -> None:
     new = [absolute(folder) for folder in folders]
     before = remembered_folders(store)
     after = outermost([*before, *new])
-    path = _path(store.target, "folders")
+    path = beside_catalog(store.target, "folders")
     if after != before or not path.exists():
-        _save(path, {"folders": after})
+        save_beside(path, {"folders": after})
 
 
 def drop_folders(store: Store, folders: Iterable[Path]) -> list[str]:
     """Scan these folders no longer when none is named; those that were remembered."""
     gone = {absolute(folder) for folder in folders}
     before = remembered_folders(store)
-    _save(_path(store.target, "folders"), {"folders": [one for one in before if one not in gone]})
+    save_beside(
+        beside_catalog(store.target, "folders"),
+        {"folders": [one for one in before if one not in gone]},
+    )
     return [one for one in before if one in gone]
 
 
@@ -71,7 +74,7 @@ def outermost(folders: Iterable[str]) -> list[str]:
 
 def seen_beside(store: Store) -> dict[str, int]:
     """By adapter file, the signature of what lay beside it when that was read."""
-    found = _load(_path(store.target, "seen"))
+    found = load_beside(beside_catalog(store.target, "seen"))
     files = found.get("files") if found.get("reading") == _READING else None
     return files if isinstance(files, dict) else {}
 
@@ -80,16 +83,18 @@ def keep_seen(store: Store, files: Mapping[str, int]) -> None:
     """Note what was read, in place of what was noted before; of files that the catalog knows."""
     known = {path for (path,) in store.read("SELECT path FROM location")}
     noted = {path: said for path, said in files.items() if path in known}
-    _save(_path(store.target, "seen"), {"reading": _READING, "files": noted})
+    save_beside(beside_catalog(store.target, "seen"), {"reading": _READING, "files": noted})
 
 
-def _path(target: Target, kind: str) -> Path:
+def beside_catalog(target: Target, kind: str) -> Path:
+    """The file of one kind of note beside a catalog."""
     if target.path is not None:
         return target.path.with_name(f"{target.path.stem}.{kind}.json")
     return home_folder() / f"{sha256(target.url.encode()).hexdigest()[:12]}.{kind}.json"
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_beside(path: Path) -> dict[str, Any]:
+    """What is noted there; nothing where it is not there, or cannot be read."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -97,7 +102,8 @@ def _load(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _save(path: Path, document: Mapping[str, Any]) -> None:
+def save_beside(path: Path, document: Mapping[str, Any]) -> None:
+    """Note it, in place of what was noted; a folder that cannot be written is no error."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Names of files may be any bytes; as escapes they come back as they were.

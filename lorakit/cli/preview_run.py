@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.cli.output import Mode, Output, console, write_line
+from lorakit.cli.preview_kept import note_kept
 from lorakit.cli.preview_plan import require_no_advice
 from lorakit.errors import LorakitError
 
@@ -109,6 +110,9 @@ def run_plan(
         if len(files) > 1:
             out.say(f"Stopped: {len(finished)} of {len(files)} pictures are finished.")
         raise
+    finally:
+        if finished:
+            note_kept(origin, [Path(one["path"]) for one in finished])
     return {
         **origin.to_dict(),
         "versions": versions(),

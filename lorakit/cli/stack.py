@@ -66,6 +66,14 @@ def stack_verb(
     list_kept: Annotated[
         bool, typer.Option("--list", help="List the kept stacks, and stop.")
     ] = False,
+    show_one: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="NAME",
+            help="Show the kept stack NAME with the pictures made with it, and stop.",
+        ),
+    ] = None,
     drop: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Keep the stack NAME no longer, and stop."),
@@ -79,7 +87,7 @@ def stack_verb(
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.license_view import answers_document
     from lorakit.cli.stack_argument import given_stack
-    from lorakit.cli.stack_kept import drop_kept, keep_stack, show_kept
+    from lorakit.cli.stack_kept import drop_kept, keep_stack, show_kept, show_one_kept
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.fusion.plan import BaseModules, plan_fusion
     from lorakit.gate.judging import dossiers_of, verdict_on
@@ -91,6 +99,9 @@ def stack_verb(
         return
     if list_kept:
         show_kept(Output.of("stack list", json, quiet))
+        return
+    if show_one is not None:
+        show_one_kept(Output.of("stack show", json, quiet), show_one)
         return
     if drop is not None:
         drop_kept(Output.of("stack drop", json, quiet), drop)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lorakit.cli.curating import tell
-from lorakit.errors import BadUsage
+from lorakit.errors import BadUsage, LorakitError, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.bases import ChosenBase
+    from lorakit.catalog import Catalog
+    from lorakit.catalog.kept_stacks import KeptStackRecord
     from lorakit.cli.output import Output
     from lorakit.stack import ResolvedEntry
 
@@ -63,38 +65,77 @@ def drop_kept(out: Output, name: str) -> None:
 
 
 def show_kept(out: Output) -> None:
-    """List the kept stacks."""
+    """List the kept stacks, each with how many pictures there are of it."""
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.stack import read_kept, stack_of
 
     with open_catalog() as catalog:
-        kept = catalog.kept_stacks()
-    made = {one.name: read_kept(one.document, one.name) for one in kept}
-    texts = {name: str(stack_of(generation)) for name, generation in made.items()}
+        found = [_kept(catalog, one) for one in catalog.kept_stacks()]
 
     def human(console: Console) -> None:
         from lorakit.cli.render import rows
 
-        if not kept:
+        if not found:
             console.print(f"No stack is kept yet. For example: {EXAMPLE}", style="dim")
             return
-        body = [(one.name, texts[one.name], made[one.name].base_name, one.notes) for one in kept]
-        rows(console, ("name", "stack", "base", "notes"), body)
+        body = [
+            (one["name"], one["stack"], one["base"], str(len(one["pictures"]) or ""), one["notes"])
+            for one in found
+        ]
+        rows(console, ("name", "stack", "base", "pictures", "notes"), body, right=("pictures",))
 
-    out.result(
-        {
-            "stacks": [
-                {
-                    "name": one.name,
-                    "stack": texts[one.name],
-                    "base": made[one.name].base_name,
-                    "notes": one.notes,
-                    "made_at": one.made_at.isoformat(),
-                    "document": one.document,
-                }
-                for one in kept
-            ]
-        },
-        human,
-        ids=[one.name for one in kept],
-    )
+    out.result({"stacks": found}, human, ids=[one["name"] for one in found])
+
+
+def show_one_kept(out: Output, name: str) -> None:
+    """Show a kept stack with the pictures that were made with it; the latest is its cover.
+
+    Raises `NotFound` with close names.
+    """
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.preview_run import shows
+    from lorakit.cli.terminal import show_file
+
+    with open_catalog() as catalog:
+        one = catalog.kept_stack(name)
+        if one is None:
+            known = [kept.name for kept in catalog.kept_stacks()]
+            there = f"There are: {', '.join(known)}." if known else f"For example: {EXAMPLE}"
+            raise NotFound(f"No stack is kept as {name!r}.", hint=there)
+        found = _kept(catalog, one)
+
+    def human(console: Console) -> None:
+        from lorakit.cli.render import facts, heading
+
+        heading(console, found["name"], found["base"])
+        facts(
+            console,
+            [
+                ("stack", found["stack"]),
+                ("notes", found["notes"]),
+                ("kept", found["made_at"][:10]),
+                ("pictures", "\n".join(found["pictures"]) or "none yet: lorakit preview " + name),
+            ],
+        )
+        if found["pictures"] and shows(out, None):
+            try:
+                show_file(Path(found["pictures"][0]))
+            except LorakitError as error:
+                out.warn(error.message)
+
+    out.result(found, human, ids=found["pictures"])
+
+
+def _kept(catalog: Catalog, one: KeptStackRecord) -> dict[str, Any]:
+    """A kept stack as JSON takes it; `pictures` are those that are there, the latest first."""
+    from lorakit.stack import read_kept, stack_of
+
+    made = read_kept(one.document, one.name)
+    return {
+        "name": one.name,
+        "stack": str(stack_of(made)),
+        "base": made.base_name,
+        "notes": one.notes,
+        "made_at": one.made_at.isoformat(),
+        "pictures": [str(path) for path in catalog.stack_pictures(one)],
+        "document": one.document,
+    }

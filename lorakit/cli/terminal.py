@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
 # Enough to judge by, and several still fit on a page.
@@ -29,6 +31,17 @@ def why_not_shown() -> str | None:
     if not find_spec("textual_image"):
         return "the package textual-image is not installed"
     return None
+
+
+def show_file(path: Path) -> None:
+    """Show the picture at `path` as `show_picture` does. Raises `LorakitError` for what is none, too."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            show_picture(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise LorakitError(f"{path} cannot be shown: {error}.") from error
 
 
 def show_picture(image: Image) -> None:

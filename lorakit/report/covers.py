@@ -67,12 +67,12 @@ def small_covers(
         warn("Covers are left out, because Pillow is not installed: pip install lorakit[preview]")
         return found
     fresh: dict[str, bytes] = {}
-    for (content, (mark, picture)), small in zip(wanted.items(), made, strict=True):
-        if small is not None:
-            found[content] = small
-            fresh[content] = mark + b"\n" + small
-        elif not isinstance(picture, bytes):
-            warn(f"The cover {picture} is no picture that can be read.")
+'    for (content, (mark, source)), image in zip(wanted.items(), made, strict=True):
+        if image is not None:
+            found[content] = image
+            fresh[content] = mark + b"\n" + image
+        elif not isinstance(source, bytes):
+            warn(f"The cover {source} is no picture that can be read.")
     keep_derived(catalog, kind, fresh)
     return found
 

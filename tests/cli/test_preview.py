@@ -42,6 +42,28 @@ def test_a_picture_is_rendered_and_carries_what_made_it(ready: Cli, tmp_path: Pa
     assert (tmp_path / "plain.png").read_bytes() != target.read_bytes()
 
 
+def test_a_kept_stack_shows_the_pictures_that_were_made_with_it(ready: Cli, tmp_path: Path) -> None:
+    assert ready("stack", "ink:0.8 wash:0.5", "--keep", "evening").code == 0
+    assert ready("stack", "ink:0.8 wash:0.6", "--keep", "night").code == 0
+    shown = ready("stack", "--show", "evening")
+    assert "none yet: lorakit preview evening" in shown.out
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    assert ready("preview", "evening", *QUICK, "-o", first).code == 0
+    # Typed otherwise, it is the same stack.
+    assert ready("preview", "wash:0.5 ink:0.8", *QUICK, "-o", second).code == 0
+    document = ready("stack", "--show", "Evening", "--json").document
+    assert document["schema"] == "lorakit/stack-show/1"
+    assert document["pictures"] == [str(second), str(first)]
+    listed = ready("stack", "--list", "--json").document["stacks"]
+    assert [len(one["pictures"]) for one in listed] == [2, 0]
+    second.unlink()
+    assert ready("stack", "--show", "evening", "-q").lines == [str(first)]
+    # Another stack under the same name has other pictures.
+    assert ready("stack", "ink:0.7", "--keep", "evening", "--overwrite").code == 0
+    assert ready("stack", "--show", "evening", "-q").lines == []
+    ready("stack", "--show", "nothing").failed_with(1, "nothing", "evening")
+
+
 def test_files_that_are_in_no_catalog_are_hashed_for_the_record(
     cli: Cli, demo: DemoModel, tmp_path: Path
 ) -> None:
