@@ -136,7 +136,9 @@ def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:
     for (name, leaf), terms in gathered.terms.items():
         key = base.names.get(f"{name}.weight") if base else None
         needed = leaf == "weight" and any(term.needs_base for term in terms)
-        weight = base.exact(key) if base is not None and key is not None and needed else None
+        weight = (
+            partial(base.exact, key) if base is not None and key is not None and needed else None
+        )
         yield Work(name, leaf, terms, len(gathered.shapes[name]) == 1, weight)
 
 

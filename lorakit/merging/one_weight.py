@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +24,7 @@ from lorakit.merging.methods.knots import knots
 from lorakit.merging.ranks import Rank, RankRule, lost, rank_for
 from lorakit.merging.recipe import Recipe
 from lorakit.merging.report import ModuleMerge
-from lorakit.merging.weight_changes import Changes
+from lorakit.merging.weight_changes import Changes, require_finite
 
 _BY_FACTORS = {**ON_FACTORS, "knots": knots, "core": core, "ctm": ctm}
 
@@ -36,14 +36,14 @@ Outcome = tuple[AdapterModule, ModuleMerge]
 class Work:
     """One weight or bias to be merged; `vector` for a norm's weight, which has no rank.
 
-    `weight` is the base's, where a change depends on it and a base is given.
+    `weight` gives the base's, where a change depends on it and a base is given.
     """
 
     name: str
     leaf: Leaf
     terms: Sequence[Term]
     vector: bool
-    weight: torch.Tensor | None
+    weight: Callable[[], torch.Tensor] | None
 
 
 def merge_one(work: Work, recipe: Recipe) -> Outcome:
@@ -51,14 +51,16 @@ def merge_one(work: Work, recipe: Recipe) -> Outcome:
 
     Raises `NotFusable` for a change that depends on the base's weight where there is none.
     """
+    if all(isinstance(term.module, DiffModule) for term in work.terms) and (
+        work.vector or work.leaf == "bias"
+    ):
+        return _vector(work)
     if recipe.alone and recipe.method.name == "sum" and recipe.rule is None:
         same = kept_as_it_is(work.name, work.terms)
         if same is not None:
             return same
-    if work.vector or work.leaf == "bias":
-        return _vector(work)
     _require_base(work)
-    changes = Changes.of(work.terms, work.weight, recipe.device)
+    changes = Changes.of(work.terms, work.weight() if work.weight else None, recipe.device)
     if recipe.method.name == "sum":
         return _sum(work.name, changes, recipe)
     if recipe.method.entrywise:
@@ -68,15 +70,14 @@ def merge_one(work: Work, recipe: Recipe) -> Outcome:
 
 def _vector(work: Work) -> Outcome:
     """The weighted sum of changes of a bias or a norm: exact, summed in float64."""
-    parts = []
-    for term in work.terms:
-        if not isinstance(term.module, DiffModule):
-            raise NotFusable(
-                f"{term.name} changes a vector by an amount that depends on the base.",
-                hint="Leave it out, or stack it: a stack is fused into the base.",
-            )
-        parts.append(term.module.diff.double() * term.strength)
-    total = torch.stack(parts).sum(0)
+    total = torch.stack(
+        [
+            term.module.diff.double() * term.strength
+            for term in work.terms
+            if isinstance(term.module, DiffModule)
+        ]
+    ).sum(0)
+    require_finite(total, work.terms)
     form = "bias" if work.leaf == "bias" else "norm"
     energy = float(total.square().sum())
     return DiffModule(total.float()), ModuleMerge(work.name, form, None, None, energy, 0.0)
@@ -84,6 +85,11 @@ def _vector(work: Work) -> Outcome:
 
 def _require_base(work: Work) -> None:
     term = next((term for term in work.terms if term.needs_base), None)
+    if term is not None and (work.vector or work.leaf == "bias"):
+        raise NotFusable(
+            f"{term.name} replaces a vector of the base, and no adapter can hold a part of that.",
+            hint="Leave it out, or stack it: a stack is fused into the base.",
+        )
     if term is not None and work.weight is None:
         raise NotFusable(
             f"What {term.name} changes depends on the weight of the base, and no base was given that has it.",
@@ -118,9 +124,13 @@ def _by_factors(name: str, changes: Changes, recipe: Recipe) -> Outcome:
         if joined is None:
             found = approximate(changes.matrix(places), Rank(changes.rank(places)), recipe.seed)
             joined, missed = found.factors, missed + found.lost
-        inputs.append(joined)
+        # Untrained modules have factors of zeros, which are no directions.
+        if joined.up.any() and joined.down.any():
+            inputs.append(joined)
+    if not inputs:
+        return _sum(name, changes, recipe)
     result = _BY_FACTORS[recipe.method.name](inputs, recipe.settings(name))
-    rule = recipe.rule or Rank(result.rank)
+    rule = recipe.rule or Rank(max(1, result.rank))
     return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
 
 

@@ -52,7 +52,9 @@ def largest_triplets(
     count = min(first, most)
     while True:
         columns = min(count + _SPARE, smaller)
-        fresh = torch.randn(matrix.shape[1], columns - right.shape[1], generator=generator)
+        fresh = torch.randn(matrix.shape[1], columns - right.shape[1], generator=generator).to(
+            matrix
+        )
         found = _iterated(matrix, torch.cat([right, fresh], 1), count)
         wanted = rank_from(found.s[:count])
         if wanted is not None or count == most:

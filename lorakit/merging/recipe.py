@@ -62,9 +62,19 @@ def make_recipe(
         rule,
         seed,
         full_diffs,
-        torch.device(device),
+        _device(device),
         alone,
     )
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise BadUsage(f"There is no device {str(name)!r}.", hint="Give cpu or cuda.") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise BadUsage("PyTorch finds no CUDA device here.", hint="Leave it out: cpu.")
+    return found
 
 
 def _rule(rank: int | RankRule | None, energy: float | None) -> RankRule | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lorakit.errors import BadFile
 from lorakit.fusion.patches import Patch, entry_delta
 from lorakit.merging.factors import Factors, exact_factors, join
 from lorakit.merging.gathering import Term
@@ -33,14 +34,15 @@ class Changes:
         cls, terms: Sequence[Term], weight: torch.Tensor | None, device: torch.device
     ) -> Changes:
         """The changes of `terms`, on `device`."""
-        if weight is not None:
-            weight = weight.to(device, torch.float32)
+        weight = None if weight is None else weight.float()
         thin: dict[int, Factors] = {}
         for place, term in enumerate(terms):
             found = exact_factors(term.module, term.strength, weight=weight)
             if found is not None:
+                for side in (found.up, found.down):
+                    require_finite(side, [term])
                 thin[place] = found.to(torch.float32, device)
-        return cls(terms, weight, thin, device)
+        return cls(terms, None if weight is None else weight.to(device), thin, device)
 
     @property
     def all_thin(self) -> bool:
@@ -87,6 +89,7 @@ class Changes:
                 change = self._delta(self.terms[place]) * self.terms[place].strength
                 total = change if total is None else total.add_(change)
         assert total is not None, "there is at least one place"
+        require_finite(total, [self.terms[place] for place in places])
         return total
 
     def _delta(self, term: Term) -> torch.Tensor:
@@ -96,14 +99,28 @@ class Changes:
         return term.module.delta(like).flatten(1)
 
 
+def require_finite(values: torch.Tensor, terms: Sequence[Term]) -> None:
+    """Raise `BadFile` naming the first of `terms` where `values`, which came of them, are not all finite."""
+    if not bool(torch.isfinite(values).all()):
+        raise BadFile(
+            f"What {terms[0].name} changes is not finite at a strength of {terms[0].strength:g}.",
+            hint="The file is damaged or its numbers have overflowed; leave it out.",
+        )
+
+
 def _without_doubles(parts: Sequence[Factors]) -> list[Factors]:
     """Changes with the same down factor as one, whose up factors add up: opposite ones vanish."""
     kept: list[Factors] = []
     for part in parts:
         for place, other in enumerate(kept):
-            if other.down.shape == part.down.shape and torch.equal(other.down, part.down):
+            if _same(other.down, part.down):
                 kept[place] = Factors(other.up + part.up, other.down)
                 break
         else:
             kept.append(part)
     return kept
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    # Most differ in the first row, and the rest need not be read.
+    return one.shape == other.shape and torch.equal(one[:1], other[:1]) and torch.equal(one, other)

@@ -14,7 +14,7 @@ import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
-from lorakit.errors import BadUsage, NotFusable, Refused
+from lorakit.errors import BadFile, BadUsage, NotFusable, Refused
 from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
 from lorakit.merging.method_table import METHODS
@@ -270,6 +270,50 @@ def test_text_encoder_modules_are_merged_too() -> None:
     assert "text_encoder.layers.0.mlp.up_proj" in result.modules
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_changes_of_nothing_are_no_trouble_to_any_method(method: str) -> None:
+    untrained = {
+        name: LoraModule(torch.zeros_like(module.up), module.down, 1.0)
+        for name, module in random_lora(usual_names(1), 1, seed=3).items()
+    }
+    nothing, one = memory_adapter(untrained), adapter(1, blocks=1)
+    for entries in ([(nothing, 1.0), (nothing, 0.5)], [(one, 1.0), (one, -1.0)]):
+        result = lorakit.merge(entries, method=method, options=_everything(method))
+        size = max(float(delta.abs().max()) for delta in change([(one, 1.0)]).values())
+        assert all(float(d.abs().max()) < 1e-6 * size for d in change([(result, 1.0)]).values())
+    for entries in ([(nothing, 1.0), (one, 1.0)], [(one, 1.0)]):
+        result = lorakit.merge(entries, method=method)
+        assert all(bool(torch.isfinite(d).all()) for d in change([(result, 1.0)]).values())
+
+
+def _everything(method: str) -> dict[str, float | str]:
+    """Options with which opposite changes must vanish: nothing is dropped by chance."""
+    named = METHODS[method].options
+    return {name: 0.0 for name in ("drop", "window") if name in named}
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 2}, {"method": "ties"}, {"method": "tsv"}])
+def test_numbers_that_are_not_finite_are_told_with_their_file(options: dict[str, object]) -> None:
+    broken = random_lora(usual_names(1), 1, seed=3)
+    broken[Q].up[3, 1] = float("nan")
+    entries = [(memory_adapter(broken), 1.0), (adapter(1, blocks=1), 1.0)]
+    with pytest.raises(BadFile, match=f"{Q} of memory.safetensors"):
+        lorakit.merge(entries, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gpu_gives_the_same(tmp_path: Path, method: str) -> None:
+    entries: list[Entry] = [(dora(tmp_path), 0.6), (lokr(tmp_path), 0.5), (adapter(1), 0.5)]
+    found, wanted = (
+        change([(lorakit.merge(entries, method=method, base=BASE, device=device), 1.0)])
+        for device in ("cuda", "cpu")
+    )
+    for key, delta in wanted.items():
+        torch.testing.assert_close(found[key], delta, rtol=0, atol=1e-4 * float(delta.abs().max()))
+
+
 def test_a_merged_adapter_is_not_saved_behind_the_gate(tmp_path: Path) -> None:
     result = lorakit.merge([(adapter(1), 1.0), (adapter(2), 1.0)])
     assert result.made_of
@@ -286,6 +330,7 @@ def test_a_merged_adapter_is_not_saved_behind_the_gate(tmp_path: Path) -> None:
         ({"method": "slerp"}, "slerp"),
         ({"method": "ctm", "energy": 0.9}, "number"),
         ({"rank": 4, "full_diffs": True}, "no rank"),
+        ({"device": "gpu"}, "no device 'gpu'"),
         ({"method": "ties", "options": {"density": 7}}, "density of ties"),
     ],
 )
