@@ -67,7 +67,7 @@ def small_covers(
         warn("Covers are left out, because Pillow is not installed: pip install lorakit[preview]")
         return found
     fresh: dict[str, bytes] = {}
-'    for (content, (mark, source)), image in zip(wanted.items(), made, strict=True):
+    for (content, (mark, source)), image in zip(wanted.items(), made, strict=True):
         if image is not None:
             found[content] = image
             fresh[content] = mark + b"\n" + image
