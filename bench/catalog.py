@@ -1,20 +1,18 @@
-"""The catalog: queries over many adapters, in process and as whole commands."""
+"""The catalog: first index, rescans, hashing, and queries over many adapters; in process and as commands."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
-import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
+from bench import catalog_scanning as scanning
 from bench.catalog_rows import fill
+from bench.processes import lorakit_script, most, run, seconds, shown
 from bench.tables import Section, command_line, say
 from lorakit.catalog import Catalog
 from lorakit.catalog.query.index import FILE_NAME
@@ -51,26 +49,22 @@ QUERIES = (
 )
 # Seconds that the first page may take, by the number of adapters up to which it holds.
 _TARGETS = ((20_000, 0.020), (200_000, 0.100))
-_MEASURE = """
-import os, sys, time
-started = time.perf_counter()
-null = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
-_, status, usage = os.wait4(process, 0)
-print(time.perf_counter() - started, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a section for each number of adapters."""
     parser = argparse.ArgumentParser(prog="python -m bench.catalog", description=__doc__)
     parser.add_argument("--adapters", type=int, nargs="+", default=list(COUNTS))
+    parser.add_argument(
+        "--files", type=int, default=COUNTS[0], help="how many files to index and to scan again"
+    )
     parser.add_argument("--runs", type=int, default=RUNS, help="timed runs of each query")
     parser.add_argument("--dir", type=Path, help="where to make the catalogs, some hundred MB each")
     options = parser.parse_args(arguments)
-    for count in options.adapters:
-        print(measure(count, options.runs, options.dir).markdown(), flush=True)
+    sections = [partial(scanning.measure, options.files, options.runs, options.dir)]
+    sections += [partial(measure, count, options.runs, options.dir) for count in options.adapters]
+    for section in sections:
+        print(section().markdown(), flush=True)
         print(flush=True)
 
 
@@ -97,18 +91,18 @@ def measure(count: int = COUNTS[0], runs: int = RUNS, folder: Path | None = None
 
 
 def _index_rows(path: Path) -> list[tuple[str, ...]]:
-    """What is done once: the index, and what adapters touch; and after a change."""
+    """What is done once: the index of queries; and after a change."""
     say("Making the index")
     with Catalog.open(path) as catalog:
-        made = _seconds(lambda: catalog.find("", limit=PAGE))
-        touched = _seconds(lambda: catalog.find("block:0", limit=PAGE))
+        made = seconds(lambda: catalog.find("", limit=PAGE))
+        touched = seconds(lambda: catalog.find("block:0", limit=PAGE))
         catalog.tag([catalog.find("", limit=1)[0].tensor_sha256], ["just now"])
-        tagged = _seconds(lambda: catalog.find("tag:'just now'"))
+        tagged = seconds(lambda: catalog.find("tag:'just now'"))
     time.sleep(0.2)
     return [
-        ("index made anew, with the first page", _shown([made]), "", ""),
-        ("first query by blocks", _shown([touched]), "", ""),
-        ("first query after a tag", _shown([tagged]), "", ""),
+        ("index of queries made anew, with the first page", shown([made]), "", ""),
+        ("first query by blocks", shown([touched]), "", ""),
+        ("first query after a tag", shown([tagged]), "", ""),
     ]
 
 
@@ -120,13 +114,13 @@ def _query_rows(path: Path, count: int, runs: int) -> list[tuple[str, ...]]:
             say(f"Asking {query!r}")
             ask = partial(catalog.find, query, limit=PAGE, share=header_share)
             ask()
-            times = [_seconds(ask) for _ in range(runs)]
-            rows.append((f"`{query or '(everything)'}`", _shown(times), _most(times), target))
+            times = [seconds(ask) for _ in range(runs)]
+            rows.append((f"`{query or '(everything)'}`", shown(times), most(times), target))
     return rows
 
 
 def _command_rows(home: Path, runs: int) -> list[tuple[str, ...]]:
-    script = str(Path(sysconfig.get_path("scripts")) / "lorakit")
+    script = lorakit_script()
     environment = {**os.environ, "LORAKIT_HOME": str(home)}
     asked = {"COMP_WORDS": "lorakit ls su", "COMP_CWORD": "2"}
     completing = {**environment, "_LORAKIT_COMPLETE": "complete_bash", **asked}
@@ -137,36 +131,12 @@ def _command_rows(home: Path, runs: int) -> list[tuple[str, ...]]:
         ("completion of `lorakit ls su`, whole process", [], completing, "250 ms"),
     )
     rows: list[tuple[str, ...]] = []
-    for shown, words, variables, target in cases:
-        say(f"Running {shown}")
-        times, peaks = zip(*(_run([script, *words], variables) for _ in range(runs)), strict=True)
-        what = f"{shown} ({max(peaks) / 1e6:.0f} MB)" if max(peaks) else shown
-        rows.append((what, _shown(times), _most(times), target))
+    for what, words, variables, target in cases:
+        say(f"Running {what}")
+        times, peaks = zip(*(run([script, *words], variables) for _ in range(runs)), strict=True)
+        told = f"{what} ({max(peaks) / 1e6:.0f} MB)" if max(peaks) else what
+        rows.append((told, shown(times), most(times), target))
     return rows
-
-
-def _run(words: Sequence[str], variables: dict[str, str]) -> tuple[float, int]:
-    """Seconds that a process took, and the most memory in bytes; 0 where the system does not tell."""
-    # A process has at least the memory that its parent had, so the parent is a small one.
-    measured = [sys.executable, "-I", "-S", "-c", _MEASURE, *words]
-    done = subprocess.run(measured, env=variables, capture_output=True, text=True, check=True)
-    seconds, peak = done.stdout.split()[-2:]
-    return float(seconds), int(peak)
-
-
-def _seconds(act: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    act()
-    return time.perf_counter() - started
-
-
-def _shown(seconds: Sequence[float]) -> str:
-    middle = median(seconds)
-    return f"{middle:.2f} s" if middle >= 1 else f"{middle * 1e3:.1f} ms"
-
-
-def _most(seconds: Sequence[float]) -> str:
-    return _shown([max(seconds)])
 
 
 if __name__ == "__main__":

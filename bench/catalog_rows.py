@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from lorakit.catalog import Catalog
+from lorakit.catalog.query.touching import touched
 from lorakit.catalog.reports import _pack
 from lorakit.db.times import to_text
 from lorakit.formats.anima import BLOCK_LINEARS, Kind
@@ -35,13 +36,16 @@ def fill(path: Path, files: Path, count: int) -> None:
         catalog.new_collection("best")
     random = Random(count)
     packed = [_modules(random) for _ in range(40)]
+    told = [touched(modules) for modules in packed]
     rows = [_Row(random, number, files) for number in range(1, count + 1)]
     for row in rows:
         row.path.parent.mkdir(parents=True, exist_ok=True)
         row.path.touch()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA synchronous = OFF")
-        _insert(connection, "adapter", (row.adapter() for row in rows))
+        touches = ((told[row.number % len(told)], row) for row in rows)
+        adapters = ((*row.adapter(), blocks, " ".join(kinds)) for (blocks, kinds), row in touches)
+        _insert(connection, "adapter", adapters)
         _insert(
             connection,
             "report",

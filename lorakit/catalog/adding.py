@@ -7,7 +7,8 @@ content as they are read whole; an interrupted scan goes on from there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,44 +61,27 @@ def add_files(
     findings = find_files(paths)
     if name is not None:
         _check_single(name, findings)
-    places = _known_places(store, findings)
+    compared = _compare(store, findings, always=name is not None)
     tally = Tally(failed=list(findings.failed))
-    # A walk enters a folder once; what is known by another path into it has changed with it.
-    found = {file.path for file in findings.files}
-    unseen = look_again(path for path in places if path not in found)
-    changed = [file for file in unseen if file.fingerprint != places[file.path].fingerprint]
-    new: list[FoundFile] = []
-    pending: list[FoundFile] = []
-    for file in findings.files:
-        place = places.get(file.path)
-        if place is None:
-            new.append(file)
-        elif name is not None or place.fingerprint != file.fingerprint:
-            changed.append(file)
-        elif is_pending(place.file_sha256):
-            pending.append(file)
-        else:
-            tally.note("known", AddedFile(Path(file.path), place.name, place.adapter_id))
-    _update_states(store, places, [*findings.files, *unseen])
-    headers = Headers()
+    tally.stored["known"] = compared.known
+    headers, new = Headers(), compared.new
     if name is None:
         new = without_moved(store, new, headers, tally)
     if headers_only or len(new) > BATCH_FILES:
         new = index(store, new, headers, tally, on_progress)
         on_progress = None
     if headers_only:
-        tally.pending += added(store, [*new, *pending])
+        tally.pending += added(store, [*new, *compared.pending])
         return tally.result()
     # Files that came to a new path go first: where one was put in another's place, the catalog then
     # knows already where that one has gone.
-    telling = _Telling([*new, *pending, *changed], on_progress, on_hash)
-    chosen = normal(name) if name else None
+    telling = _Telling([*new, *compared.pending, *compared.changed], on_progress, on_hash)
     hash_and_store(
         store,
         telling.files,
         headers,
         tally,
-        name=chosen,
+        name=normal(name) if name else None,
         before=telling.before,
         after=telling.after,
     )
@@ -118,7 +102,40 @@ def read_again(
 def note_absent(store: Store, folders: Iterable[Path]) -> None:
     """What `Catalog.note_absent` does."""
     findings = Findings(folders=[absolute(folder) for folder in folders])
-    _update_states(store, _known_places(store, findings), ())
+    _update_states(store, _known_places(store, findings), {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The files that were found, by what the catalog has of them."""
+
+    new: list[FoundFile] = field(default_factory=list)
+    pending: list[FoundFile] = field(default_factory=list)
+    changed: list[FoundFile] = field(default_factory=list)
+    known: list[AddedFile] = field(default_factory=list)
+
+
+def _compare(store: Store, findings: Findings, *, always: bool) -> _Compared:
+    """Compare files with what is known, and note what has gone and come; with `always` all is changed."""
+    places = _known_places(store, findings)
+    there = {file.path: file.fingerprint for file in findings.files}
+    # A walk enters a folder once; what is known by another path into it has changed with it.
+    unseen = look_again(sorted(places.keys() - there.keys()))
+    compared = _Compared()
+    compared.changed.extend(f for f in unseen if f.fingerprint != places[f.path].fingerprint)
+    for file in findings.files:
+        place = places.get(file.path)
+        if place is None:
+            compared.new.append(file)
+        elif always or place[1:4] != file.fingerprint:
+            compared.changed.append(file)
+        elif is_pending(place.file_sha256):
+            compared.pending.append(file)
+        else:
+            compared.known.append(AddedFile(file.path, place.name, place.adapter_id))
+    there.update((file.path, file.fingerprint) for file in unseen)
+    _update_states(store, places, there)
+    return compared
 
 
 class _Telling:
@@ -173,13 +190,14 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
-def _update_states(store: Store, places: dict[str, _Place], files: Iterable[FoundFile]) -> None:
+def _update_states(
+    store: Store, places: Mapping[str, _Place], found: Mapping[str, Fingerprint]
+) -> None:
     """Note known locations that have gone, and unchanged ones that have come back."""
-    found = {file.path: file.fingerprint for file in files}
     gone = [
         path
-        for path, place in places.items()
-        if path not in found and place.state == "present" and not holds_file(path)
+        for path in places.keys() - found.keys()
+        if places[path].state == "present" and not holds_file(path)
     ]
     back = [
         path

@@ -128,4 +128,4 @@ def added(store: Store, files: Sequence[FoundFile]) -> list[AddedFile]:
         "SELECT l.path, a.name, a.id FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id "
         "ORDER BY l.path"
     )
-    return [AddedFile(Path(path), name, number) for path, name, number in rows if path in wanted]
+    return [AddedFile(path, name, number) for path, name, number in rows if path in wanted]

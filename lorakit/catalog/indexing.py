@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -79,7 +78,7 @@ def store_moved(
         previous = leave(adapter)
         put(session, None, adapter, file)
         session.flush()
-        added = AddedFile(Path(file.path), adapter.name, adapter.id, previous)
+        added = AddedFile(file.path, adapter.name, adapter.id, previous)
         stored.append(("moved" if previous else "known", added))
     return stored, others
 

@@ -177,12 +177,29 @@ class ComparisonRecord:
 
 @dataclass(frozen=True, slots=True)
 class AddedFile:
-    """A file and the adapter it holds; `previous` is where a moved file was before."""
+    """A file and the adapter it holds; `previous` is where a moved file was before.
 
-    path: Path
+    `file` is its path as text: a scan has tens of thousands of them, and looks at few.
+    """
+
+    file: str
     name: str
     adapter_id: int
     previous: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.file)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it, but for the paths."""
+        return {
+            "path": self.file,
+            "name": self.name,
+            "adapter_id": self.adapter_id,
+            "previous": self.previous,
+        }
 
 
 @dataclass(frozen=True, slots=True)

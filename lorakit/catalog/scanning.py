@@ -90,12 +90,12 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> list[str]:
         entered.add((stat.st_dev, stat.st_ino))
         try:
             with os.scandir(current) as listing:
-                files, folders = _visible(listing)
+                files, inside = _visible(listing)
         except OSError as error:
             failed.append(RejectedFile(Path(current), f"cannot be read: {error.strerror}"))
             continue
-        waiting.extendleft(entry.path for entry in reversed(folders) if not entry.is_symlink())
-        waiting.extend(entry.path for entry in folders if entry.is_symlink())
+        waiting.extendleft(entry.path for entry in reversed(inside) if not entry.is_symlink())
+        waiting.extend(entry.path for entry in inside if entry.is_symlink())
         names.extend(files)
     return names
 

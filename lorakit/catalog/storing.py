@@ -75,7 +75,7 @@ def store_batch(
         if name is not None:
             _name(session, stored[0], name)
     return [
-        (one.outcome, AddedFile(Path(one.path), one.adapter.name, one.adapter.id, one.previous))
+        (one.outcome, AddedFile(one.path, one.adapter.name, one.adapter.id, one.previous))
         for one in stored
     ]
 

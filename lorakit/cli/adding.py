@@ -32,8 +32,16 @@ class Added:
 
     def document(self) -> dict[str, Any]:
         """The outcome as JSON takes it."""
+        from lorakit.catalog.records import RejectedFile
+
         beside = {"read": self.beside.read, "changed": self.beside.changed}
-        found = {field.name: getattr(self.result, field.name) for field in fields(self.result)}
+        found = {
+            field.name: [
+                one if isinstance(one, RejectedFile) else one.to_dict()
+                for one in getattr(self.result, field.name)
+            ]
+            for field in fields(self.result)
+        }
         return {**found, "beside": {**beside, "problems": self.beside.problems}}
 
 

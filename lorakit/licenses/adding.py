@@ -83,12 +83,11 @@ def _stale(
 ) -> tuple[dict[str, AddedFile], dict[str, int]]:
     """The files beside which something has to be read, by path, and the signatures of all."""
     new = (*result.added, *result.changed, *result.moved)
-    now = signatures(str(file.path) for file in (*new, *result.known))
-    stale = {str(file.path): file for file in new}
+    now = signatures(file.file for file in (*new, *result.known))
+    stale = {file.file: file for file in new}
     for file in result.known:
-        path = str(file.path)
-        if again or seen.get(path) != now[path]:
-            stale[path] = file
+        if again or seen.get(file.file) != now[file.file]:
+            stale[file.file] = file
     return stale, now
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lorakit.catalog import Catalog
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.facts import NewFact
+from lorakit.catalog.query.touching import touched
 from lorakit.catalog.reports import _pack
 from lorakit.db.models import Adapter, Location, Report
 
@@ -93,6 +94,9 @@ def store(catalog: Catalog, all_made: Sequence[Made]) -> None:
     """Put adapters into the tables, without anything that is said of them."""
     with catalog._store.writing() as session:
         for made in all_made:
+            blocks, kinds = touched(_packed(made))
+            # Rows that are older than these columns have nothing in them.
+            old = made.id % 2 == 0
             session.add(
                 Adapter(
                     id=made.id,
@@ -113,6 +117,8 @@ def store(catalog: Catalog, all_made: Sequence[Made]) -> None:
                     trigger_words=list(made.triggers),
                     license=made.license,
                     added_at=made.added,
+                    blocks=None if old else blocks,
+                    kinds=None if old else " ".join(kinds),
                     report=Report(document={}, header={}, modules=_packed(made)),
                     locations=[
                         Location(

@@ -108,3 +108,56 @@ def test_discover_proposes_and_adds_only_when_told(
     assert cli("scan", "-q").code == 0
     ran = cli("scan", "--discover", tmp_path / "user", "--yes")
     assert "known" in ran.out
+
+
+def test_headers_are_listed_before_files_are_read(cli: Cli, folder: Path) -> None:
+    (folder / "wash.json").write_text(json.dumps({"preferred weight": 0.6, "notes": "theirs"}))
+    document = cli("scan", "--headers", "--json", folder).document
+    assert (document["added"], document["beside"]["read"]) == ([], 0)
+    assert [one["name"] for one in document["pending"]] == ["ink", "wash"]
+    assert cli("ls").out.count("header only") == 2
+    assert cli("ls", "--format", "name,hash").out.split() == ["name", "hash", "ink", "wash"]
+    for one in cli("ls", "--json").document["adapters"]:
+        assert (one["pending"], one["file_sha256"], one["tensor_sha256"]) == (True, None, None)
+    doctor = cli("doctor", "--json")
+    assert (doctor.code, [one["kind"] for one in doctor.document["findings"]]) == (
+        0,
+        ["pending"] * 2,
+    )
+    ran = cli("scan", folder)
+    assert "2: ink, wash" in ran.out
+    assert "header only" not in cli("ls").out
+    assert "theirs" in cli("inspect", "wash").out
+    cli("scan", "--headers", "--discover").failed_with(2, "--headers")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tag", "rank:1..", "--add", "dark"),
+        ("tag", "ink", "--add", "dark"),
+        ("note", "ink", "--rating", "4"),
+        ("note", "ink", "--name", "sumi"),
+        ("collection", "new", "night", "ink"),
+        ("collection", "new", "night", "algo:lora"),
+        ("license", "set", "ink", "--share-merges", "deny", "--source", "their page"),
+        ("forget", "ink"),
+    ],
+)
+def test_what_is_said_of_an_adapter_reads_its_file_first(
+    cli: Cli, folder: Path, words: tuple[str, ...]
+) -> None:
+    cli("scan", "--headers", folder)
+    ran = cli(*words)
+    assert (ran.code, "pending:" in ran.out + ran.err) == (0, False)
+    cli("scan")
+    stored = cli("undo", "--list", "--json").out
+    assert "pending:" not in stored
+    assert not any(one["pending"] for one in cli("ls", "--json").document["adapters"])
+
+
+def test_what_cannot_be_read_gets_no_tag(cli: Cli, folder: Path) -> None:
+    cli("scan", "--headers", folder)
+    (folder / "ink.safetensors").unlink()
+    cli("tag", "ink", "--add", "dark").failed_with(1, "not read whole", "lorakit scan")
+    assert cli("tag", "--json").document["tags"] == []
