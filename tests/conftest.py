@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from hypothesis import settings
@@ -14,3 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # it tries the same examples every time, elsewhere new ones, keeping those that failed.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported: it would look through all of it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Cli
-from tests.cli.running import environment, process
+from tests.cli.running import environment
 
 QUICK = ("--size", "64x64", "--steps", "2", "--device", "cpu", "-p", "@ink, @wash, a sea")
 SMALL = ("ink:0.8", "--x", "strength:ink=0.5,1", *QUICK)
@@ -221,10 +221,10 @@ def test_ctrl_c_leaves_a_sheet_and_says_how_to_go_on(demo_home: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
-def test_a_killed_grid_goes_on_where_it_was(demo_home: Path, tmp_path: Path) -> None:
+def test_a_killed_grid_goes_on_where_it_was(ready: Cli, home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "grid"
     words = ("ink:0.8", "--x", "strength:ink=0.5,1", "--y", "seed=1-6", *QUICK, "-o", folder)
-    with start(demo_home, *words) as running:
+    with start(home, *words) as running:
         wait_for(folder, 3)
         running.kill()
     done = pictures(folder)
@@ -232,7 +232,7 @@ def test_a_killed_grid_goes_on_where_it_was(demo_home: Path, tmp_path: Path) -> 
     for name in done:
         with Image.open(folder / "pictures" / name) as image:
             image.load()
-    ran = process(demo_home, "grid", *words, "--json")
+    ran = ready("grid", *words, "--json")
     assert ran.code == 0, ran.err
     after = pictures(folder)
     assert len(after) == 18

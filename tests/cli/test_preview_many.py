@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -139,8 +140,10 @@ def test_ctrl_c_keeps_what_is_finished(demo_home: Path, tmp_path: Path) -> None:
     assert "Traceback" not in err
     finished = sorted(tmp_path.glob("a-*.png"))
     assert 2 <= len(finished) < 500
-    assert f"{len(finished)} of 500" in err
-    assert len(out.splitlines()) == len(finished)
+    said = int(re.search(r"(\d+) of 500", err)[1])  # type: ignore[index]
+    # The signal may come between a picture and the note of it.
+    assert said in (len(finished), len(finished) - 1)
+    assert len(out.splitlines()) == said
     for path in finished:
         assert record_of(path)["schema"] == "lorakit/picture/1"
     assert list(tmp_path.glob("*.part")) == []

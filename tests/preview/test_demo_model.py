@@ -107,6 +107,7 @@ def test_a_circle_has_the_colour_and_lies_in_the_place_that_was_asked_for(studio
 STEPS = {"ink": (0.1, 0.04), "wash": (0.05, 0.03), "neon": (0.3, 0.01), "mosaic": (0.02, 0.05)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_a_style_shows_more_the_stronger_it_is(studio, style):
     none, half, whole = style_curve(studio, style, (0.0, 0.5, 1.0), seeds=(0,))
@@ -115,12 +116,14 @@ def test_a_style_shows_more_the_stronger_it_is(studio, style):
     assert whole > half + second
 
 
+@pytest.mark.slow
 def test_a_stack_of_two_styles_shows_both(studio):
     found = both_styles(studio, {"ink": 0.8, "mosaic": 0.5}, seeds=(0,))
     for style, (without, together) in found.items():
         assert together > without + STEPS[style][0], style
 
 
+@pytest.mark.slow
 def test_distilled_at_cfg_1_is_close_to_the_undistilled_at_cfg_4(studio):
     # At most four fifths of the undistilled model's own distance.
     distilled, undistilled = distances(studio, seeds=(0,))

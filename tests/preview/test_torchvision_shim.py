@@ -54,6 +54,7 @@ def test_supplying_twice_does_no_harm():
     assert resized.shape == (1, 1, 4, 2)
 
 
+@pytest.mark.slow
 def test_a_torchvision_that_does_not_import_is_passed_over(tmp_path):
     package = tmp_path / "torchvision"
     package.mkdir()
