@@ -73,16 +73,24 @@ def test_the_energy_of_the_sum_is_that_of_the_fused_weights(tmp_path: Path) -> N
         chosen = (key for key in fused.touched if key.startswith(f"net.{start}"))
         return sqrt(sum(float(weights[key].square().sum()) for key in chosen))
 
+    def base_size(start: str) -> float:
+        """All matrices there, but for the embedding."""
+        chosen = (
+            key for key in BASE if key.startswith(f"net.{start}") and "embed.weight" not in key
+        )
+        return sqrt(sum(float(BASE[key].square().sum()) for key in chosen if BASE[key].ndim == 2))
+
     changes = {key: fused[key] - BASE[key] for key in fused.touched}
     strengths = found.strengths
     assert found.whole.sum_size(strengths) == pytest.approx(size("", changes), rel=1e-5)
     for block in found.blocks:
         start = f"blocks.{block.name}."
         assert block.sum_size(strengths) == pytest.approx(size(start, changes), rel=1e-5)
-        assert block.base == pytest.approx(size(start, BASE) ** 2, rel=1e-5)
+        assert block.base == pytest.approx(base_size(start) ** 2, rel=1e-5)
     assert found.relative(found.whole.sum_size(strengths)) == pytest.approx(
-        size("", changes) / size("", BASE), rel=1e-5
+        size("", changes) / base_size(""), rel=1e-5
     )
+    assert found.touched(1) == pytest.approx(found.whole.size(1, 0.3) / size("", BASE), rel=1e-5)
     # At other strengths the same matrices hold.
     other = [(path, Strength(1.5)) for path, _ in stack[1:2]]
     assert found.whole.size(1, 1.5) == pytest.approx(
@@ -191,3 +199,27 @@ def test_without_a_base_nothing_is_said_of_it() -> None:
     found: Comparison = compare([(lora(1), 1.0), (lora(2), 0.5)])
     assert found.relative(1.0) is None
     assert found.lost([1.0, 0.5]) is None
+
+
+def test_what_an_entry_is_beside_the_base_does_not_depend_on_the_others() -> None:
+    few = {n: m for n, m in random_lora(NAMES, 3, seed=1).items() if ".mlp." in n}
+    alone = compare([(memory_adapter(few), 1.0)], BASE)
+    beside = compare([(memory_adapter(few), 1.0), (lora(2), 1.0)], BASE)
+    figures = [found.relative(found.whole.size(0, 1.0)) for found in (alone, beside)]
+    assert figures[0] == pytest.approx(figures[1])
+
+
+def test_the_text_encoder_stands_apart() -> None:
+    name = "text_encoder.layers.0.mlp.up_proj"
+    generator = torch.Generator().manual_seed(0)
+    module = LoraModule(
+        torch.randn(24, 2, generator=generator), torch.randn(2, 8, generator=generator), 1.0
+    )
+    plain, both = random_lora(NAMES, 3, seed=1), {**random_lora(NAMES, 3, seed=1), name: module}
+    found = compare([(memory_adapter(both), 0.5), (lora(2), 1.0)], BASE)
+    assert [one.name for one in found.components] == ["dit", "text_encoder"]
+    assert found.components[1].base is None
+    size = float(module.delta(torch.zeros((), dtype=torch.float64)).norm())
+    assert found.components[1].size(0, 0.5) == pytest.approx(size / 2, rel=1e-5)
+    without = compare([(memory_adapter(plain), 0.5), (lora(2), 1.0)], BASE)
+    assert found.whole.sum_size(found.strengths) == without.whole.sum_size(found.strengths)

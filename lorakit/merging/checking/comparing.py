@@ -83,7 +83,7 @@ class Comparison:
         names = enumerate(self.measured.names)
         own = [at for at, n in names if anima.component_of(n) != "text_encoder"]
         chosen = own or range(len(self.measured.names))
-        return group("all", self.measured, list(chosen), self._norms)
+        return group("all", self.measured, list(chosen), self._norms, lambda module: True)
 
     @cached_property
     def components(self) -> tuple[Group, ...]:
@@ -106,6 +106,17 @@ class Comparison:
         """A size as a part of ‖W‖ of the base's weights there; None without a base."""
         base = (where or self.whole).base
         return size / base**0.5 if base else None
+
+    def touched(self, at: int) -> float | None:
+        """The size of an entry at its strength as a part of the weights that it changes itself."""
+        names = self.measured.names
+        own = [
+            n for n, unit in zip(names, self.measured.units[:, at].tolist(), strict=True) if unit
+        ]
+        norms = self._norms or {}
+        mine = [norms[name] for name in own if name in set(self.parts[at].matrices) & norms.keys()]
+        whole = sum(norm**2 for norm in mine) ** 0.5
+        return self.whole.size(at, self.strengths[at]) / whole if whole else None
 
     def lost(self, strengths: Sequence[float], dtype: str | None = None) -> float | None:
         """What rounding will put wrong of the sum at `strengths`, as a part of the sum; None if unknown.

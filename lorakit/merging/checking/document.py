@@ -129,6 +129,7 @@ def _entry(comparison: Comparison, at: int, usual: Mapping[str, Usual]) -> dict[
         "size_at_1": whole.size(at, 1.0),
         "size": size,
         "relative": comparison.relative(size),
+        "relative_touched": comparison.touched(at),
         "lost": comparison.lost(alone),
         "lost_fp16": comparison.lost(alone, "F16"),
         "usual": asdict(said) if said else None,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import torch
 
 from lorakit.formats import anima
 from lorakit.merging.checking.measuring import Measured
+
+_EMBEDDING = (".embed", ".embed_tokens")
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -63,22 +66,39 @@ class Group:
 
 
 def group(
-    name: str, measured: Measured, chosen: Sequence[int], norms: Mapping[str, float] | None
+    name: str,
+    measured: Measured,
+    chosen: Sequence[int],
+    norms: Mapping[str, float] | None,
+    belongs: Callable[[str], bool],
 ) -> Group:
-    """The modules at the places `chosen`, together."""
+    """The modules at the places `chosen`, together.
+
+    The base's part is all its matrices that belong there, changed or not, so that it is the same for every
+    stack; an embedding counts only where it is changed, being many times as large as what is trained.
+    """
     at = torch.tensor(list(chosen), dtype=torch.long)
     units = measured.units[at]
     grams = measured.grams[at] * units[:, :, None] * units[:, None, :]
     chance = measured.chance[at] * (units[:, :, None] * units[:, None, :]).square()
-    names = [measured.names[place] for place in chosen]
-    known = norms is not None and bool(names) and all(one in norms for one in names)
+    names = {measured.names[place] for place in chosen}
+    known = norms is not None and bool(names) and names <= norms.keys()
+    base = (
+        sum(
+            norm**2
+            for module, norm in norms.items()
+            if module in names or (belongs(module) and not module.endswith(_EMBEDDING))
+        )
+        if known and norms is not None
+        else None
+    )
     return Group(
         name,
         len(names),
         _matrix(grams.sum(0)),
         _matrix(chance.sum(0)),
         _matrix(grams.square().sum(0)),
-        sum(norms[one] ** 2 for one in names) if known and norms is not None else None,
+        base,
     )
 
 
@@ -94,7 +114,15 @@ def groups_by(
         name = key(module)
         if name is not None:
             places.setdefault(name, []).append(place)
-    return tuple(group(name, measured, places[name], norms) for name in order if name in places)
+    return tuple(
+        group(name, measured, places[name], norms, partial(_has_key, key, name))
+        for name in order
+        if name in places
+    )
+
+
+def _has_key(key: Callable[[str], str | None], wanted: str, module: str) -> bool:
+    return key(module) == wanted
 
 
 def kind_key(module: str) -> str | None:

@@ -105,7 +105,13 @@ def _joined(comparison: Comparison, names: Sequence[str]) -> Group:
     wanted = tuple(f"blocks.{name}." for name in names)
     chosen = [at for at, m in enumerate(comparison.measured.names) if m.startswith(wanted)]
     norms = comparison.ground.norms if comparison.ground else None
-    return group(f"{names[0]}-{names[-1]}", comparison.measured, chosen, norms)
+    return group(
+        f"{names[0]}-{names[-1]}",
+        comparison.measured,
+        chosen,
+        norms,
+        lambda module: module.startswith(wanted),
+    )
 
 
 def _stands_out(where: Group, one: int, other: int) -> bool:
