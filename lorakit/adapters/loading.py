@@ -73,7 +73,7 @@ def load_adapter(path: str | Path) -> Adapter:
                 }
                 stated = facts[module.name]
                 parts = Parts(tensors, stated.alpha, stated.scale)
-                weight_patch, bias_patch = _build(header.path, module.name, parts)
+                weight_patch, bias_patch = build_patches(header.path, module.name, parts)
                 if weight_patch is not None:
                     modules[module.name] = weight_patch
                 if bias_patch is not None:
@@ -83,7 +83,7 @@ def load_adapter(path: str | Path) -> Adapter:
     return Adapter(header.path, modules, report, biases)
 
 
-def _build(
+def build_patches(
     path: Path, name: str, parts: Parts
 ) -> tuple[AdapterModule | None, AdapterModule | None]:
     """The patches of a module's weight and bias."""

@@ -55,9 +55,9 @@ def extract_verb(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write what TUNED changed of the base as an adapter, if the terms of both allow it.
+    """Write what a checkpoint changed of its base as an adapter.
 
-    With neither --rank nor --energy every matrix gets the rank at which its
+    The terms of both have to allow it. With neither --rank nor --energy every matrix gets the rank at which its
     difference sinks into the noise of rounding, since nothing below can be
     found again. What is missing of the difference is measured and shown.
     """

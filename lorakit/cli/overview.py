@@ -81,6 +81,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "Look", "strength", "Tell how strong adapters are, and which strengths suggest themselves."
     ),
+    Verb("Look", "verify", "Tell whether a file holds what it says it was made from, to the bit."),
     Verb("Stack", "base", "Register and list the models that adapters are stacked on."),
     Verb("Stack", "stack", "Show what a stack would do: what each entry touches, and the licence."),
     Verb(

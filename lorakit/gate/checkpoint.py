@@ -46,7 +46,7 @@ def export_checkpoint(
 
     def opened() -> Mapping[str, LazyTensor]:
         refuse_scheduled(entry.strength for entry in entries)
-        return _lazy_tensors(chosen, entries)
+        return fused_tensors(chosen, entries)
 
     derived = Derived("checkpoint", f"{stack} merged into {chosen.name}", opened, stack=str(stack))
     return write_derived(
@@ -59,7 +59,8 @@ def export_checkpoint(
     )
 
 
-def _lazy_tensors(chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> dict[str, LazyTensor]:
+def fused_tensors(chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> dict[str, LazyTensor]:
+    """Every tensor of `chosen` with `entries` fused in, by the base's own keys; each computed when asked."""
     from lorakit.adapters.tensor_file import DTYPE_CODES
 
     fused = _Fused(chosen, entries)

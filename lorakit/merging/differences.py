@@ -200,7 +200,7 @@ def _require_alike(
 
 
 def _whole(stored: Stored) -> bytes:
-    return _bytes(stored, stored.offset, stored.info.end - stored.info.start).tobytes()
+    return bytes(_bytes(stored, stored.offset, stored.info.end - stored.info.start))
 
 
 def _bytes(stored: Stored, offset: int, count: int) -> np.ndarray:

@@ -1,0 +1,204 @@
+"""`lorakit verify`: whether a file holds what it says it was made from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from math import floor, log10
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorakit.cli.options import Json, Quiet
+from lorakit.cli.output import Output
+from lorakit.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from lorakit.catalog import Catalog
+    from lorakit.merging.verification import Look, Verification
+    from lorakit.stack import Stack
+
+EXAMPLE = "lorakit verify merged.safetensors"
+# Beyond so many, tensors and names are counted and not listed.
+_LISTED = 5
+
+
+def verify_verb(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="A merged, resized, converted, pruned or extracted adapter, or a merged checkpoint.",
+            show_default=False,
+        ),
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STACK",
+            help="What it should hold, in place of what its header says: a stack, or a file with one.",
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", "-b", help="The checkpoint it was made on, by name or as a file."),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell whether a file holds what it says it was made from, to the bit.
+
+    OUT is made again in memory, as its header says, from ingredients that are
+    found in the catalog by content. With --recipe any adapter or checkpoint is compared
+    with what the stack should give, whatever program wrote it. Where it
+    differs, it says where, and which strengths would explain it. Exit code 0
+    means identical or equal within rounding, 1 that it differs. Nothing is
+    written.
+    """
+    from lorakit.cli.catalogs import open_catalog
+    from lorakit.merging.verifying import verify
+
+    out = Output.of("verify", json, quiet)
+    with open_catalog() as catalog, out.progress("Verifying") as update:
+        found = verify(
+            catalog,
+            _path(catalog, file),
+            recipe=None if recipe is None else _stack(catalog, recipe),
+            base=base,
+            on_progress=update,
+        )
+    out.result(
+        {**found.to_dict(), "sentence": sentence(found)},
+        human=lambda console: show(console, found),
+        ids=[found.outcome],
+    )
+    if found.outcome == "differs":
+        raise typer.Exit(1)
+
+
+def _path(catalog: Catalog, name: str) -> str:
+    """The file of OUT: a path, PEFT's folder, or the name of a base or an adapter."""
+    from lorakit.merging.writing import PEFT_NAME
+    from lorakit.paths import expanded
+
+    path = expanded(name)
+    if path.is_dir() and (path / PEFT_NAME).is_file():
+        return str(path / PEFT_NAME)
+    if path.exists():
+        return str(path)
+    with suppress(NotFound):
+        return str(catalog.base(name).path)
+    return str(catalog.resolve(name).existing_path())
+
+
+def _stack(catalog: Catalog, text: str) -> Stack:
+    from lorakit.cli.stack_argument import find_given
+
+    return find_given(catalog, text)
+
+
+def sentence(found: Verification) -> str:
+    """The outcome in one sentence."""
+    if found.outcome == "identical":
+        return (
+            f"{found.path.name} is {found.how}: all {found.tensors} tensors, {found.values:,} values, "
+            "bit by bit."
+        )
+    if found.outcome == "rounding":
+        if not found.to_the_bit:
+            return f"{found.path.name} is {found.how}, within the rounding of its dtype."
+        return (
+            f"{found.path.name} is {found.how}, within rounding: {found.differing:,} of "
+            f"{found.values:,} values are rounded otherwise, as another device or thread count does."
+        )
+    return f"{found.path.name} is not {found.how}."
+
+
+def show(console: Console, found: Verification) -> None:
+    """The outcome for a person: the sentence, what explains it, and where it lies."""
+    from lorakit.cli.render import notes, rows
+
+    console.print(sentence(found), style="bold")
+    for line in _explanation(found):
+        console.print(line)
+    shown = found.deviations[:_LISTED] if found.outcome == "differs" else ()
+    if shown:
+        rows(
+            console,
+            ("where", "values", "differing", "largest", "relative"),
+            [
+                (
+                    one.module,
+                    f"{one.values:,}",
+                    f"{one.differing:,}",
+                    f"{one.largest:.2g}",
+                    "" if one.relative is None else f"{one.relative:.2g}",
+                )
+                for one in shown
+            ],
+            right=("values", "differing", "largest", "relative"),
+        )
+        if len(found.deviations) > len(shown):
+            console.print(f"{len(found.deviations) - len(shown)} more tensors differ, by less.")
+    notes(console, _notes(found))
+
+
+def _explanation(found: Verification) -> Iterator[str]:
+    """What the change is beside what was expected, and which strengths would explain it."""
+    fit = found.fit
+    if fit is None:
+        return
+    if found.outcome != "differs":
+        if not found.to_the_bit:
+            yield f"The change differs by {_share(fit.error)} of its size."
+        return
+    yield (
+        f"Its change is {fit.gain:.4g} times as strong as expected, and differs from it by "
+        f"{_share(fit.error)} of its size."
+    )
+    common = found.common_gain
+    if common is not None and len(found.looks) > 1:
+        yield f"Every entry has {_times(common)} the strength it should have."
+    for look in found.looks:
+        if look.striking:
+            yield _looks_like(look)
+    beyond = found.beyond_strengths
+    if beyond is not None:
+        where = ", ".join(name for name, _ in fit.worst[:3])
+        yield (
+            f"Strengths leave {_share(beyond)} unexplained: another method or rank, another "
+            f"adapter, or damage. Most of it is in {where}."
+        )
+
+
+def _looks_like(look: Look) -> str:
+    if look.stated.is_plain:
+        error = abs(look.error * look.stated.base)
+        digits = min(max(2, 1 - floor(log10(error))), 6) if error else 4
+        value = f"{look.strength:.{digits}f}".rstrip("0").rstrip(".")
+        return f"{look.name} looks like {value}; it should be {look.stated}."
+    return f"{look.name} looks like {_times(look.gain)} {look.stated}."
+
+
+def _times(gain: float) -> str:
+    return "half" if abs(gain - 0.5) < 0.002 else f"{gain:.4g} times"
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.2g}%" if value < 0.995 else f"{value:.3g} times"
+
+
+def _notes(found: Verification) -> list[str]:
+    remarks = dict.fromkeys(one.remark for one in found.deviations if one.remark)
+    notes = [
+        f"{sum(one.remark == remark for one in found.deviations)} tensors: each {remark}."
+        for remark in remarks
+    ]
+    for names, words in ((found.missing, "are missing"), (found.extra, "should not be there")):
+        if names:
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            notes.append(f"{len(names)} tensors {words}: {', '.join(names[:_LISTED])}{more}.")
+    return [*notes, *found.remarks]

@@ -1,0 +1,212 @@
+"""What was written is verified to the bit from its header alone; what is not as it should be is explained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import lorakit
+from tests.cli.conftest import Cli
+from tests.models import lora_file, random_lora, tiny_base, usual_names
+
+
+@pytest.fixture
+def made(stocked: Cli, models: Path) -> Path:
+    """A merge of both adapters of `models`, ink:0.8 wash:0.5."""
+    path = models / "made.safetensors"
+    assert stocked("merge", "ink:0.8", "wash:0.5", "-o", path).code == 0
+    return path
+
+
+def rewritten(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    """`path` with other tensors under the header it has."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+    return path
+
+
+def changed(path: Path, key_part: str, factor: float) -> Path:
+    """`path` with one tensor times `factor`."""
+    tensors = {key: tensor.clone() for key, tensor in load_file(path).items()}
+    key = next(key for key in tensors if key_part in key)
+    tensors[key] *= factor
+    return rewritten(path, tensors)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("merge", "ink:0.8", "wash:-0.5@blocks=1:0.5", "--dtype", "bf16"),
+        ("merge", "ink", "wash", "--rank", "6", "--layout", "kohya"),
+        ("merge", "ink", "wash", "--method", "dare", "--seed", "3", "--rank", "4"),
+        ("resize", "wash", "--energy", "0.8"),
+        ("convert", "ink", "--layout", "comfy", "--dtype", "fp16"),
+        ("convert", "ink", "--blocks", "40"),
+        ("prune", "wash", "--blocks", "0-1"),
+        ("export", "ink:0.8 wash:-0.3", "--base", "own"),
+    ],
+    ids=lambda words: "-".join(words[:1] + words[-2:]),
+)
+def test_every_written_file_is_made_again_to_the_bit(
+    stocked: Cli, models: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out.safetensors"
+    ran = stocked(*words, "-o", out)
+    assert ran.code == 0, ran.err
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    document = stocked("verify", out, "--json").document
+    assert document["schema"] == "lorakit/verify/1"
+    assert document["outcome"] == "identical", document
+    assert document["to_the_bit"] is True
+    assert document["values"] > 1000
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_an_extraction_is_made_again_from_both_checkpoints(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    fused = lorakit.fuse(models / "base.safetensors", [(models / "ink.safetensors", 0.5)])
+    save_file({key: tensor.clone() for key, tensor in fused.items()}, models / "tuned.safetensors")
+    assert stocked("base", "add", models / "tuned.safetensors", "--as", "anima").code == 0
+    out = tmp_path / "out.safetensors"
+    assert stocked("extract", "tuned", "--base", "own", "-o", out, "--rank", "3").code == 0
+    ran = stocked("verify", out)
+    assert (ran.code, "what extract makes of tuned own" in ran.out) == (0, True), ran.err
+    assert "bit by bit" in ran.out.replace("\n", " ")
+
+
+def test_another_strength_is_named_with_what_it_looks_like(stocked: Cli, made: Path) -> None:
+    assert stocked("verify", made, "--recipe", "ink:0.8 wash:0.5", "-q").out == "identical\n"
+    ran = stocked("verify", made, "--recipe", "ink:0.79 wash:0.5")
+    assert ran.code == 1
+    assert "ink looks like 0.8; it should be 0.79" in ran.out
+    assert "wash looks" not in ran.out
+    entries = stocked("verify", made, "--recipe", "wash:0.5 ink:-0.4", "--json").document["entries"]
+    assert [(one["name"], one["differs"]) for one in entries] == [("wash", False), ("ink", True)]
+    assert entries[1]["looks_like"] == pytest.approx(0.8, abs=1e-4)
+
+
+def test_a_checkpoint_is_explained_although_rounding_hides_most_of_it(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    save_file(tiny_base(3, dtype=torch.bfloat16, seed=5), models / "half.safetensors")
+    assert stocked("base", "add", models / "half.safetensors", "--as", "anima").code == 0
+    out = tmp_path / "out.safetensors"
+    assert stocked("export", "ink:0.1 wash:0.02", "--base", "half", "-o", out).code == 0
+    document = stocked("verify", out, "--recipe", "ink:0.09 wash:0.02", "--json").document
+    assert document["outcome"] == "differs"
+    ink, wash = document["entries"]
+    assert (ink["differs"], wash["differs"]) == (True, False)
+    assert ink["looks_like"] == pytest.approx(0.1, abs=4 * ink["standard_error"])
+    assert ink["standard_error"] < 0.001
+    # Under another prefix, as another program writes it, it is the same checkpoint.
+    renamed = {
+        f"model.diffusion_model.{k.removeprefix('net.')}": t for k, t in load_file(out).items()
+    }
+    save_file(renamed, tmp_path / "renamed.safetensors")
+    words = ("--recipe", "ink:0.1 wash:0.02", "--base", "half", "-q")
+    assert stocked("verify", tmp_path / "renamed.safetensors", *words).out == "identical\n"
+
+
+def test_a_few_values_rounded_the_other_way_are_equal_within_rounding(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    save_file(tiny_base(3, dtype=torch.bfloat16, seed=5), models / "half.safetensors")
+    assert stocked("base", "add", models / "half.safetensors", "--as", "anima").code == 0
+    out = tmp_path / "out.safetensors"
+    assert stocked("export", "ink:0.1", "--base", "half", "-o", out).code == 0
+    tensors = {key: tensor.clone() for key, tensor in load_file(out).items()}
+    weight = tensors["net.blocks.1.mlp.layer1.weight"].view(torch.int16)
+    weight[7, 3] += 1
+    weight[9, 9] -= 1
+    rewritten(out, tensors)
+    document = stocked("verify", out, "--json").document
+    assert (document["outcome"], document["differing_values"]) == ("rounding", 2)
+    assert stocked("verify", out).code == 0
+    # The same number of values, moved further, is damage.
+    weight[7, 3] += 5
+    rewritten(out, tensors)
+    ran = stocked("verify", out)
+    assert ran.code == 1
+    assert "blocks.1.mlp.layer1" in ran.out
+
+
+def test_damage_is_found_where_it_is(stocked: Cli, made: Path) -> None:
+    changed(made, "blocks.1.mlp.layer2", 1.5)
+    document = stocked("verify", made, "--json").document
+    assert document["outcome"] == "differs"
+    assert [one["module"] for one in document["deviations"]] == ["blocks.1.mlp.layer2"]
+    assert document["deviations"][0]["relative_difference"] == pytest.approx(0.5, rel=1e-3)
+    tensors = dict(load_file(made))
+    gone = next(key for key in tensors if "blocks.2" in key)
+    del tensors[gone]
+    rewritten(made, {key: tensor.clone() for key, tensor in tensors.items()})
+    assert gone in stocked("verify", made).out.replace("\n", "")
+
+
+def concatenated(folder: Path, ratios: tuple[float, float]) -> Path:
+    """Two adapters as kohya's `--concat` joins them: the ratio in both factors, the alpha of the first."""
+    parts = [load_file(folder / name) for name in ("one.safetensors", "two.safetensors")]
+    out: dict[str, torch.Tensor] = {}
+    for key in (key for key in parts[0] if key.endswith(".alpha")):
+        stem, alpha = key.removesuffix(".alpha"), parts[0][key]
+        scales = [(part[key] / alpha).sqrt() * r for part, r in zip(parts, ratios, strict=True)]
+        for side, axis in (("lora_down", 0), ("lora_up", 1)):
+            found = [p[f"{stem}.{side}.weight"] * s for p, s in zip(parts, scales, strict=True)]
+            out[f"{stem}.{side}.weight"] = torch.cat(found, axis)
+        out[key] = alpha
+    save_file(out, folder / "joined.safetensors")
+    return folder / "joined.safetensors"
+
+
+def test_what_another_program_halves_is_found_out(stocked: Cli, tmp_path: Path) -> None:
+    for seed, name in enumerate(("one", "two")):
+        lora_file(tmp_path / f"{name}.safetensors", random_lora(usual_names(3), 3, seed=seed))
+    recipe = f"{tmp_path / 'one.safetensors'}:1 {tmp_path / 'two.safetensors'}:1"
+    joined = concatenated(tmp_path, (1, 1))
+    ran = stocked("verify", joined, "--recipe", recipe)
+    assert ran.code == 1
+    assert "Every entry has half the strength" in ran.out
+    document = stocked("verify", joined, "--recipe", recipe, "--json").document
+    assert document["to_the_bit"] is False
+    assert document["change"]["gain"] == pytest.approx(0.5, abs=1e-6)
+    assert document["change"]["relative_error"] == pytest.approx(0.5, abs=1e-6)
+    assert document["change"]["unexplained"] == pytest.approx(0, abs=1e-6)
+    # Joined correctly, by any program, it is right.
+    tensors = {k: t * 2 if k.endswith(".alpha") else t for k, t in load_file(joined).items()}
+    save_file(tensors, joined)
+    assert stocked("verify", joined, "--recipe", recipe, "-q").out == "rounding\n"
+
+
+def test_what_no_strength_explains_is_said(stocked: Cli, made: Path, tmp_path: Path) -> None:
+    ran = stocked("verify", made, "--recipe", "ink:0.8")
+    assert ran.code == 1
+    assert "unexplained" in ran.out
+    document = stocked("verify", made, "--recipe", "ink:0.8", "--json").document
+    assert document["entries"][0]["differs"] is False
+    assert document["change"]["unexplained"] > 0.3
+
+
+def test_verify_says_what_is_missing(
+    stocked: Cli, made: Path, models: Path, tmp_path: Path
+) -> None:
+    stocked("verify", models / "ink.safetensors").failed_with(1, "does not say how it was made")
+    stocked("verify", tmp_path / "nothing.safetensors").failed_with(1, "nothing")
+    (models / "wash.safetensors").rename(tmp_path / "away.safetensors")
+    stocked("verify", made).failed_with(1, "wash", "--recipe")
+    words = ("verify", made, "--recipe", f"ink:0.8 {tmp_path / 'away.safetensors'}:0.5", "-q")
+    assert stocked(*words).out == "identical\n"
+    # A file that is another now is not taken for what it was.
+    shutil.copy(models / "ink.safetensors", models / "wash.safetensors")
+    stocked("verify", made).failed_with(4, "has changed since it was added")
+    broken = made.read_bytes().replace(b"lorakit/made/1", b"lorakit/made/9")
+    made.write_bytes(broken)
+    stocked("verify", made).failed_with(4, "cannot be read")
+    made.write_bytes(broken[:2000])
+    stocked("verify", made).failed_with(4)
