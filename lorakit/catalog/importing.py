@@ -24,6 +24,7 @@ from lorakit.catalog.pending import is_pending
 from lorakit.catalog.tags import normal_tag
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
+from lorakit.formats.ancestry import INGREDIENTS_KEY, MERGED_FROM_KEY
 from lorakit.formats.sidecars.beside import RECORDS
 from lorakit.formats.sidecars.modelspec import HEADER, HEADER_KEYS, header_facts
 from lorakit.formats.sidecars.said import SidecarFacts
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lorakit.formats.sidecars.lora_manager_cache import CachedModel
 
 _CHUNK = 500
+_ANCESTRY = (INGREDIENTS_KEY, MERGED_FROM_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,14 @@ def places_of(store: Store, adapter_ids: Iterable[int]) -> dict[str, list[Place]
     return found
 
 
-def headers_say(store: Store, contents: Iterable[str]) -> dict[str, SidecarFacts]:
-    """What the headers of contents say beside what is kept with the adapter itself."""
+def headers_say(
+    store: Store, contents: Iterable[str], made_from: dict[str, list[dict[str, str]]] | None = None
+) -> dict[str, SidecarFacts]:
+    """What the headers of contents say beside what is kept with the adapter itself.
+
+    Headers that say what their file was made from are put into `made_from` by content, for those who read
+    that: all headers of a large collection are read here once.
+    """
     found: dict[str, SidecarFacts] = {}
     for where, parameters in content_conditions(sorted(contents)):
         column = where.replace("content ", "a.tensor_sha256 ", 1)
@@ -149,6 +157,8 @@ def headers_say(store: Store, contents: Iterable[str]) -> dict[str, SidecarFacts
             # Most headers have none of these keys, and parsing them all would take seconds.
             marked = any(key in header for key in HEADER_KEYS)
             said = header_facts(json.loads(header)) if marked else None
+            if made_from is not None and any(key in header for key in _ANCESTRY):
+                made_from.setdefault(content, []).append(json.loads(header))
             # One that says nothing any more takes back what it said.
             found[content] = said or found.get(content) or SidecarFacts(HEADER, "", {}, ())
     return found

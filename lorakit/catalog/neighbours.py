@@ -74,11 +74,16 @@ class Neighbours(Curation):
 
         return places_of(self._store, adapter_ids)
 
-    def headers_say(self, contents: Iterable[str]) -> dict[str, SidecarFacts]:
-        """What the headers of contents say beside what is kept with the adapter itself."""
+    def headers_say(
+        self, contents: Iterable[str], made_from: dict[str, list[dict[str, str]]] | None = None
+    ) -> dict[str, SidecarFacts]:
+        """What the headers of contents say beside what is kept with the adapter itself.
+
+        Those that say what their file was made from are put into `made_from` by content.
+        """
         from lorakit.catalog.importing import headers_say
 
-        return headers_say(self._store, contents)
+        return headers_say(self._store, contents, made_from)
 
     def keep_said(
         self, command: str, said: Mapping[str, Sequence[SidecarFacts]], *, only_new: bool = False

@@ -140,13 +140,23 @@ class Reversal:
         if there is not None:
             self._adapters[values["id"]] = there
             self._there_again.add(values["id"])
-            self.notes.append(f"{name} had been added again; it stays as it is.")
+            self.notes.append(self._called_again(there, name))
             return False
         if name in self._names:
             values["name"] = free_name(name, self._names)
             self.notes.append(f"Another adapter is called {name} now; it is {values['name']}.")
         self._names[values["name"]] = 0
         return True
+
+    def _called_again(self, there: int, name: str) -> str:
+        """Give an adapter that was added again its old name, where nobody else has it by now."""
+        row = self._session.get(Adapter, there)
+        if row is None or row.name == name or name in self._names:
+            return f"{name} had been added again; it stays as it is."
+        before, row.name = row.name, name
+        del self._names[before]
+        self._names[name] = there
+        return f"{before} had been added again; it is called {name} as it was."
 
     def _note_numbers(self, model: type[Table], anew: Sequence[Table]) -> None:
         """Let what belongs to adapters with new numbers follow them."""

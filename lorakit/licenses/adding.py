@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.claims import NewClaim
+from lorakit.formats.metadata import read_training_info
 from lorakit.formats.sidecars.beside import Beside, files_beside, signatures
 from lorakit.formats.sidecars.documents import JsonReader, reading_once
 from lorakit.formats.sidecars.reading import read_beside
 from lorakit.licenses.beside import evidence_beside, has_files_beside
+from lorakit.licenses.evidence import header_evidence
 from lorakit.licenses.keeping import new_rows
 
 if TYPE_CHECKING:
@@ -111,9 +113,11 @@ class _Reading:
         self.said: dict[str, list[SidecarFacts]] = {}
         self.claims: list[NewClaim] = []
         self.problems: list[str] = []
+        self._paths: dict[str, Path] = {}
 
     def read(self, content: str, places: Sequence[Place]) -> None:
         """Read what lies beside every file of a content: copies speak of it too."""
+        self._paths[content] = Path(places[0].path)
         hashes = {content, *(place.file_sha256 for place in places)}
         unknown = [place.path for place in places if place.path not in self._stale]
         self._beside.update(files_beside(unknown))
@@ -128,11 +132,21 @@ class _Reading:
 
     def keep(self, command: str, contents: Sequence[str]) -> int:
         """Write down what was read of `contents`, and what their headers say; of how many it was news."""
-        for content, said in self._catalog.headers_say(contents).items():
+        made_from: dict[str, list[dict[str, str]]] = {}
+        for content, said in self._catalog.headers_say(contents, made_from).items():
             self.said.setdefault(content, []).append(said)
+        for content, headers in made_from.items():
+            for header in headers:
+                self._ancestry(content, header)
         if self.claims:
             self._catalog.record_claims(self.claims)
         return self._catalog.keep_said(command, self.said)
+
+    def _ancestry(self, content: str, header: Mapping[str, str]) -> None:
+        """Keep what a header says its file was made from: an edit of the header takes nothing back."""
+        info, path = read_training_info(header), self._paths[content]
+        found = header_evidence(header, info, path, adapter=True)
+        self.claims += new_rows(self._catalog, content, found.claims, found.ancestors)
 
     def _terms(self, place: Place, read: JsonReader) -> None:
         path = Path(place.path)

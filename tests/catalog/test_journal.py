@@ -281,6 +281,27 @@ def test_undoing_a_forget_after_the_file_was_added_again(
     assert catalog.resolve(str(adapters[0])).locations == (adapters[0],)
 
 
+def test_undoing_a_forget_brings_the_old_name_back_where_it_is_free(
+    catalog: Catalog, folder: Path, adapters: list[Path]
+) -> None:
+    pen = catalog.resolve("pen")
+    catalog.rename(pen.id, "my pen")
+    catalog.forget([pen.id])
+    catalog.add([adapters[3]])
+    assert catalog.resolve("pen").file_sha256 == pen.file_sha256
+    undone = catalog.undo()
+    assert catalog.resolve("my pen").file_sha256 == pen.file_sha256
+    assert "it is called my pen" in undone.notes[0]
+    catalog.undo(undone.number)
+    assert catalog.resolve("pen").name == "pen"
+    # Where another has it by now, the name stays with that one.
+    catalog.rename(catalog.resolve("wash").id, "my pen")
+    with pytest.raises(LorakitError, match="nothing left"):
+        catalog.undo(undone.step)
+    assert catalog.resolve("my pen").file_sha256 != pen.file_sha256
+    assert catalog.resolve("pen").file_sha256 == pen.file_sha256
+
+
 def test_undoing_a_forget_when_its_name_and_number_are_taken(
     catalog: Catalog, folder: Path, adapters: list[Path]
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from lorakit.catalog import Catalog
 from lorakit.formats.inspection import inspect
+from lorakit.licenses.adding import take_in
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import adapter_dossier, base_dossier, recorded_dossier
 from lorakit.licenses.known import known
@@ -411,3 +412,20 @@ def test_a_row_that_cannot_be_read_is_unknown_and_no_error(
     dossier = gathered(path, catalog)
     assert dossier.terms.share_merges is ShareMerges.UNKNOWN
     assert replace(dossier, claims=()).terms.share_merges is ShareMerges.UNKNOWN
+
+
+def test_what_a_header_says_it_was_made_from_is_kept_when_it_is_added(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    said = {"modelspec.merged_from": "RDBT [Anima] v0.32, my own style"}
+    path = write_adapter(tmp_path / "mix.safetensors", 1, metadata=said)
+    plain = write_adapter(tmp_path / "plain.safetensors", 2)
+    take_in(catalog, catalog.add([tmp_path]), "add")
+    kept = {claim.origin for claim in catalog.claims(catalog.resolve("mix").tensor_sha256)}
+    assert "ancestor" in kept
+    assert catalog.claims(catalog.resolve("plain").tensor_sha256) == []
+    # The header may be edited, and the file go, before anybody asks.
+    path.unlink()
+    plain.unlink()
+    found = recorded_dossier(catalog, catalog.resolve("mix"))
+    assert found.verdict.share_merges == ShareMerges.DENY
