@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import lorakit
 from lorakit.adapters.adapter import Adapter
@@ -14,7 +15,15 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.merging.checking.comparing import Comparison, compare
 from lorakit.merging.checking.rounding import GRIDS, squared_error
 from lorakit.strengths import Strength
-from tests.models import lora_file, memory_adapter, random_lora, tiny_base, usual_names
+from tests.models import (
+    WIDTH,
+    lora_file,
+    memory_adapter,
+    random_lora,
+    tiny_base,
+    tiny_base_file,
+    usual_names,
+)
 from tests.sketches.algorithms import ALL, ON_WEIGHT, adapter
 from tests.sketches.factories import IN, LAYER, OUT
 
@@ -223,3 +232,19 @@ def test_the_text_encoder_stands_apart() -> None:
     assert found.components[1].size(0, 0.5) == pytest.approx(size / 2, rel=1e-5)
     without = compare([(memory_adapter(plain), 0.5), (lora(2), 1.0)], BASE)
     assert found.whole.sum_size(found.strengths) == without.whole.sum_size(found.strengths)
+
+
+def test_a_base_in_a_file_gives_what_its_tensors_give(tmp_path: Path) -> None:
+    tensors = {
+        f"diffusion_model.{LAYER}.lora_A.weight": torch.randn(2, WIDTH),
+        f"diffusion_model.{LAYER}.lora_B.weight": torch.randn(4 * WIDTH, 2),
+        f"diffusion_model.{LAYER}.dora_scale": torch.rand(4 * WIDTH, 1),
+    }
+    save_file(tensors, tmp_path / "dora.safetensors")
+    path = tiny_base_file(tmp_path / "base.safetensors")
+    stack = [(tmp_path / "dora.safetensors", 0.7), (lora(1), 1.0)]
+    filed, held = compare(stack, path), compare(stack, tiny_base())
+    assert filed.measured.left_out == ()
+    assert filed.whole.gram[0] == pytest.approx(held.whole.gram[0])
+    assert filed.whole.base == pytest.approx(held.whole.base)
+    assert filed.lost(filed.strengths) == pytest.approx(held.lost(held.strengths))

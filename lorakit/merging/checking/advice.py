@@ -19,6 +19,7 @@ _ROUGH = 0.1
 _MOST_MEETINGS = 3
 # Below this a sum that is larger or smaller is not worth a word.
 _LEAST_EFFECT = 0.02
+_NEARLY = 0.5
 _DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
 
 Kind = Literal["refused", "same", "relative", "uneven", "apart", "together", "rounding", "range"]
@@ -147,18 +148,20 @@ def _meeting_advice(comparison: Comparison) -> Iterator[Advice]:
 
 
 def _worth_a_word(comparison: Comparison, found: Sequence[Meeting]) -> list[Meeting]:
-    """Those with an effect; without runs over all blocks, where the kinds in which a pair meets say more."""
+    """For each pair where it meets most, and where nearly as much: a fight in some blocks shows in every
+    kind, and one in a kind in every block. A run over all blocks says less than the kinds."""
     by_kind = {(one.one, one.other, one.apart) for one in found if one.where == "kinds"}
-    return [
-        one
-        for one in found
-        if abs(one.effect) >= _LEAST_EFFECT
-        and (
-            one.where == "kinds"
-            or len(one.names) < len(comparison.blocks)
-            or (one.one, one.other, one.apart) not in by_kind
-        )
-    ]
+    kept: list[Meeting] = []
+    most: dict[tuple[int, int, bool], float] = {}
+    # The strongest come first.
+    for one in found:
+        pair = (one.one, one.other, one.apart)
+        if one.where == "blocks" and len(one.names) == len(comparison.blocks) and pair in by_kind:
+            continue
+        effect = abs(one.effect)
+        if effect >= max(_LEAST_EFFECT, _NEARLY * most.setdefault(pair, effect)):
+            kept.append(one)
+    return kept
 
 
 def _of_meeting(comparison: Comparison, one: Meeting) -> Advice:

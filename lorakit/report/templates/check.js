@@ -117,7 +117,7 @@ function tell() {
         if (value !== null && (far === null || Math.abs(value) > Math.abs(far[0]))) far = [value, i, j];
       }
     }
-    if (far) text += ` Cosine of ${data.entries[far[1]].label} and ${data.entries[far[2]].label}: ${signed(far[0])}.`;
+    if (far && Math.abs(far[0]) >= 0.005) text += ` Cosine of ${data.entries[far[1]].label} and ${data.entries[far[2]].label}: ${signed(far[0])}.`;
   }
   $("detail").textContent = text;
 }
