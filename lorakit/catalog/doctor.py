@@ -91,6 +91,11 @@ KINDS = {
         "They share notes and tags. lorakit never deletes a file; you may.",
         False,
     ),
+    "alike": Kind(
+        "Alike by weights, among those that were compared",
+        "`lorakit similar NAME` says more. lorakit never deletes a file; you may.",
+        False,
+    ),
     "copy": Kind(
         "The same file at several places", "lorakit never deletes a file; you may.", False
     ),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.derived import derived, derived_of, keep_derived
+from lorakit.catalog.doctor import Finding
 
 if TYPE_CHECKING:
     from lorakit.catalog.catalog import Catalog
 
 _KIND = "relatives 1"
+# The comparison's words for the same weights in another form; and from here on nearly so.
+_SAME = ("same weights", "scaled")
+_NEARLY = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,29 @@ def all_kept_relatives(catalog: Catalog) -> dict[str, Relatives]:
     """The same of every content that has been compared."""
     found = ((content, _read(data)) for content, data in derived(catalog, _KIND).items())
     return {content: relatives for content, relatives in found if relatives is not None}
+
+
+def near_duplicates(catalog: Catalog, adapters: Collection[int] | None = None) -> list[Finding]:
+    """Adapters of the catalog that hold the same weights in another form, or nearly, each pair once.
+
+    Told by what was kept of earlier comparisons; `adapters` limits it to those rows.
+    """
+    rows = catalog._store.read("SELECT id, name, tensor_sha256 FROM adapter ORDER BY name DESC")
+    names = {content: name for _, name, content in rows}
+    wanted = {content for number, _, content in rows if adapters is None or number in adapters}
+    found: dict[frozenset[str], Finding] = {}
+    for content, relatives in sorted(
+        all_kept_relatives(catalog).items(), key=lambda one: names.get(one[0], "")
+    ):
+        for one in relatives.near:
+            near = one.kind in _SAME or abs(one.cosine) >= _NEARLY
+            if not near or not {content, one.content} & wanted or content not in names:
+                continue
+            if one.content in names:
+                name = names[content]
+                text = f"{name} and {names[one.content]}: {one.words} (cosine {one.cosine:.3f})"
+                found.setdefault(frozenset((content, one.content)), Finding("alike", text, name))
+    return list(found.values())
 
 
 def keep_relatives(

@@ -64,6 +64,7 @@ def doctor_verb(
     Nothing is written without --update, and never to a file. Exit code 1 where something is wrong, 0
     where there are remarks at most.
     """
+    from lorakit.catalog.relatives import near_duplicates
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.selecting import select_adapters
 
@@ -81,6 +82,8 @@ def doctor_verb(
         verified = _verify(out, catalog, chosen) if verify and not damaged else None
         if verified is not None:
             findings = _with_read(catalog, findings, verified, out if update else None)
+        if not damaged:
+            findings = [*findings, *near_duplicates(catalog, chosen)]
         count = _adapters(catalog, chosen)
     _tell(out, _Checked(count, findings, None if verified is None else len(verified)))
     if any(one.problem for one in findings):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -114,3 +115,20 @@ def test_mistakes_are_told_in_a_sentence(cli: Cli, family: Path) -> None:
     bad = family / "bad.safetensors"
     bad.write_bytes(b"\x00" * 20)
     cli("similar", bad).failed_with(4, "bad.safetensors")
+
+
+def test_what_was_found_is_shown_by_inspect_and_doctor(cli: Cli, family: Path) -> None:
+    assert "not compared yet: lorakit similar ink" in cli("inspect", "ink").out
+    assert cli("similar", "ink").code == 0
+    shown = cli("inspect", "ink").out
+    assert "scaled by 0.50 (cosine 1.000)" in shown
+    assert re.search(r"same tensors +ink-titled", shown)
+    alike = cli("inspect", "ink", "--json").document["adapters"][0]["yours"]["alike"]
+    assert alike["same_tensors"] == ["ink-titled"]
+    assert [one["name"] for one in alike["relatives"]] == ["ink-half", "evening"]
+    told = [f for f in cli("doctor", "--json").document["findings"] if f["kind"] == "alike"]
+    (one,) = told
+    assert "ink" in one["text"]
+    assert "ink-half: scaled by 0.50" in one["text"]
+    assert not one["problem"]
+    assert cli("doctor", "wash", "--json").document["findings"] == []
