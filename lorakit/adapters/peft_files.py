@@ -34,12 +34,15 @@ class PeftFile:
     document: Mapping[str, Any] | None = None
 
 
-def component_configs(modules: Mapping[str, Piece]) -> PeftFile:
-    """One `LoraConfig` for each component, as diffusers' `save_lora_adapter` writes them."""
+def component_configs(modules: Mapping[str, Piece], paths: Mapping[str, str]) -> PeftFile:
+    """One `LoraConfig` for each component, as diffusers' `save_lora_adapter` writes them.
+
+    `paths` are the names of the modules as the keys of the file have them.
+    """
     entries: dict[str, Any] = {}
     for component, owner in _COMPONENTS.items():
         inside = {
-            _inner(name): piece
+            paths[name].removeprefix(f"{owner}."): piece
             for name, piece in modules.items()
             if anima.component_of(name) == component
         }
@@ -48,9 +51,9 @@ def component_configs(modules: Mapping[str, Piece]) -> PeftFile:
     return PeftFile({METADATA_KEY: _dumped(entries)})
 
 
-def peft_file(modules: Mapping[str, Piece]) -> PeftFile:
+def peft_file(modules: Mapping[str, Piece], paths: Mapping[str, str]) -> PeftFile:
     """The config of the transformer alone. Raises `NotFusable` for what one config cannot say."""
-    inside = {_inner(name): piece for name, piece in modules.items()}
+    inside = {paths[name]: piece for name, piece in modules.items()}
     algos = sorted({piece.algo for piece in modules.values()})
     if len(algos) > 1:
         raise NotFusable(
@@ -65,12 +68,6 @@ def peft_file(modules: Mapping[str, Piece]) -> PeftFile:
 
 def _dumped(entries: Mapping[str, Any]) -> str:
     return json.dumps(entries, indent=2, sort_keys=True)
-
-
-def _inner(name: str) -> str:
-    """A module's name inside the model that diffusers has for its component."""
-    component = anima.component_of(name)
-    return anima.to_diffusers(name) if component == "dit" else name.partition(".")[2]
 
 
 def _lora(modules: Mapping[str, Piece]) -> dict[str, Any]:

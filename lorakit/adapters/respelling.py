@@ -13,7 +13,7 @@ from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.adapters.tensor_file import DTYPE_CODES, raw_bytes
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
-from lorakit.formats.layouts import WRITTEN_AS, WritableLayout
+from lorakit.formats.layouts import WRITTEN_AS, WritableLayout, parse_key
 from lorakit.formats.peft_config import METADATA_KEY
 from lorakit.formats.spelling import keeps_alpha, spell_key
 from lorakit.formats.way_back import SPELLING_KEY, AlphaForm, WayBack, read_way_back, way_back
@@ -46,6 +46,7 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
     back = before if before and before.layout == layout else None
     remarks: list[str] = []
     tensors: dict[str, torch.Tensor] = {}
+    paths: dict[str, str] = {}
     modules = {
         name: _prepared(name, piece, layout, before, remarks)
         for name, piece in pieces.modules.items()
@@ -59,7 +60,8 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
                 raise _no_spelling(pieces, name, piece, part, layout)
             key = back.keys.get(usual, usual) if back else usual
             tensors[key] = _shaped(part, key, tensor, piece, layout)
-    config = None if keeps_alpha(layout) else _config(modules, layout)
+            paths[name] = _path(key, usual)
+    config = None if keeps_alpha(layout) else _config(modules, paths, layout)
     metadata = dict(config.metadata) if config else {}
     if back and back.config is not None:
         metadata[METADATA_KEY] = back.config
@@ -164,8 +166,16 @@ def _oriented(magnitude: torch.Tensor, piece: Piece) -> torch.Tensor:
     return magnitude[None, :] if columns else magnitude[:, None]
 
 
-def _config(modules: Mapping[str, Piece], layout: WritableLayout) -> PeftFile:
-    return peft_file(modules) if layout == "peft" else component_configs(modules)
+def _path(key: str, usual: str) -> str:
+    """The module in a key, as it is spelled there and without PEFT's prefix."""
+    parsed = parse_key(key) or parse_key(usual)
+    return parsed.path if parsed else usual
+
+
+def _config(
+    modules: Mapping[str, Piece], paths: Mapping[str, str], layout: WritableLayout
+) -> PeftFile:
+    return peft_file(modules, paths) if layout == "peft" else component_configs(modules, paths)
 
 
 def _no_spelling(
