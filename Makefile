@@ -23,7 +23,7 @@ demo: $(VENV)/.preview ## Build .venv, install lorakit and run the whole path on
 test: lint types $(VENV)/.dev ## Lint, type check and run the tests.
 	$(PYTEST) -m "not long"
 
-test-all: lint types $(VENV)/.dev ## The same with the whole table of disguises, some minutes more.
+test-all: lint types $(VENV)/.dev ## The same with what is marked as long.
 	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## Only the tests that take no more than a few seconds each.

@@ -41,12 +41,8 @@ RULE = "Sharing merges using this model is not allowed"
 
 
 def each(rows: Iterable[Checkpoint | Adapter]) -> pytest.MarkDecorator:
-    """Every row; of each five, four take part in `make test-all` only, since a row takes a second."""
-    marks = [() if number % 5 == 0 else (pytest.mark.long,) for number in range(200)]
-    named = [
-        pytest.param(row, id=row.name, marks=mark) for row, mark in zip(rows, marks, strict=False)
-    ]
-    return pytest.mark.parametrize("row", named)
+    """Every row of a table, under its name."""
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in rows])
 
 
 def lorakit(*words: str | Path) -> int:
