@@ -16,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -151,6 +152,8 @@ class Location(Table):
     __tablename__ = "location"
     __table_args__ = (
         CheckConstraint("state IN ('present', 'missing')", name="state"),
+        # What tells whether any file has come, gone or moved; paths make the table wide.
+        Index("ix_location_seen_at", "seen_at", "state", "adapter_id"),
         {"sqlite_strict": True},
     )
 

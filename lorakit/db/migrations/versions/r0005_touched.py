@@ -1,4 +1,4 @@
-"""Which blocks and kinds of layers an adapter touches, beside it, so that queries need not unpack its modules.
+"""What queries need of many adapters at once: blocks and kinds beside each, and a narrow index of places.
 
 Frozen: it never follows later changes of the models.
 """
@@ -13,9 +13,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the columns; None where they are still to be told from the modules."""
+    """Add the columns, None where they are still to be told from the modules, and the index."""
     op.add_column("adapter", sa.Column("blocks", sa.Text(), nullable=True))
     op.add_column("adapter", sa.Column("kinds", sa.Text(), nullable=True))
+    op.create_index("ix_location_seen_at", "location", ["seen_at", "state", "adapter_id"])
 
 
 def downgrade() -> None:
