@@ -186,5 +186,10 @@ def _show(console: Console, done: WrittenAdapter, report: MergeReport) -> None:
 
     show_report(console, report)
     if report.exact:
-        console.print("The merge is exact; what rounding to the written numbers does stands below.")
+        what = (
+            "The merge is exact"
+            if report.method == "sum"
+            else f"All that {report.method} gives is kept"
+        )
+        console.print(f"{what}; what rounding to the written numbers does stands below.")
     show_written(console, done)

@@ -159,6 +159,10 @@ def show_report(console: Console, report: MergeReport) -> None:
         right=("modules", "rank", "now", "kept", "error"),
     )
     notes(console, report.notes)
+    if beside := report.total.beside:
+        console.print(
+            f"Beside the plain sum: {beside.size:.2f} times its size, cosine {beside.cosine:.2f}."
+        )
 
 
 def span(ranks: tuple[int, int] | None) -> str:

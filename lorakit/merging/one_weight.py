@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -23,7 +23,7 @@ from lorakit.merging.methods.inside import ENTRYWISE, ON_FACTORS
 from lorakit.merging.methods.knots import knots
 from lorakit.merging.ranks import Rank, RankRule, lost, rank_for
 from lorakit.merging.recipe import Recipe
-from lorakit.merging.report import ModuleMerge
+from lorakit.merging.report import BesideSum, ModuleMerge
 from lorakit.merging.weight_changes import Changes, require_finite
 
 _BY_FACTORS = {**ON_FACTORS, "knots": knots, "core": core, "ctm": ctm}
@@ -63,9 +63,9 @@ def merge_one(work: Work, recipe: Recipe) -> Outcome:
     changes = Changes.of(work.terms, work.weight() if work.weight else None, recipe.device)
     if recipe.method.name == "sum":
         return _sum(work.name, changes, recipe)
-    if recipe.method.entrywise:
-        return _entrywise(work.name, changes, recipe)
-    return _by_factors(work.name, changes, recipe)
+    by_method = _entrywise if recipe.method.entrywise else _by_factors
+    module, facts = by_method(work.name, changes, recipe)
+    return module, replace(facts, beside=_beside_sum(module, changes))
 
 
 def _vector(work: Work) -> Outcome:
@@ -132,6 +132,18 @@ def _by_factors(name: str, changes: Changes, recipe: Recipe) -> Outcome:
     result = _BY_FACTORS[recipe.method.name](inputs, recipe.settings(name))
     rule = recipe.rule or Rank(max(1, result.rank))
     return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
+
+
+def _beside_sum(module: AdapterModule, changes: Changes) -> BesideSum:
+    parts = changes.apart(changes.everything)
+    if parts and isinstance(module, LoraModule):
+        result = Factors(module.up, module.down).to(torch.float32, changes.device)
+        gram = gram_of([result, *parts])
+        return BesideSum(float(gram[0, 0]), float(gram[1:, 1:].sum()), float(gram[0, 1:].sum()))
+    whole = changes.matrix(changes.everything)
+    matrix = module.delta(torch.zeros((), device=changes.device)).flatten(1)
+    products = (matrix * matrix, whole * whole, matrix * whole)
+    return BesideSum(*(float(one.sum(dtype=torch.float64)) for one in products))
 
 
 def _from_matrix(name: str, changes: Changes, matrix: torch.Tensor, recipe: Recipe) -> Outcome:

@@ -12,12 +12,33 @@ from lorakit.formats import anima
 
 
 @dataclass(frozen=True)
+class BesideSum:
+    """What a method gave beside the plain weighted sum: both energies, and their inner product."""
+
+    energy: float
+    sum_energy: float
+    inner: float
+
+    @property
+    def size(self) -> float:
+        """‖result‖_F / ‖sum‖_F."""
+        return sqrt(self.energy / self.sum_energy) if self.sum_energy else 0.0
+
+    @property
+    def cosine(self) -> float:
+        """Of the angle between result and sum."""
+        both = sqrt(self.energy * self.sum_energy)
+        return self.inner / both if both else 0.0
+
+
+@dataclass(frozen=True)
 class ModuleMerge:
     """One weight: `form` is what it became (lora, full, norm, bias, or the algorithm it kept).
 
     `rank_in` is the sum of the ranks that came in, `rank_out` what is left; None for changes in full.
     `energy` is the squared Frobenius norm of the change that was meant and `lost` that of what is
-    missing from it. What only rounding of the result loses is not counted.
+    missing from it. What only rounding of the result loses is not counted. `beside` compares the
+    result of a method other than the sum with the sum.
     """
 
     name: str
@@ -26,6 +47,7 @@ class ModuleMerge:
     rank_out: int | None
     energy: float
     lost: float
+    beside: BesideSum | None = None
 
     @property
     def kind(self) -> str:
@@ -44,6 +66,7 @@ class KindMerge:
     rank_out: tuple[int, int] | None
     energy: float
     lost: float
+    beside: BesideSum | None
 
     @property
     def retained(self) -> float:
@@ -112,6 +135,17 @@ def _together(kind: str, modules: Sequence[ModuleMerge]) -> KindMerge:
         _span([m.rank_out for m in modules if m.rank_out is not None]),
         fsum(m.energy for m in modules),
         fsum(m.lost for m in modules),
+        _beside([m.beside for m in modules if m.beside is not None]),
+    )
+
+
+def _beside(found: Sequence[BesideSum]) -> BesideSum | None:
+    if not found:
+        return None
+    return BesideSum(
+        fsum(one.energy for one in found),
+        fsum(one.sum_energy for one in found),
+        fsum(one.inner for one in found),
     )
 
 
@@ -128,4 +162,7 @@ def _kind_dict(kind: KindMerge) -> dict[str, Any]:
         "energy": kind.energy,
         "retained_energy": kind.retained,
         "relative_error": kind.error,
+        "beside_sum": None
+        if kind.beside is None
+        else {"size": kind.beside.size, "cosine": kind.beside.cosine},
     }

@@ -258,6 +258,22 @@ def test_every_method_gives_the_same_bits_again_and_names_its_options(method: st
         assert bool(torch.isfinite(module.up).all())
 
 
+@pytest.mark.parametrize("method", ["ties", "iso", "ctm"])
+def test_a_method_is_compared_with_the_plain_sum(tmp_path: Path, method: str) -> None:
+    for first in (adapter(2), lokr(tmp_path)):
+        entries: list[Entry] = [(first, 0.8), (adapter(1), -0.5)]
+        result, plain = merged(entries, method=method), change(entries)
+        found = change([(result.adapter, 1.0)])
+        one, other = (torch.cat([each[key].flatten() for key in BASE]) for each in (found, plain))
+        beside = result.report.total.beside
+        assert beside is not None
+        assert beside.size == pytest.approx(float(one.norm() / other.norm()), rel=1e-5)
+        assert beside.cosine == pytest.approx(
+            float(one @ other / one.norm() / other.norm()), rel=1e-5
+        )
+    assert merged([(adapter(1), 1.0)]).report.total.beside is None
+
+
 def test_a_kronecker_product_takes_part_in_every_method(tmp_path: Path) -> None:
     for method in METHODS:
         result = merged([(lokr(tmp_path), 0.5), (adapter(1, blocks=1), 0.5)], method=method)
