@@ -111,6 +111,11 @@ def terms_of(catalog: Catalog, record: BaseRecord) -> Terms:
     return base_dossier(catalog, record.name, record.path, models, content, sha256).terms
 
 
+def _conditions(terms: Terms, name: str) -> str | None:
+    count = len(terms.obligations)
+    return f"{count} to keep: lorakit license show {name}" if count else None
+
+
 def _document(record: BaseRecord, terms: Terms) -> dict[str, Any]:
     return {**asdict(record), "terms": terms.to_dict()}
 
@@ -148,6 +153,6 @@ def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str,
             ("components", record.components or "Anima's own repository"),
             ("share merges", f"{terms.share_merges}: {terms.statement}".replace("_", " ")),
             ("told by", terms.title if terms.title != model_terms(record.model).title else None),
-            ("must include", "\n".join(terms.obligations)),
+            ("conditions", _conditions(terms, record.name)),
         ],
     )

@@ -42,25 +42,35 @@ def report_verb(
 ) -> None:
     """Write a gallery of adapters as one HTML file, to look through or to show.
 
-    Covers, facets, search, and for each adapter what it changes, its singular values, licence and
-    relatives. The page holds everything and asks nothing of any server. Without a query it shows all;
+    Covers, facets, search, and for each adapter what it changes, its singular values, licence, strength
+    and relatives; and the stacks you kept of them. The page holds everything and asks nothing of any server. Without a query it shows all;
     `collection:best` is a collection, and - reads names from stdin.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.report.exhibits import gather
     from lorakit.report.gallery_page import gallery_page
+    from lorakit.report.stacks import gather_stacks
 
     out = Output.of("report", json, quiet)
     path = page_path(output, force=force)
     with open_catalog() as catalog, out.progress("Gathering") as update:
         records = catalog.identified(chosen(catalog, query or []))
         exhibits = gather(catalog, records, like=max(like, 0), on_progress=update, warn=out.warn)
+        stacks = gather_stacks(catalog, records, out.warn)
         sorted_already = any(word.startswith("sort:") for word in query or ())
-        page = gallery_page(exhibits, title=title, private=not public, ordered=sorted_already)
+        page = gallery_page(
+            exhibits, title=title, private=not public, ordered=sorted_already, stacks=stacks
+        )
     size = write_page(path, page)
     covers = sum(one.cover is not None for one in exhibits)
     out.result(
-        {"path": path, "adapters": len(exhibits), "covers": covers, "bytes": size},
+        {
+            "path": path,
+            "adapters": len(exhibits),
+            "covers": covers,
+            "stacks": len(stacks),
+            "bytes": size,
+        },
         human=lambda console: console.print(
             f"{path}: {len(exhibits)} adapters, {covers} covers, {size / 1e6:.1f} MB.",
             soft_wrap=True,

@@ -9,6 +9,7 @@ from lorakit.cli.curating import Names
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
+from lorakit.errors import BadFile, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,7 +32,7 @@ def strength_verb(
     change. What is measured is kept. Without a NAME it tells of all.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.selecting import select_adapters
+    from lorakit.cli.selecting import read_whole, select_adapters
     from lorakit.suggesting.measuring import measure, the_base
     from lorakit.suggesting.sources import read_sources
     from lorakit.suggesting.suggestion import suggest
@@ -39,14 +40,21 @@ def strength_verb(
     out = Output.of("strength", json, quiet)
     with open_catalog() as catalog:
         everyone = catalog.adapters()
-        records = select_adapters(catalog, names) if names else everyone
+        if names:
+            records = select_adapters(catalog, names, out)
+        else:
+            records = everyone = read_whole(out, catalog, everyone)
         chosen = the_base(catalog, base)
         failed: dict[str, str] = {}
         if chosen is None:
             out.warn("No base is registered, so sizes are unknown: lorakit base add FILE --as rdbt")
         else:
-            with out.progress("Measuring") as update:
-                failed = measure(catalog, records, chosen, everyone, update)
+            others = [record for record in everyone if not record.pending]
+            try:
+                with out.progress("Measuring") as update:
+                    failed = measure(catalog, records, chosen, others, update)
+            except (BadFile, NotFound) as error:
+                out.warn(f"Sizes are not measured. {error.message}")
         sources = read_sources(catalog, chosen)
         told = [(record, suggest(sources, record)) for record in records]
     wanted = {record.name for record in records}

@@ -10,6 +10,7 @@ from typing import Any
 from lorakit.report.drawings import block_map, placeholder, plot
 from lorakit.report.exhibits import Exhibit
 from lorakit.report.pages import data_url, fill_page
+from lorakit.report.stacks import ShownStack
 
 # Verdict -> words on a card, and what the colour means.
 VERDICTS: Mapping[str, str] = {
@@ -39,11 +40,12 @@ def gallery_page(
     title: str = "Adapters",
     private: bool = False,
     ordered: bool = False,
+    stacks: Sequence[ShownStack] = (),
 ) -> str:
     """The page as HTML, complete in itself.
 
     `private` adds what only its owner is to see: where files lie, and the notes. `ordered` says that the
-    order of the exhibits means something; otherwise they are shown by name.
+    order of the exhibits means something; otherwise they are shown by name. `stacks` are shown below.
     """
     anchors = anchors_of([one.record.name for one in exhibits])
     shown = [_shown(one, anchors, private) for one in exhibits]
@@ -57,6 +59,7 @@ def gallery_page(
         verdicts=VERDICTS,
         legend=[verdict for verdict in VERDICTS if any(one["verdict"] == verdict for one in shown)],
         ordered=ordered,
+        stacks=[_stack(one, anchors, private) for one in stacks],
         data=[
             {
                 "id": one["anchor"],
@@ -68,6 +71,17 @@ def gallery_page(
             for one in shown
         ],
     )
+
+
+def _stack(one: ShownStack, anchors: Mapping[str, str], private: bool) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "text": one.text,
+        "base": one.base,
+        "notes": one.notes if private else "",
+        "adapters": [(name, anchors[name]) for name in one.adapters],
+        "pictures": [data_url(picture, "image/webp") for picture in one.pictures],
+    }
 
 
 def anchors_of(names: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lorakit.stack import Stack, read_kept, stated_strength
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, BaseRecord, Catalog
     from lorakit.catalog.facts import FactsByField
+    from lorakit.catalog.kept_stacks import KeptStackRecord
     from lorakit.catalog.records import ComparisonRecord
 
 
@@ -83,14 +85,17 @@ def read_sources(catalog: Catalog, base: BaseRecord | None) -> Sources:
     )
 
 
+def kept_uses(kept: KeptStackRecord) -> list[KeptUse]:
+    """The adapters of a kept stack. Raises `BadFile` and `BadUsage` for one that cannot be read."""
+    used = read_kept(kept.document, kept.name).adapters
+    return [_use(kept.name, adapter) for adapter in used]
+
+
 def _kept(catalog: Catalog) -> list[KeptUse]:
-    found = []
+    found: list[KeptUse] = []
     for one in catalog.kept_stacks():
-        try:
-            used = read_kept(one.document, one.name).adapters
-            found += [_use(one.name, adapter) for adapter in used]
-        except LorakitError:
-            continue
+        with suppress(LorakitError):
+            found += kept_uses(one)
     return found
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from lorakit.catalog import Catalog
 from tests.cli.conftest import Cli
 
 
@@ -26,6 +28,7 @@ def test_a_gallery_of_all_or_of_some_is_written(collected: Cli, tmp_path: Path) 
         "path": str(page),
         "adapters": 2,
         "covers": 0,
+        "stacks": 0,
         "bytes": page.stat().st_size,
     }
     assert "<h1>Mine &amp; yours</h1>" in page.read_text()
@@ -41,6 +44,30 @@ def test_a_gallery_of_all_or_of_some_is_written(collected: Cli, tmp_path: Path) 
     ran = collected("report", "-", "-o", page, "--overwrite", "-q", stdin="wash\n")
     assert ran.lines == [str(page)]
     assert cards(page) == 1
+
+
+def test_kept_stacks_are_shown_where_all_of_them_is(
+    stocked: Cli, tmp_path: Path, models: Path
+) -> None:
+    said = stocked("stack", "ink:0.8 wash:0.5", "--keep", "evening", "--note", "Only <mine>")
+    assert said.code == 0, said.err
+    page = tmp_path / "gallery.html"
+    assert stocked("report", "-o", page, "--json").document["stacks"] == 1
+    text = page.read_text()
+    assert "<h3>evening" in text
+    assert "ink:0.8 wash:0.5" in text
+    assert "Only &lt;mine&gt;" in text
+    with Catalog.open() as catalog:
+        (kept,) = catalog.kept_stacks()
+        Image.new("RGB", (600, 300), "teal").save(tmp_path / "made.png")
+        catalog.note_stack_pictures(kept, [tmp_path / "made.png"])
+    assert stocked("report", "-o", page, "--overwrite", "--public").code == 0
+    text = page.read_text()
+    assert text.count('alt="Made with evening"') == 1
+    assert "mine" not in text.split("<main")[1]
+    # One of its adapters is not shown, so neither is the stack.
+    assert stocked("report", "ink", "-o", page, "--overwrite").code == 0
+    assert "<h3>evening" not in page.read_text()
 
 
 def test_the_order_that_was_asked_for_is_offered_first(collected: Cli, tmp_path: Path) -> None:
