@@ -57,9 +57,10 @@ def extract_verb(
 ) -> None:
     """Write what a checkpoint changed of its base as an adapter.
 
-    The terms of both have to allow it. With neither --rank nor --energy every matrix gets the rank at which its
-    difference sinks into the noise of rounding, since nothing below can be
-    found again. What is missing of the difference is measured and shown.
+    The terms of both have to allow it. With neither --rank nor --energy every
+    matrix gets the rank at which its difference sinks into the noise of
+    rounding, since nothing below can be found again. What is missing of the
+    difference is measured and shown.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import chosen_dtype, chosen_layout, dry_document, show_verdict

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet
+from lorakit.cli.options import Json, Quiet, looks_like_path
 from lorakit.cli.output import Output
 from lorakit.errors import NotFound
 
@@ -89,6 +89,8 @@ def _path(catalog: Catalog, name: str) -> str:
         return str(path / PEFT_NAME)
     if path.exists():
         return str(path)
+    if looks_like_path(name):
+        raise NotFound(f"There is no file {name}.")
     with suppress(NotFound):
         return str(catalog.base(name).path)
     return str(catalog.resolve(name).existing_path())
@@ -163,15 +165,26 @@ def _explanation(found: Verification) -> Iterator[str]:
     if common is not None and len(found.looks) > 1:
         yield f"Every entry has {_times(common)} the strength it should have."
     for look in found.looks:
-        if look.striking:
+        if look.striking and not found.by_block:
             yield _looks_like(look)
-    beyond = found.beyond_strengths
-    if beyond is not None:
+    for look, spans in zip(found.looks, found.by_block, strict=False):
+        if any(abs(span.gain - 1) > _NOTICEABLE for span in spans):
+            parts = ", ".join(f"{_times(span.gain)} in {_blocks(span.blocks)}" for span in spans)
+            yield f"{look.name} looks like this much of its strength: {parts}."
+    if found.unexplained is not None:
         where = ", ".join(name for name, _ in fit.worst[:3])
         yield (
-            f"Strengths leave {_share(beyond)} unexplained: another method or rank, another "
+            f"Strengths leave {_share(found.unexplained)} unexplained: another method or rank, another "
             f"adapter, or damage. Most of it is in {where}."
         )
+
+
+# A gain that differs from 1 by this much is worth a sentence.
+_NOTICEABLE = 0.01
+
+
+def _blocks(span: str) -> str:
+    return f"block{'s' if '-' in span else ''} {span}" if span[:1].isdigit() else span
 
 
 def _looks_like(look: Look) -> str:

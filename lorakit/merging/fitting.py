@@ -8,22 +8,16 @@ only inner products, which thin factors give without forming a matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
 
-from lorakit.adapters.adapter import Adapter
-from lorakit.errors import BadUsage
-from lorakit.fusion.base import BaseTensors
-from lorakit.merging.factors import Factors, exact_factors, join
-from lorakit.merging.gathering import Leaf, Term, gather
-from lorakit.strengths import Strength
+from lorakit.formats import anima
 
-Weighted = Sequence[tuple[Adapter, Strength]]
-# A change as factors or in full, in its weight's shape; None for none.
-Change = Factors | torch.Tensor | None
+# Gains that differ by less are shown as one.
+_ALIKE = 0.02
 
 
 @dataclass(frozen=True)
@@ -38,11 +32,27 @@ class Products:
 
 
 @dataclass(frozen=True)
+class BlockSpan:
+    """Neighbouring blocks, "0-9" or "llm_adapter", in which an entry has `gain` times its strength."""
+
+    blocks: str
+    gain: float
+
+
+@dataclass(frozen=True)
+class FitByBlock:
+    """For each entry where it has which gain, and what is unexplained then, relative to the change."""
+
+    spans: tuple[tuple[BlockSpan, ...], ...]
+    unexplained: float
+
+
+@dataclass(frozen=True)
 class Fit:
     """`gains` (k,): how many times the stated strength each entry looks like, and how many standard errors
     from 1 (`deviations`). `gain` is that of all together. `error` is ‖D‖ and `unexplained` what is left of
     it after the fit, both relative to the change that is expected. `worst` are the modules with the largest
-    part of ‖D‖², with their shares.
+    part of ‖D‖², with their shares; `by_block` is the same fit of each block alone.
     """
 
     gains: tuple[float, ...]
@@ -51,6 +61,7 @@ class Fit:
     error: float
     unexplained: float
     worst: tuple[tuple[str, float], ...]
+    by_block: FitByBlock
 
 
 def fit(found: Sequence[Products], values: int) -> Fit:
@@ -71,121 +82,50 @@ def fit(found: Sequence[Products], values: int) -> Fit:
         sqrt(error / size) if size else sqrt(error),
         sqrt(max(left, 0.0) / size) if size else sqrt(max(left, 0.0)),
         tuple((one.module, one.error / error) for one in worst if one.error),
+        fit_by_block(found),
     )
 
 
-def adapter_products(
-    found: Adapter, expected: Adapter | None, entries: Weighted, base: BaseTensors | None
-) -> Iterator[Products]:
-    """For every weight: D = `found` - `expected`, both at strength 1, and the changes of `entries` at theirs.
-
-    Without `expected` that is the sum of the entries. Raises `BadUsage` where a change depends on a base and
-    there is none.
-    """
-    ahead = [found] if expected is None else [found, expected]
-    stack = [*((one, Strength()) for one in ahead), *entries]
-    gathered = gather(stack, base.modules if base else None)
-    for (name, leaf), terms in gathered.terms.items():
-        weight = _weight(name, leaf, terms, base)
-        shape = _shape(name, leaf, weight, gathered.shapes, terms)
-        changes = [
-            change_of([t for t in terms if t.entry == index], shape, weight)
-            for index in range(len(stack))
-        ]
-        parts, own = changes[: len(ahead)], changes[len(ahead) :]
-        # D as a sum of what is found and, turned round, what is expected.
-        signs = [1.0, *([-1.0] * (len(changes) - 1 if expected is None else 1))]
-        terms_of_d = [*parts, *own] if expected is None else parts
-        gram = _gram([*terms_of_d, *own])
-        count = len(terms_of_d)
-        sign = torch.tensor(signs, dtype=torch.float64)
-        error = float(sign @ gram[:count, :count] @ sign)
-        yield Products(name, gram[count:, count:], gram[count:, :count] @ sign, max(error, 0.0))
-
-
-def checkpoint_products(
-    name: str,
-    error: torch.Tensor | None,
-    terms: Sequence[Term],
-    count: int,
-    shape: Sequence[int],
-    weight: torch.Tensor | None,
-) -> Products:
-    """For one weight of a checkpoint, which differs by `error` from what is expected, None for not at all.
-
-    `terms` are those of the `count` entries that change it; `weight` is the base's, for those that need it.
-    """
-    changes = [
-        change_of([t for t in terms if t.entry == index], shape, weight) for index in range(count)
-    ]
-    gram = _gram([error, *changes])
-    return Products(name, gram[1:, 1:], gram[1:, 0], float(gram[0, 0]))
-
-
-def change_of(terms: Sequence[Term], shape: Sequence[int], weight: torch.Tensor | None) -> Change:
-    """The weighted sum of `terms`: as factors in float64 where all have some, else in full, float32."""
-    if not terms:
-        return None
-    thin = [exact_factors(t.module, t.strength, weight=weight, dtype=torch.float64) for t in terms]
-    factors = [one for one in thin if one is not None]
-    if len(factors) == len(terms) and len(shape) == 2:
-        return join(factors)
-    pristine = torch.zeros(*shape) if weight is None else weight.float()
-    parts = [t.strength * t.module.delta(pristine).reshape(pristine.shape) for t in terms]
-    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
-
-
-def _gram(changes: Sequence[Change]) -> torch.Tensor:
-    gram = torch.zeros(len(changes), len(changes), dtype=torch.float64)
-    for i, one in enumerate(changes):
-        for j, other in enumerate(changes[: i + 1]):
-            gram[i, j] = gram[j, i] = inner(one, other)
-    return gram
-
-
-def inner(one: Change, other: Change) -> float:
-    """⟨one, other⟩, summed in float64."""
-    if one is None or other is None:
-        return 0.0
-    if isinstance(one, Factors):
-        return _with_factors(one, other)
-    if isinstance(other, Factors):
-        return _with_factors(other, one)
-    return float((one * other.reshape(one.shape)).sum(dtype=torch.float64))
-
-
-def _with_factors(one: Factors, other: Factors | torch.Tensor) -> float:
-    if isinstance(other, Factors):
-        return float(((one.up.T @ other.up) * (one.down @ other.down.T)).sum())
-    product = (one.up.to(other.dtype).T @ other) * one.down.to(other.dtype)
-    return float(product.sum(dtype=torch.float64))
-
-
-def _weight(
-    name: str, leaf: Leaf, terms: Sequence[Term], base: BaseTensors | None
-) -> torch.Tensor | None:
-    if leaf == "bias" or not any(term.needs_base for term in terms):
-        return None
-    key = base.names.get(f"{name}.weight") if base else None
-    if base is None or key is None:
-        needy = next(term.name for term in terms if term.needs_base)
-        raise BadUsage(
-            f"What {needy} changes depends on the weights of a base.", hint="--base NAME names it."
+def fit_by_block(found: Sequence[Products]) -> FitByBlock:
+    """Fit the entries' strengths to the products of each block alone, and of what is outside the blocks."""
+    groups: dict[int | str, list[Products]] = {}
+    for one in found:
+        block = anima.block_of(one.module)
+        groups.setdefault(anima.component_of(one.module) if block is None else block, []).append(
+            one
         )
-    return base.exact(key).float()
+    left = size = 0.0
+    gains: dict[int | str, list[float | None]] = {}
+    for place in sorted(groups, key=lambda place: (isinstance(place, str), place)):
+        gram = torch.stack([one.gram for one in groups[place]]).sum(0)
+        with_error = torch.stack([one.with_error for one in groups[place]]).sum(0)
+        shifts = torch.linalg.pinv(gram, hermitian=True) @ with_error
+        left += sum(one.error for one in groups[place]) - float(shifts @ with_error)
+        size += float(gram.sum())
+        touched = gram.diagonal() > 0
+        gains[place] = [
+            1 + float(shift) if there else None
+            for shift, there in zip(shifts, touched, strict=True)
+        ]
+    count = len(next(iter(gains.values()), ()))
+    spans = tuple(_spans({place: gains[place][entry] for place in gains}) for entry in range(count))
+    return FitByBlock(spans, sqrt(max(left, 0.0) / size) if size else sqrt(max(left, 0.0)))
 
 
-def _shape(
-    name: str,
-    leaf: Leaf,
-    weight: torch.Tensor | None,
-    shapes: Mapping[str, tuple[int, ...]],
-    terms: Sequence[Term],
-) -> tuple[int, ...]:
-    """The shape of what changes: the weight's, or a bias's, which its difference tells."""
-    if weight is not None:
-        return tuple(weight.shape)
-    if leaf == "weight":
-        return shapes[name]
-    diff = getattr(terms[0].module, "diff", None)
-    return (shapes[name][0],) if diff is None else tuple(diff.shape)
+def _spans(gains: dict[int | str, float | None]) -> tuple[BlockSpan, ...]:
+    """Neighbours with nearly the same gain as one; their gain is that of the first."""
+    runs: list[tuple[list[int | str], float]] = []
+    for place, gain in gains.items():
+        if gain is None:
+            continue
+        near = runs and abs(runs[-1][1] - gain) <= _ALIKE * max(1.0, abs(gain))
+        follows = near and isinstance(place, int) and runs[-1][0][-1] == place - 1
+        if follows:
+            runs[-1][0].append(place)
+        else:
+            runs.append(([place], gain))
+    return tuple(BlockSpan(_named(places), gain) for places, gain in runs)
+
+
+def _named(places: Sequence[int | str]) -> str:
+    return str(places[0]) if len(places) == 1 else f"{places[0]}-{places[-1]}"

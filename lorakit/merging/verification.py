@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorakit.merging.deviations import Deviation
-from lorakit.merging.fitting import Fit
+from lorakit.merging.fitting import BlockSpan, Fit
 from lorakit.strengths import Strength
 
 Outcome = Literal["identical", "rounding", "differs"]
@@ -19,6 +19,8 @@ _STRIKING = 6.0
 _LEAST_SHIFT = 2e-5
 # A share of the change that no strengths explain, and how many times what rounding does, to be told.
 _NOTICEABLE, _MORE = 0.01, 1.5
+# What gains by block leave, as a share of what one gain leaves, to be shown.
+_BETTER = 0.7
 # Gains that agree to this are one gain of all.
 _ALIKE = 0.01
 
@@ -92,17 +94,29 @@ class Verification:
         return middle if alike else None
 
     @property
-    def beyond_strengths(self) -> float | None:
+    def unexplained(self) -> float | None:
         """How much of the change no strengths explain, where that is more than rounding does; else None."""
-        if self.fit is None or self.fit.unexplained < _NOTICEABLE:
+        if self.fit is None:
             return None
-        size = fsum(one.size for one in self.deviations)
-        error = fsum(one.error for one in self.deviations)
+        best = self.fit.by_block.unexplained if self.by_block else self.fit.unexplained
+        return best if self._is_more_than_rounding(best) else None
+
+    @property
+    def by_block(self) -> tuple[tuple[BlockSpan, ...], ...]:
+        """For each entry its gains by block, where these explain what one gain does not; else nothing."""
+        if self.fit is None or not self._is_more_than_rounding(self.fit.unexplained):
+            return ()
+        found = self.fit.by_block
+        return found.spans if found.unexplained < _BETTER * self.fit.unexplained else ()
+
+    def _is_more_than_rounding(self, unexplained: float) -> bool:
+        if self.fit is None or unexplained < _NOTICEABLE:
+            return False
+        size = fsum(one.error for one in self.deviations)
         noise = fsum(one.rounding for one in self.deviations)
-        # What rounding does to weights is large beside a change of them.
-        share = self.fit.error * sqrt(noise / error) if size and error else 0.0
-        rounded = share if self.kind == "checkpoint" else 0.0
-        return self.fit.unexplained if self.fit.unexplained > _MORE * rounded else None
+        # Rounding is large beside a change of weights; that of an adapter's own numbers is not.
+        known = self.kind == "checkpoint" and size > 0
+        return not known or unexplained > _MORE * self.fit.error * sqrt(noise / size)
 
     @property
     def relative(self) -> float | None:
@@ -133,9 +147,14 @@ class Verification:
                 "gain": fit.gain,
                 "relative_error": fit.error,
                 "unexplained": fit.unexplained,
+                "unexplained_by_block": fit.by_block.unexplained,
                 "worst_modules": [{"module": m, "share": s} for m, s in fit.worst],
             },
             "entries": [look.to_dict() for look in self.looks],
+            "by_block": [
+                [{"blocks": span.blocks, "gain": span.gain} for span in spans]
+                for spans in self.by_block
+            ],
             "remarks": list(self.remarks),
         }
 

@@ -20,9 +20,10 @@ from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import Header, read_header
 from lorakit.fusion.base import open_base
 from lorakit.gate.derived import Progress
+from lorakit.merging.change_products import Weighted, adapter_products
 from lorakit.merging.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.extracting import choose_checkpoint
-from lorakit.merging.fitting import Fit, Weighted, adapter_products, fit
+from lorakit.merging.fitting import Fit, fit
 from lorakit.merging.ingredients import Ingredients, find_recorded
 from lorakit.merging.provenance import MADE_KEY, read_made
 from lorakit.merging.replay import Replay, replayed

@@ -15,8 +15,9 @@ from lorakit.formats.header import Header
 from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.gate.checkpoint import fused_tensors
 from lorakit.gate.derived import Progress
+from lorakit.merging.change_products import checkpoint_products
 from lorakit.merging.deviations import Deviation, deviation, stored_tensor
-from lorakit.merging.fitting import Products, checkpoint_products, fit
+from lorakit.merging.fitting import Products, fit
 from lorakit.merging.gathering import Leaf, Term, gather
 from lorakit.merging.verification import Outcome, Verification, looks_of
 from lorakit.stack import Entry, ResolvedEntry
