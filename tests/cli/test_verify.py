@@ -193,6 +193,17 @@ def test_what_no_strength_explains_is_said(stocked: Cli, made: Path, tmp_path: P
     assert document["change"]["unexplained"] > 0.3
 
 
+def test_strengths_that_hold_in_other_blocks_are_shown_by_block(stocked: Cli, made: Path) -> None:
+    ran = stocked("verify", made, "--recipe", "ink:0.8@blocks=1:0.5 wash:0.5")
+    assert ran.code == 1
+    said = ran.out.replace("\n", " ")
+    assert (
+        "ink looks like this much of its strength: 1 times in block 0, 2 times in block 1" in said
+    )
+    assert "wash looks" not in said
+    assert "unexplained" not in said
+
+
 def test_verify_says_what_is_missing(
     stocked: Cli, made: Path, models: Path, tmp_path: Path
 ) -> None:

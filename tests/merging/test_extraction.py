@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import lorakit
 from lorakit.adapters.lora import LoraModule
@@ -166,6 +166,19 @@ def test_eight_bit_checkpoints_with_scales_are_read(tmp_path: Path) -> None:
     found = extract(*paths)
     (module,) = found.adapter.modules.values()
     assert torch.allclose(module.delta(stored), up @ down * 0.01, atol=1e-6)
+
+
+def test_shards_are_read_as_one_checkpoint(tmp_path: Path) -> None:
+    tuned, base = pair(tmp_path, torch.bfloat16)
+    tensors = load_file(base)
+    for number, part in enumerate((list(tensors)[::2], list(tensors)[1::2]), start=1):
+        name = f"base-0000{number}-of-00002.safetensors"
+        saved(tmp_path / name, {key: tensors[key] for key in part})
+    whole, sharded = (
+        extract(tuned, path, rank=2).report.to_dict()["total"]
+        for path in (base, tmp_path / "base-00001-of-00002.safetensors")
+    )
+    assert whole == sharded
 
 
 def test_the_same_bits_come_out_every_time(tmp_path: Path) -> None:
