@@ -10,7 +10,7 @@ import torch
 
 from lorakit.adapters.peft_files import PeftFile, component_configs, peft_file
 from lorakit.adapters.pieces import Piece, Pieces
-from lorakit.adapters.tensor_file import DTYPE_CODES, raw_bytes
+from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
 from lorakit.formats.layouts import WRITTEN_AS, WritableLayout, parse_key
@@ -97,7 +97,8 @@ def _way_back(pieces: Pieces) -> WayBack:
 
 
 def _form(alpha: torch.Tensor) -> AlphaForm:
-    return DTYPE_CODES[alpha.dtype], tuple(alpha.shape), bytes(raw_bytes(alpha)).hex()
+    raw = bytes(alpha.reshape(-1).view(torch.uint8).tolist())
+    return DTYPE_CODES[alpha.dtype], tuple(alpha.shape), raw.hex()
 
 
 def _prepared(

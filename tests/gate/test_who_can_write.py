@@ -42,7 +42,7 @@ ALLOWED = {
     "formats/writing.py": {"struct.pack"},
     "adapters/tensor_file.py": {"encode_header", "raw_bytes"},
     # One adapter in another layout, by `Adapter.save`.
-    "adapters/saving.py": {"save_lora", "write_tensors"},
+    "adapters/saving.py": {"write_tensors"},
     "adapters/adapter.py": {"save_adapter"},
     # A few numbers of a model, by which it is recognised.
     "sketches/fingerprint.py": {"encode_header", "tobytes"},

@@ -1,0 +1,149 @@
+"""Adapters into files: what the header says, what rounding does, and what is not written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import lorakit
+from lorakit.adapters.adapter import Adapter
+from lorakit.adapters.lora import LoraModule
+from lorakit.catalog import Catalog
+from lorakit.errors import BadUsage, LorakitError, Refused
+from lorakit.formats.ancestry import read_ancestry
+from lorakit.formats.header import read_header
+from lorakit.merging.provenance import made, read_made
+from lorakit.merging.rounding import balanced
+from lorakit.merging.writing import PEFT_NAME, WrittenAdapter, write_adapter
+from tests.merging.conftest import entry
+from tests.models import lora_file, memory_adapter, random_lora, usual_names
+
+FREE = {"modelspec.license": "CC0-1.0"}
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    """Two adapters that anybody may merge."""
+    return [
+        lora_file(
+            tmp_path / f"{name}.safetensors",
+            random_lora(usual_names(2), 2, seed=seed),
+            metadata=FREE,
+        )
+        for seed, name in enumerate(("one", "two"))
+    ]
+
+
+def write(
+    catalog: Catalog, adapter: Adapter, sources: list[Path], output: Path, **options: object
+) -> WrittenAdapter:
+    words: dict[str, object] = {"layout": "comfy", "dtype": "bf16", **options}
+    record = made("merge", method="sum", options={}, layout="comfy", dtype="bf16", seed=3)
+    return write_adapter(
+        catalog,
+        lambda: adapter,
+        kind="merged adapter",
+        what="a test",
+        ingredients=[entry(path) for path in sources],
+        output=output,
+        made=record,
+        **words,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])
+def test_the_stated_error_is_the_one_that_was_made(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path, dtype: str
+) -> None:
+    merged = lorakit.merge([(sources[0], 0.8), (sources[1], -0.0003)])
+    done = write(empty_catalog, merged, sources, tmp_path / "out.safetensors", dtype=dtype)
+    read = lorakit.load_adapter(done.written.path)
+    gap = whole = 0.0
+    for name, module in merged.modules.items():
+        like = torch.zeros((), dtype=torch.float64)
+        exact, found = module.delta(like), read.modules[name].delta(like)
+        gap += float((found - exact).square().sum())
+        whole += float(exact.square().sum())
+    assert done.rounding.error == pytest.approx((gap / whole) ** 0.5, rel=1e-4, abs=1e-12)
+    assert (done.rounding.error == 0) == (dtype == "fp32")
+    assert done.rounding.unmeasured == 0
+    assert done.size == done.written.path.stat().st_size
+
+
+def test_the_header_says_what_it_is_made_of_and_how(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    merged = lorakit.merge([(path, 1.0) for path in sources])
+    done = write(empty_catalog, merged, sources, tmp_path / "out.safetensors")
+    metadata = read_header(done.written.path).metadata
+    assert [ancestor.name for ancestor in read_ancestry(metadata)] == ["one", "two"]
+    found = read_made(metadata)
+    assert found == made("merge", method="sum", options={}, layout="comfy", dtype="bf16", seed=3)
+    again = write(empty_catalog, merged, sources, tmp_path / "again.safetensors")
+    assert again.written.content == done.written.content
+
+
+def test_a_refusal_computes_nothing_and_leaves_nothing(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    silent = lora_file(tmp_path / "silent.safetensors", random_lora(usual_names(2), 2, seed=5))
+
+    def never() -> Adapter:
+        raise AssertionError("computed for a refusal")
+
+    for layout, output in (("comfy", "out.safetensors"), ("peft", "folder")):
+        with pytest.raises(Refused, match="silent"):
+            write_adapter(
+                empty_catalog,
+                never,
+                kind="merged adapter",
+                what="a test",
+                ingredients=[entry(sources[0]), entry(silent)],
+                output=tmp_path / output,
+                layout=layout,  # type: ignore[arg-type]
+                dtype=None,
+                made={},
+            )
+        assert not (tmp_path / output).exists()
+
+
+def test_peft_gets_a_folder_with_its_config(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    merged = lorakit.merge([(path, 1.0) for path in sources])
+    done = write(empty_catalog, merged, sources, tmp_path / "folder", layout="peft")
+    assert done.config is not None
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {
+        PEFT_NAME,
+        "adapter_config.json",
+        "adapter_model.NOTICE.txt",
+    }
+    with pytest.raises(BadUsage, match=r"adapter_config\.json exists"):
+        write(empty_catalog, merged, sources, tmp_path / "folder", layout="peft")
+    with pytest.raises(BadUsage, match="another name"):
+        write(empty_catalog, merged, sources, tmp_path / "x.safetensors", layout="peft")
+    write(empty_catalog, merged, sources, tmp_path / "folder", layout="peft", overwrite=True)
+
+
+def test_numbers_that_the_dtype_cannot_hold_are_no_file(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    large = LoraModule(torch.full((32, 1), 1e5), torch.full((1, 32), 1e5), 1.0)
+    adapter = memory_adapter({"blocks.0.self_attn.q_proj": large})
+    with pytest.raises(LorakitError, match="too large for"):
+        write(empty_catalog, adapter, sources, tmp_path / "out.safetensors", dtype="fp16")
+    with pytest.raises(BadUsage, match="no dtype 'int8'"):
+        write(empty_catalog, adapter, sources, tmp_path / "out.safetensors", dtype="int8")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_components_are_made_even_without_any_loss() -> None:
+    torch.manual_seed(0)
+    up, down = torch.randn(24, 5) * 1e-6, torch.randn(5, 16) * 1e4
+    up[:, 4] = 0
+    even_up, even_down = balanced(up, down)
+    assert torch.equal(even_up @ even_down, up @ down)
+    ratios = even_up.norm(dim=0)[:4] / even_down.norm(dim=1)[:4]
+    assert bool(((ratios > 0.5) & (ratios < 2)).all())
