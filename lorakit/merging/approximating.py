@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from lorakit.merging.factors import Factors
+from lorakit.merging.factors import Factors, of_matrix
 from lorakit.merging.range_finding import RankFrom, largest_triplets
 from lorakit.merging.ranks import Rank, RankRule, SvRatio, rank_for
 
 _FIRST = 64
+# The square of a relative error of about ten roundings to float32.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ def approximate(matrix: torch.Tensor, rule: RankRule, seed: int = 0) -> Approxim
     """Factors of `matrix` (out, in), float32, with the rank that `rule` asks for, their size shared evenly.
 
     The largest singular values are found by subspace iteration, which may miss a little more than the
-    best would. What is missed is measured, not estimated.
+    best would. What is missed is measured, not estimated; what only float32 misses counts as nothing.
     """
     energy = float(matrix.square().sum(dtype=torch.float64))
+    if isinstance(rule, Rank) and rule.count >= min(matrix.shape):
+        return Approximation(of_matrix(matrix), energy, 0.0)
     first = rule.count if isinstance(rule, Rank) else _FIRST
     found = largest_triplets(
         matrix,
@@ -40,7 +44,8 @@ def approximate(matrix: torch.Tensor, rule: RankRule, seed: int = 0) -> Approxim
     share = found.s.sqrt()
     factors = Factors(found.u * share, (found.v * share).T.contiguous())
     missing = torch.addmm(matrix, factors.up, factors.down, alpha=-1)
-    return Approximation(factors, energy, float(missing.square().sum(dtype=torch.float64)))
+    lost = float(missing.square().sum(dtype=torch.float64))
+    return Approximation(factors, energy, lost if lost > _ROUNDING * energy else 0.0)
 
 
 def _counting(rule: RankRule, energy: float, whole: int) -> RankFrom:

@@ -122,6 +122,7 @@ def _notes(plan: FusionPlan) -> Iterator[str]:
         if entry.remapped:
             yield f"{name} is made for a smaller model: its blocks are renumbered for {plan.base.blocks}."
         if keys := entry.report.unused_keys:
-            yield f"{name} holds {len(keys)} keys that patch nothing known, such as {keys[0]}; left out."
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            yield f"Left out of {name}, since nothing known is patched by it: {keys[0]}{more}."
         for missed in entry.missed:
             yield f"{missed} names none of the modules of {name}."

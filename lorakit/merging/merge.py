@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -127,9 +127,22 @@ def merged(
         seed,
         gathered.blocks,
         tuple(told),
-        gathered.notes,
+        (*gathered.notes, *_losses(told, recipe)),
     )
     return Merged(result, report)
+
+
+def _losses(told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
+    """That something was lost though nobody asked for a rank."""
+    cut = [facts for facts in told if facts.lost] if recipe.rule is None else []
+    if cut:
+        ranks = sorted({facts.rank_out for facts in cut if facts.rank_out})
+        shown = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
+        more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
+        yield (
+            f"No product of thin factors, and brought to rank {shown}: {cut[0].name}{more}. A larger rank "
+            "loses less, and a difference stored in full nothing."
+        )
 
 
 def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:

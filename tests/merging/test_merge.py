@@ -153,6 +153,15 @@ def test_strengths_by_block_kind_and_name_are_those_of_a_stack() -> None:
     assert_same_change(lorakit.merge(entries), entries)
 
 
+def test_a_loss_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
+    name = "blocks.0.mlp.layer1"
+    wide = from_file(tmp_path, {f"{name}.diff": drawn(512, 256)})
+    found = merged([(wide, 0.5), (wide, 0.25)])
+    assert any(f"brought to rank 128: {name}." in note for note in found.report.notes)
+    assert found.report.total.rank_out == (128, 128)
+    assert not merged([(wide, 0.5), (wide, 0.25)], rank=8).report.notes
+
+
 def test_strength_0_leaves_out_and_nothing_but_0_is_refused() -> None:
     result = merged([(adapter(1), 0.5), (adapter(2), 0.0)])
     assert result.report.total.rank_out == (4, 4)
@@ -203,6 +212,9 @@ def test_a_change_in_full_becomes_the_best_of_a_rank_or_stays_in_full(tmp_path: 
     exact = lorakit.merge(entries, full_diffs=True)
     assert isinstance(exact.modules[Q], DiffModule)
     assert_same_change(exact, entries)
+    default = merged(entries)
+    assert default.report.exact  # since the rank it gives is all that the weight has
+    assert_same_change(default.adapter, entries)
     cut = merged(entries, rank=5)
     found = change([(cut.adapter, 1.0)])[f"net.{Q}.weight"]
     best = torch.linalg.svdvals(wanted)[5:].square().sum()
