@@ -62,8 +62,6 @@ def read_stack(catalog: Catalog, words: Sequence[str], out: Output, base: str | 
         is_condition(word) and _is_field(word) and not _is_entry(catalog, word) for word in words
     ):
         return GivenStack(_queried(catalog, query_text(words)), base)
-    if len(words) == 1 and not is_file(expanded(words[0])):
-        return given_stack(words[0], out, base=base)
     found = [given_stack(word, out, base=base) for word in map(_quoted, words)]
     entries = chain.from_iterable(one.stack for one in found)
     return GivenStack(Stack(tuple(entries)), next((one.base for one in found if one.base), None))

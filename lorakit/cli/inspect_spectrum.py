@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lorakit.cli.render import heading, notes, rows
@@ -30,8 +31,8 @@ def show_spectra(console: Console, found: Spectra) -> None:
         notes(
             console,
             [
-                f"{len(found.unknown)} modules have none: what they change depends on the base, or is stored "
-                f"in full and large, such as {found.unknown[0]}."
+                f"{_count(found.unknown)} none: what is changed depends on the base, is stored in full and "
+                f"large, or is not finite, such as {found.unknown[0]}."
             ],
         )
     elif not found.energy:
@@ -75,6 +76,10 @@ def _show_kinds(console: Console, found: Spectra) -> None:
         ],
         right=("modules", "rank", "effective", "stable"),
     )
+
+
+def _count(modules: Sequence[str]) -> str:
+    return "1 module has" if len(modules) == 1 else f"{len(modules)} modules have"
 
 
 def _bar(value: float, whole: float) -> str:

@@ -102,6 +102,12 @@ def test_queries_kept_stacks_files_and_paths_with_spaces(
     ran = stocked("check", f"{spaced}:0.3", "wash", "--json").document
     assert ran["entries"][0]["strength"] == 0.3
     assert ran["stack"].startswith(f'"{spaced}":0.3')
+    alone = stocked("check", f"{spaced}:0.3", "--json").document
+    assert alone["entries"][0]["strength"] == 0.3
+    stocked("stack", "ink:0.4 wash:0.2", "--save", tmp_path / "mine.toml")
+    filed = stocked("check", tmp_path / "mine.toml", "--json").document
+    assert [one["strength"] for one in filed["entries"]] == [0.4, 0.2]
+    assert filed["base_name"] == "own"
 
 
 def test_what_the_catalog_says_of_a_strength_is_held_against_it(stocked: Cli) -> None:

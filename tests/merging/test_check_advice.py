@@ -11,7 +11,7 @@ import torch
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
-from lorakit.errors import BadUsage, NotFusable
+from lorakit.errors import BadFile, BadUsage, NotFusable
 from lorakit.merging.checking.advice import Usual, advise
 from lorakit.merging.checking.balance import balanced
 from lorakit.merging.checking.comparing import Comparison, compare
@@ -227,6 +227,14 @@ def test_what_does_nothing_is_said() -> None:
     assert any("blocks=20-:0 meets none" in note for note in said)
     assert any(note.startswith("wash has strength 0") for note in said)
     assert any(note.startswith("sea holds in some") for note in said)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_values_that_cannot_be_computed_with_are_refused_by_name(value: float) -> None:
+    broken = factors(2)
+    broken[NAMES[3]].up[0, 0] = value
+    with pytest.raises(BadFile, match=NAMES[3]):
+        check((factors(1), 1.0), (broken, 1.0))
 
 
 def test_an_empty_stack_is_a_mistake() -> None:

@@ -242,7 +242,10 @@ def test_a_base_in_a_file_gives_what_its_tensors_give(tmp_path: Path) -> None:
     }
     save_file(tensors, tmp_path / "dora.safetensors")
     path = tiny_base_file(tmp_path / "base.safetensors")
-    stack = [(tmp_path / "dora.safetensors", 0.7), (lora(1), 1.0)]
+    stack: list[tuple[Path | Adapter, float]] = [
+        (tmp_path / "dora.safetensors", 0.7),
+        (lora(1), 1.0),
+    ]
     filed, held = compare(stack, path), compare(stack, tiny_base())
     assert filed.measured.left_out == ()
     assert filed.whole.gram[0] == pytest.approx(held.whole.gram[0])

@@ -109,12 +109,13 @@ class Comparison:
 
     def touched(self, at: int) -> float | None:
         """The size of an entry at its strength as a part of the weights that it changes itself."""
-        names = self.measured.names
-        own = [
-            n for n, unit in zip(names, self.measured.units[:, at].tolist(), strict=True) if unit
+        norms, units = self._norms or {}, self.measured.units[:, at].tolist()
+        changed = set(self.parts[at].matrices)
+        mine = [
+            norms[name]
+            for name, unit in zip(self.measured.names, units, strict=True)
+            if unit and name in changed and name in norms
         ]
-        norms = self._norms or {}
-        mine = [norms[name] for name in own if name in set(self.parts[at].matrices) & norms.keys()]
         whole = sum(norm**2 for norm in mine) ** 0.5
         return self.whole.size(at, self.strengths[at]) / whole if whole else None
 
@@ -166,7 +167,7 @@ def compare(
     for people, `names` for stacks; left out, both come from the paths. `norms` are the base's ‖W‖ by
     module, where they are known; else every weight of it is read once.
 
-    Raises `NotFound` and `BadFile` for files, and `BadUsage` for an empty stack or a bad strength. What
+    Raises `NotFound` and `BadFile` for files, also where values are not finite, and `BadUsage` for an empty stack or a bad strength. What
     cannot be stacked is in `refused`; `NotFusable` is raised where that is all.
     """
     given = _given(entries, labels)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from typing import NoReturn
 
 import torch
 
 from lorakit.adapters.adapter import LowRank
+from lorakit.errors import BadFile
 from lorakit.merging.checking.changes import Form, form_of, inner, needs_weight, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
@@ -50,7 +53,7 @@ def measure(
     weight_of: WeightOf | None = None,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Measured:
-    """Measure every module that one of `parts` changes."""
+    """Measure every module that one of `parts` changes. Raises `BadFile` for values that are not finite."""
     names = list(dict.fromkeys(name for part in parts for name in part.matrices))
     own = [set(part.matrices) for part in parts]
     grams, units, places, kept = [], [], [], []
@@ -70,6 +73,8 @@ def measure(
             if not present:
                 continue
             gram, thin = _gram(forms)
+            if not bool(torch.isfinite(gram).all()):
+                _refuse(parts, forms, name)
             kept.append(name)
             grams.append(gram)
             units.append([part.units.get(name, 0.0) for part in parts])
@@ -90,6 +95,18 @@ def measure(
         overlap,
         tuple(left_out),
     )
+
+
+def _refuse(parts: Sequence[Part], forms: Sequence[Form | None], module: str) -> NoReturn:
+    """Raise `BadFile` for the entry that makes inner products not finite."""
+    for part, form in zip(parts, forms, strict=True):
+        if form is not None and not isfinite(inner(form, form)):
+            raise BadFile(
+                f"{part.adapter.path} holds values in {module} that are not finite, or too large to compute "
+                "with.",
+                hint="Its training has failed, or the file is damaged; leave it out of the stack.",
+            )
+    raise BadFile(f"What the adapters change in {module} is too large to compute with.")
 
 
 def _chance(

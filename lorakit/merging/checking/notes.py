@@ -55,8 +55,8 @@ def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
     left = [name for owner, name in comparison.measured.left_out if owner == label]
     if left:
         yield (
-            f"{label}: what it does to {len(left)} modules depends on the base (such as {left[0]}), so "
-            "they are not compared."
+            f"{label}: {_count(left, 'module')} not compared, such as {left[0]}: what is done there depends "
+            "on the base."
         )
 
 
