@@ -6,9 +6,9 @@ ModelSpec: https://github.com/Stability-AI/ModelSpec. Everything here is a claim
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 _MAX_TAGS = 64
@@ -98,12 +98,15 @@ def _trigger_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 def _tags(text: str | None) -> tuple[tuple[str, int], ...]:
     """Sum the tag counts over the data sets of kohya's `{data set: {tag: count}}`."""
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     for group in _json(text, {}).values():
         for tag, count in group.items() if isinstance(group, dict) else ():
-            if type(count) is int and 0 <= count <= _MAX_COUNT and tag.strip():
-                counts[tag.strip()] += count
-    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MAX_TAGS])
+            if type(count) is int and 0 <= count <= _MAX_COUNT and (name := tag.strip()):
+                counts[name] = counts.get(name, 0) + count
+    # By count, and by name where that is the same.
+    found = sorted(counts.items())
+    found.sort(key=itemgetter(1), reverse=True)
+    return tuple(found[:_MAX_TAGS])
 
 
 def _hashes(metadata: Mapping[str, str]) -> tuple[str, ...]:
