@@ -114,7 +114,7 @@ def sentence(found: Verification) -> str:
             return f"{found.path.name} is {found.how}, within the rounding of its dtype."
         return (
             f"{found.path.name} is {found.how}, within rounding: {found.differing:,} of "
-            f"{found.values:,} values are rounded otherwise, as another device or thread count does."
+            f"{found.values:,} values are rounded otherwise, as another device or version does."
         )
     return f"{found.path.name} is not {found.how}."
 
@@ -191,7 +191,7 @@ def _looks_like(look: Look) -> str:
     if look.stated.is_plain:
         error = abs(look.error * look.stated.base)
         digits = min(max(2, 1 - floor(log10(error))), 6) if error else 4
-        value = f"{look.strength:.{digits}f}".rstrip("0").rstrip(".")
+        value = f"{round(look.strength, digits) + 0.0:.{digits}f}".rstrip("0").rstrip(".")
         return f"{look.name} looks like {value}; it should be {look.stated}."
     return f"{look.name} looks like {_times(look.gain)} {look.stated}."
 
