@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lorakit.adapters.full import DiffModule
-from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.loha import LohaModule, face_split, thin_sides
 from lorakit.adapters.lokr import LokrModule, factor
 from lorakit.adapters.lora import LoraModule
 
@@ -102,18 +102,10 @@ def _of_product(up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
 
 
 def _of_hadamard(module: LohaModule, most_dense: int) -> torch.Tensor | None:
-    """(A B) ∘ (C D) = (A ∘ C, row by row) (B ∘ D, column by column), of rank² components."""
-    sides = []
-    for side in "12":
-        a, b = (module.parts[f"hada_w{side}_{half}"].double() for half in "ab")
-        core = module.parts.get(f"hada_t{side}")
-        sides.append(
-            (a.flatten(1) if core is None else a.T @ core.double().flatten(1), b.flatten(1))
-        )
-    (a, b), (c, d) = sides
-    rank = a.shape[1] * c.shape[1]
-    if min(rank, a.shape[0], b.shape[1]) > most_dense:
+    import torch
+
+    first, second = thin_sides(module.parts, torch.float64)
+    (a, b), (c, _) = first, second
+    if min(a.shape[1] * c.shape[1], a.shape[0], b.shape[1]) > most_dense:
         return None
-    up = (a[:, :, None] * c[:, None, :]).flatten(1)
-    down = (b[:, None, :] * d[None, :, :]).flatten(0, 1)
-    return _of_product(up, down) * abs(module.parts.scale)
+    return _of_product(*face_split(first, second)) * abs(module.parts.scale)

@@ -10,7 +10,7 @@ import torch
 from lorakit.adapters.adapter import AdapterModule
 from lorakit.adapters.full import SumModule
 from lorakit.adapters.glora import GloraModule, is_old_form
-from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.loha import LohaModule, face_split, thin_sides
 from lorakit.adapters.lokr import LokrModule, factor
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.parts import Parts
@@ -98,18 +98,11 @@ def _thin(factors: Factors) -> Factors | None:
 
 
 def _of_hadamard(parts: Parts, dtype: torch.dtype) -> Factors | None:
-    sides = []
-    for side in "12":
-        a, b = (parts[f"hada_w{side}_{half}"].to(dtype) for half in "ab")
-        core = parts.get(f"hada_t{side}")
-        # With a Tucker core t the product is aᵀ t b; the first rank of t belongs to a.
-        left = a.flatten(1) if core is None else a.T @ core.to(dtype).flatten(1)
-        sides.append((left, b.flatten(1)))
-    (a, b), (c, d) = sides
+    first, second = thin_sides(parts, dtype)
+    (a, b), (c, _) = first, second
     if a.shape[1] * c.shape[1] >= min(a.shape[0], b.shape[1]):
         return None
-    up = (a[:, :, None] * c[:, None, :]).flatten(1)
-    down = (b[:, None, :] * d[None, :, :]).flatten(0, 1)
+    up, down = face_split(first, second)
     return Factors(up * parts.scale, down)
 
 
