@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import NoReturn
 
 import torch
 
 from lorakit.adapters.adapter import LowRank
-from lorakit.errors import BadFile
+from lorakit.errors import NotFusable
 from lorakit.merging.checking.changes import Form, form_of, inner, needs_weight, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
+from lorakit.merging.checking.refusing import refuse_values, require_alike
 
 # Columns that are multiplied at once: narrower strips save work, wider ones run faster.
 _STRIP = 64
@@ -53,7 +52,8 @@ def measure(
     weight_of: WeightOf | None = None,
     on_progress: Progress = lambda done, total, what: None,
 ) -> Measured:
-    """Measure every module that one of `parts` changes. Raises `BadFile` for values that are not finite."""
+    """Measure every module that one of `parts` changes. Raises `BadFile` for values that are not
+    finite, and `NotFusable` for a change that does not fit."""
     names = list(dict.fromkeys(name for part in parts for name in part.matrices))
     own = [set(part.matrices) for part in parts]
     grams, units, places, kept = [], [], [], []
@@ -72,9 +72,10 @@ def measure(
             present = [form for form in forms if form is not None]
             if not present:
                 continue
+            require_alike(parts, forms, name)
             gram, thin = _gram(forms)
             if not bool(torch.isfinite(gram).all()):
-                _refuse(parts, forms, name)
+                refuse_values(parts, forms, name)
             kept.append(name)
             grams.append(gram)
             units.append([part.units.get(name, 0.0) for part in parts])
@@ -95,18 +96,6 @@ def measure(
         overlap,
         tuple(left_out),
     )
-
-
-def _refuse(parts: Sequence[Part], forms: Sequence[Form | None], module: str) -> NoReturn:
-    """Raise `BadFile` for the entry that makes inner products not finite."""
-    for part, form in zip(parts, forms, strict=True):
-        if form is not None and not isfinite(inner(form, form)):
-            raise BadFile(
-                f"{part.adapter.path} holds values in {module} that are not finite, or too large to compute "
-                "with.",
-                hint="Its training has failed, or the file is damaged; leave it out of the stack.",
-            )
-    raise BadFile(f"What the adapters change in {module} is too large to compute with.")
 
 
 def _chance(
@@ -138,7 +127,14 @@ def _form(part: Part, name: str, weight_of: WeightOf | None) -> Form | None:
         weight = weight_of(name)
     except LookupError:
         return None
-    return form_of(module, lambda: weight)
+    try:
+        return form_of(module, lambda: weight)
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise NotFusable(
+            f"{part.adapter.path} does not fit the base: {name} has a weight of {list(weight.shape)} "
+            f"({str(error).splitlines()[0]}).",
+            hint="The adapter was trained on another model, or its file is damaged.",
+        ) from error
 
 
 def _gram(forms: Sequence[Form | None]) -> tuple[torch.Tensor, Joined | None]:
