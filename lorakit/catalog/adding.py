@@ -66,7 +66,7 @@ def add_files(
     tally.stored["known"] = compared.known
     headers, new = Headers(), compared.new
     if name is None:
-        new = without_moved(store, new, headers, tally)
+        new = without_moved(store, new, headers, tally, on_progress)
     if headers_only or len(new) > BATCH_FILES:
         new = index(store, new, headers, tally, on_progress)
         on_progress = None

@@ -25,9 +25,13 @@ _INDEX_SECONDS = 2.0
 
 
 def without_moved(
-    store: Store, files: Sequence[FoundFile], headers: Headers, tally: Tally
+    store: Store,
+    files: Sequence[FoundFile],
+    headers: Headers,
+    tally: Tally,
+    on_progress: Progress | None,
 ) -> list[FoundFile]:
-    """`files` but for those that are known files under other names, which need not be read."""
+    """`files` but for those that are known files under other names, of which headers are read only."""
     if not files:
         return []
     known: dict[Fingerprint, list[tuple[str, int]]] = {}
@@ -35,24 +39,29 @@ def without_moved(
         "SELECT path, adapter_id, size, mtime_ns, inode FROM location"
     ):
         known.setdefault(Fingerprint(*rest), []).append((path, number))
-    others: list[FoundFile] = []
-    moved: list[tuple[FoundFile, int, Columns]] = []
-    for file in files:
-        number = _same_file(file, known.get(file.fingerprint, ()))
-        columns = None if number is None else _header(file, headers)
-        if number is None or columns is None:
-            others.append(file)
-        else:
-            moved.append((file, number, columns))
-    if moved:
-        from lorakit.catalog.indexing import store_moved
-
-        with store.writing() as session:
-            stored, not_so = store_moved(session, moved)
-        others += not_so
-        for outcome, added in stored:
-            tally.note(outcome, added)
+    found = [(file, _same_file(file, known.get(file.fingerprint, ()))) for file in files]
+    moved = [(file, number) for file, number in found if number is not None]
+    others = [file for file, number in found if number is None]
+    for start in range(0, len(moved), INDEX_FILES):
+        if on_progress is not None:
+            on_progress(Path(moved[start][0].path), start + 1, len(moved))
+        others += _store_moved(store, moved[start : start + INDEX_FILES], headers, tally)
     return others
+
+
+def _store_moved(
+    store: Store, moved: Sequence[tuple[FoundFile, int]], headers: Headers, tally: Tally
+) -> list[FoundFile]:
+    """Note where known files are now; those that turn out to be others."""
+    from lorakit.catalog.indexing import store_moved
+
+    read = [(file, number, _header(file, headers)) for file, number in moved]
+    sure = [(file, number, columns) for file, number, columns in read if columns is not None]
+    with store.writing() as session:
+        stored, others = store_moved(session, sure)
+    for outcome, file in stored:
+        tally.note(outcome, file)
+    return [*others, *(file for file, _, columns in read if columns is None)]
 
 
 def _same_file(file: FoundFile, alike: Sequence[tuple[str, int]]) -> int | None:
@@ -128,4 +137,4 @@ def added(store: Store, files: Sequence[FoundFile]) -> list[AddedFile]:
         "SELECT l.path, a.name, a.id FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id "
         "ORDER BY l.path"
     )
-    return [AddedFile(path, name, number) for path, name, number in rows if path in wanted]
+    return [AddedFile(*row) for row in rows if row[0] in wanted]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from lorakit.catalog.naming import free_name, name_of_file
 from lorakit.catalog.pending import instead_of_hash
@@ -69,17 +69,22 @@ def store_moved(
     """Note that files are those of known adapters, by their rows; and those that turn out not to be."""
     stored: list[tuple[Outcome, AddedFile]] = []
     others: list[FoundFile] = []
-    for file, number, columns in found:
-        adapter = session.get(Adapter, number)
-        known = session.scalar(select(Location.id).where(Location.path == file.path))
-        if adapter is None or known is not None or not _has_header(adapter, columns):
-            others.append(file)
-            continue
-        previous = leave(adapter)
-        put(session, None, adapter, file)
-        session.flush()
-        added = AddedFile(file.path, adapter.name, adapter.id, previous)
-        stored.append(("moved" if previous else "known", added))
+    whole = (selectinload(Adapter.locations), selectinload(Adapter.report))
+    numbers = {number for _, number, _ in found}
+    wanted = select(Adapter).where(Adapter.id.in_(numbers)).options(*whole)
+    adapters = {adapter.id: adapter for adapter in session.scalars(wanted)}
+    paths = [file.path for file, _, _ in found]
+    there = set(session.scalars(select(Location.path).where(Location.path.in_(paths))))
+    with session.no_autoflush:
+        for file, number, columns in found:
+            adapter = adapters.get(number)
+            if adapter is None or file.path in there or not _has_header(adapter, columns):
+                others.append(file)
+                continue
+            previous = leave(adapter)
+            put(session, None, adapter, file)
+            added = AddedFile(file.path, adapter.name, adapter.id, previous)
+            stored.append(("moved" if previous else "known", added))
     return stored, others
 
 

@@ -59,6 +59,9 @@ def sync_verb(
     asked = _server(server, out)
     with open_catalog() as catalog:
         records = select_adapters(catalog, names, out) if names else catalog.adapters()
+        waiting = sum(record.pending for record in records)
+        if waiting:
+            out.warn(f"{waiting} are left out, of which the header alone was read: lorakit scan")
         plan = plan_sync(
             catalog, records, asked, licenses_only=licenses_only, everything=everything
         )
