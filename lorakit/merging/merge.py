@@ -11,6 +11,8 @@ import torch
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
+from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
@@ -127,7 +129,7 @@ def merged(
         seed,
         gathered.blocks,
         tuple(told),
-        (*gathered.notes, *_losses(told, recipe)),
+        (*gathered.notes, *_losses(told, recipe), *_grown(gathered, told, recipe)),
     )
     return Merged(result, report)
 
@@ -142,6 +144,23 @@ def _losses(told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
         yield (
             f"No product of thin factors, and brought to rank {shown}: {cut[0].name}{more}. A larger rank "
             "loses less, and a difference stored in full nothing."
+        )
+
+
+def _grown(gathered: Gathered, told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
+    """That the exact form of LoHa and LoKr takes more room than their files do."""
+    stated = {
+        name: sum(term.rank or 0 for term in terms)
+        for (name, leaf), terms in gathered.terms.items()
+        if leaf == "weight" and any(isinstance(t.module, LohaModule | LokrModule) for t in terms)
+    }
+    exact = [facts for facts in told if facts.form == "lora" and not facts.lost]
+    grown = [f for f in exact if (f.rank_out or 0) > 2 * stated.get(f.name, f.rank_out or 0)]
+    if grown and recipe.rule is None:
+        rank = max(facts.rank_out or 0 for facts in grown)
+        yield (
+            f"LoHa and LoKr are exact as LoRA of a higher rank than they state, here up to {rank}; "
+            "an energy of 0.99 makes a smaller file."
         )
 
 

@@ -162,6 +162,18 @@ def test_a_loss_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
     assert not merged([(wide, 0.5), (wide, 0.25)], rank=8).report.notes
 
 
+def test_loha_is_exact_and_its_rank_is_told(tmp_path: Path) -> None:
+    a, b = (128, 4), (4, 32)
+    parts = {"hada_w1_a": a, "hada_w1_b": b, "hada_w2_a": a, "hada_w2_b": b}
+    one = from_file(tmp_path, {f"{WIDE}.{part}": drawn(*shape) for part, shape in parts.items()})
+    entries: list[Entry] = [(one, 0.8), (adapter(1, rank=3, blocks=1), 0.5)]
+    found = merged(entries)
+    fact = next(fact for fact in found.report.modules if fact.name == WIDE)
+    assert (fact.rank_in, fact.rank_out, fact.lost) == (19, 19, 0)
+    assert any("here up to 19" in note for note in found.report.notes)
+    assert_same_change(found.adapter, entries)
+
+
 def test_strength_0_leaves_out_and_nothing_but_0_is_refused() -> None:
     result = merged([(adapter(1), 0.5), (adapter(2), 0.0)])
     assert result.report.total.rank_out == (4, 4)
