@@ -1,7 +1,8 @@
 """Make the documents' pictures from a finished demo: `python docs/images/make_images.py lorakit-demo`.
 
 grid-sheet.png is the demo's own grid; terminal.svg shows what the commands print in a terminal; gallery.png
-is the page of `lorakit report` in Chromium, and is left as it is where there is none.
+and check.png are the pages of `lorakit report` and `lorakit check` in Chromium, and are left as they are
+where there is none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ COMMANDS = (
     ("inspect", "ink"),
     ("stack", "ink:0.8 mosaic:0.5", "--base", "rdbt-demo"),
 )
+CHECKED = ("ink:0.8", "wash:0.5", "neon:0.6", "mosaic:-0.3")
 WIDTH = 80
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # In the order of the columns of the demo's grid, the first of which is the plain picture.
@@ -48,13 +50,12 @@ def main(demo: Path) -> None:
     svg = console.export_svg(title="lorakit", unique_id="lorakit")
     (HERE / "terminal.svg").write_text(with_local_fonts(svg), encoding="utf-8")
     if chromium := next(filter(None, map(shutil.which, BROWSERS)), None):
-        photograph(chromium, demo, HERE / "gallery.png")
+        show_gallery(chromium, demo, HERE / "gallery.png")
+        show_check(chromium, demo, HERE / "check.png")
 
 
-def photograph(chromium: str, demo: Path, picture: Path) -> None:
+def show_gallery(chromium: str, demo: Path, picture: Path) -> None:
     """The demo's adapters as a gallery, with covers, tags and ratings, in a copy of its catalog."""
-    from PIL import Image
-
     with TemporaryDirectory() as folder:
         copy = Path(folder)
         shutil.copytree(demo / "home", copy / "home")
@@ -67,11 +68,27 @@ def photograph(chromium: str, demo: Path, picture: Path) -> None:
             run(copy, ("tag", name, "--add", tags))
             run(copy, ("note", name, "--rating", rating))
         run(copy, ("report", "-o", str(copy / "page.html"), "--title", "Four styles"))
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        command += [f"--screenshot={copy / 'page.png'}", "--window-size=1180,600"]
-        subprocess.run([*command, (copy / "page.html").as_uri()], check=True, capture_output=True)
-        with Image.open(copy / "page.png") as image:
-            image.convert("RGB").quantize(128).save(picture, optimize=True)
+        photograph(chromium, copy / "page.html", picture, "1180,600")
+
+
+def show_check(chromium: str, demo: Path, picture: Path) -> None:
+    """The page of a stack of the demo's adapters."""
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        run(demo, ("check", *CHECKED, "--html", str(page)))
+        photograph(chromium, page, picture, "1000,860")
+
+
+def photograph(chromium: str, page: Path, picture: Path, size: str) -> None:
+    """A page as a picture of 128 colours."""
+    from PIL import Image
+
+    shot = page.with_suffix(".png")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--screenshot={shot}", f"--window-size={size}"]
+    subprocess.run([*command, page.as_uri()], check=True, capture_output=True)
+    with Image.open(shot) as image:
+        image.convert("RGB").quantize(128).save(picture, optimize=True)
 
 
 def run(demo: Path, words: tuple[str, ...]) -> str:
