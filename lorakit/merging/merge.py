@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,6 @@ import torch
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
-from lorakit.adapters.loha import LohaModule
-from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
@@ -22,6 +20,7 @@ from lorakit.merging.method_table import Value
 from lorakit.merging.one_weight import Outcome, Work, merge_one
 from lorakit.merging.ranks import RankRule
 from lorakit.merging.recipe import Recipe, make_recipe
+from lorakit.merging.remarks import remarks
 from lorakit.merging.report import MergeReport, ModuleMerge
 from lorakit.merging.result import adapter_of
 from lorakit.merging.side_by_side import side_by_side
@@ -129,39 +128,9 @@ def merged(
         seed,
         gathered.blocks,
         tuple(told),
-        (*gathered.notes, *_losses(told, recipe), *_grown(gathered, told, recipe)),
+        (*gathered.notes, *remarks(gathered, told, recipe)),
     )
     return Merged(result, report)
-
-
-def _losses(told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
-    """That something was lost though nobody asked for a rank."""
-    cut = [facts for facts in told if facts.lost] if recipe.rule is None else []
-    if cut:
-        ranks = sorted({facts.rank_out for facts in cut if facts.rank_out})
-        shown = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}"
-        more = f" and {len(cut) - 1} more" if len(cut) > 1 else ""
-        yield (
-            f"No product of thin factors, and brought to rank {shown}: {cut[0].name}{more}. A larger rank "
-            "loses less, and a difference stored in full nothing."
-        )
-
-
-def _grown(gathered: Gathered, told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
-    """That the exact form of LoHa and LoKr takes more room than their files do."""
-    stated = {
-        name: sum(term.rank or 0 for term in terms)
-        for (name, leaf), terms in gathered.terms.items()
-        if leaf == "weight" and any(isinstance(t.module, LohaModule | LokrModule) for t in terms)
-    }
-    exact = [facts for facts in told if facts.form == "lora" and not facts.lost]
-    grown = [f for f in exact if (f.rank_out or 0) > 2 * stated.get(f.name, f.rank_out or 0)]
-    if grown and recipe.rule is None:
-        rank = max(facts.rank_out or 0 for facts in grown)
-        yield (
-            f"LoHa and LoKr are exact as LoRA of a higher rank than they state, here up to {rank}; "
-            "an energy of 0.99 makes a smaller file."
-        )
 
 
 def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:

@@ -198,6 +198,23 @@ def test_a_smaller_models_adapter_is_renumbered_for_the_larger() -> None:
     assert any("renumbered for 40" in note for note in result.report.notes)
 
 
+def of_size(folder: Path, blocks: int, seed: int) -> Adapter:
+    """An adapter whose header states the size of its model."""
+    modules = random_lora(usual_names(2), 2, seed=seed)
+    path = lora_file(
+        folder / f"{seed}.safetensors", modules, metadata={"lorakit.base_blocks": str(blocks)}
+    )
+    return lorakit.load_adapter(path)
+
+
+def test_a_size_that_headers_state_is_kept(tmp_path: Path) -> None:
+    eight, silent = of_size(tmp_path, 8, 1), adapter(3)
+    result = lorakit.merge([(eight, 1.0), (of_size(tmp_path, 8, 2), 0.5), (silent, 1.0)])
+    assert result.report.model_blocks == 8
+    with pytest.raises(NotFusable, match=r"a model of 6 blocks, .* for one of 8"):
+        lorakit.merge([(eight, 1.0), (of_size(tmp_path, 6, 4), 1.0)])
+
+
 def test_adapters_of_unrelated_models_are_refused() -> None:
     shapes = {Q: LoraModule(drawn(64, 2), drawn(2, 32), 1.0)}
     with pytest.raises(NotFusable, match=r"\[32, 32\].*\[64, 32\]"):
