@@ -96,9 +96,13 @@ def _values(name: str, module: AdapterModule) -> np.ndarray | None:
 
 def _product(name: str, thin: LowRank) -> torch.Tensor:
     """scale * up @ down at the runs of its shape, (runs, length)."""
-    rows, columns = _index(name, thin.up.shape[0], thin.down.shape[1])
-    # Rows of a view of the mapped file are gathered before they are widened.
-    up, down = thin.up[rows].float(), thin.down[:, columns].float()
+    rows, runs, length = _runs(positions(name, (thin.up.shape[0], thin.down.shape[1])))
+    # What is looked at is gathered from the mapped file before it is widened, run by run: a run begins at a
+    # multiple of its length, and copying it whole takes a tenth of the time that its numbers would take.
+    up = thin.up[rows].float()
+    whole = thin.down.shape[1] // length * length if length else 0
+    parts = thin.down[:, :whole].reshape(thin.down.shape[0], -1, max(length, 1))
+    down = parts.index_select(1, runs).float()
     return torch.einsum("nr,rnl->nl", up, down) * thin.scale
 
 
@@ -162,6 +166,18 @@ def _nulls(
 def _flat(values: torch.Tensor) -> np.ndarray:
     flat: np.ndarray = values.numpy().ravel()
     return flat
+
+
+@lru_cache(maxsize=256)
+def _runs(places: Positions) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Rows (runs,), the number of each run in its row (runs,), and how long runs are."""
+    length = places.length
+    numbers = [column // length for column in places.columns] if length else []
+    return (
+        torch.tensor(places.rows, dtype=torch.long),
+        torch.tensor(numbers, dtype=torch.long),
+        length,
+    )
 
 
 @lru_cache(maxsize=256)
