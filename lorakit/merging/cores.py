@@ -5,8 +5,8 @@ the core Lᵀ N (R, R) has the product's singular values, and with its SVD U S V
 up (N V / S) and (Uᵀ Lᵀ / S) down. Both roots come from Gram matrices in float64 by Cholesky where the
 factors' columns stand apart, and from QR where they do not; no inverse of a root is needed.
 
-Accuracy: absolute errors of singular values stay below 1e-8 of the product of the factors' norms, an order
-below what rounding the factors to float32 does.
+Accuracy: absolute errors of singular values stay below 1e-11 of the product of the factors' norms (some 1e-14
+as a rule), where rounding the factors to float32 makes some 1e-8.
 """
 
 from __future__ import annotations
