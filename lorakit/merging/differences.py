@@ -44,8 +44,8 @@ _SAMPLED = 1 << 16
 class Difference:
     """One matrix of both checkpoints: `delta` = tuned - base, float32 (out, in).
 
-    `energy` is its squared Frobenius norm, `weight_energy` that of the base's weight. `rounding` are the mean squares of the errors by which the
-    tuned and the base weight are stored.
+    `energy` is its squared Frobenius norm, `weight_energy` that of the base's weight. `rounding` are the
+    mean squares of the errors by which the tuned and the base weight are stored.
     """
 
     module: str
@@ -89,13 +89,16 @@ class StoredModel:
         return matrix, rule, _bytes(matrix.weight, offset, rows * width).reshape(rows, width)
 
     def vector(self, name: str) -> torch.Tensor:
-        """A norm or bias, float32 (dim,). Raises `NotFusable` for numbers that are not plain floats."""
+        """A norm or bias, float32 (dim,). Raises `NotFusable` and `BadFile` for what is no plain number."""
         stored = self.vectors[name]
         dtype = _PLAIN.get(stored.info.dtype)
         if dtype is None:
             raise NotFusable(f"{self.path.name} stores {name} as {stored.info.dtype}.")
         data = _bytes(stored, stored.offset, stored.info.end - stored.info.start)
-        return torch.from_numpy(data).view(dtype).float()
+        found = torch.from_numpy(data).view(dtype).float()
+        if not bool(torch.isfinite(found).all()):
+            raise BadFile(f"{name} holds values that are not finite in {self.path}.")
+        return found
 
 
 def open_pair(tuned: Path, base: Path) -> tuple[StoredModel, StoredModel]:
@@ -129,8 +132,8 @@ def difference_of(name: str, tuned: StoredModel, base: StoredModel) -> Differenc
     Raises `BadFile` for values that are not finite.
     """
     before, after = base.raw(name), tuned.raw(name)
-    plain = before[1] == after[1] == Rule(after[1].dtype)
-    if plain and np.array_equal(before[2], after[2]):
+    alike = before[1].dtype == after[1].dtype and _is_plain(before[1]) and _is_plain(after[1])
+    if alike and np.array_equal(before[2], after[2]):
         return None
     rows, columns = after[0].shape
     delta = empty_result(torch.Size((rows, columns)), torch.float32)
@@ -158,7 +161,7 @@ def _weights(matrix: Matrix, rule: Rule, raw: np.ndarray, piece: slice) -> torch
     """Some rows of bytes as weights, float32."""
     dtype = _PLAIN.get(rule.dtype)
     stored = raw[piece]
-    if dtype is not None and rule.scale is None and rule.rotated == 1:
+    if dtype is not None and _is_plain(rule):
         return torch.from_numpy(stored).view(dtype).float()
     where = np.arange(piece.start, piece.start + len(stored))[:, None] + matrix.first_row
     columns = np.arange(matrix.shape[1])[None]
@@ -176,14 +179,19 @@ def _rounding(matrix: Matrix, rule: Rule, raw: np.ndarray) -> float:
     places = np.arange(0, rows * columns, apart)
     stored = raw.reshape(-1, rule.item_bytes)[places]
     numbers = decode(stored, rule.dtype)[:, 0]
-    steps = np.ones(len(numbers)) if rule.dtype == "I8" else step(numbers, _step_dtype(rule.dtype))
+    steps = (
+        np.ones(len(numbers))
+        if rule.dtype == "I8"
+        else step(numbers, rule.dtype.removesuffix("FNUZ"))
+    )
     row, column = np.divmod(places, columns)
     scale = scaled(steps, rule, matrix.weight.info.shape, row + matrix.first_row, column)
     return float(np.mean(np.square(scale, dtype=np.float64)) / 12)
 
 
-def _step_dtype(dtype: str) -> str:
-    return dtype.removesuffix("NUZ").removesuffix("FN")
+def _is_plain(rule: Rule) -> bool:
+    """Whether the stored numbers are the weights."""
+    return rule.scale is None and rule.rotated == 1
 
 
 def _require_alike(

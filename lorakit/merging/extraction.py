@@ -9,7 +9,7 @@ wanted rank, those above Gavish and Donoho's optimal hard threshold for known no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -82,20 +82,11 @@ def extract(
     rule = check_wanted(rank, energy, most)
     how = How(rule, most, dtype, seed)
     pair = open_pair(Path(tuned), Path(base))
-    modules: dict[str, AdapterModule] = {}
-    told: list[ExtractedModule] = []
-    names = common_matrices(*pair)
-    jobs = (partial(_extracted, name, pair, how) for name in names)
-    for done, (name, found) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
-        on_progress(done, len(names), name)
-        if found is not None:
-            told.append(found[1])
-            if found[0] is not None:
-                modules[name] = found[0]
+    found = dict(_matrices(pair, how, on_progress))
     vectors = _vectors(*pair)
     wanted = {n: d for n, d in vectors.items() if (biases if n.endswith(".bias") else norms)}
-    for name, vector in wanted.items():
-        told.append(_of_vector(name, vector))
+    told = [facts for _, facts in found.values()]
+    told += [_of_vector(name, vector) for name, vector in wanted.items()]
     _require_something(pair, told, vectors)
     report = ExtractionReport(
         pair[0].path,
@@ -107,17 +98,40 @@ def extract(
         tuple(sorted(vectors.keys() - wanted.keys())),
         tuple(sorted(pair[0].matrices.keys() ^ pair[1].matrices.keys())),
     )
-    by_module = {name.rpartition("."): DiffModule(d.to(dtype)) for name, d in wanted.items()}
-    modules |= {stem: diff for (stem, _, leaf), diff in by_module.items() if leaf == "weight"}
-    shifted = {stem: diff for (stem, _, leaf), diff in by_module.items() if leaf == "bias"}
-    adapter = adapter_of(
+    modules = {name: module for name, (module, _) in found.items() if module is not None}
+    return Extraction(_adapter(pair, modules, wanted, dtype), report)
+
+
+def _matrices(
+    pair: tuple[Model, Model], how: How, on_progress: Progress
+) -> Iterator[tuple[str, tuple[LoraModule | None, ExtractedModule]]]:
+    """Each matrix that differs, with the module that stands for it and the facts of it."""
+    names = common_matrices(*pair)
+    jobs = (partial(_extracted, name, pair, how) for name in names)
+    for done, (name, found) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
+        on_progress(done, len(names), name)
+        if found is not None:
+            yield name, found
+
+
+def _adapter(
+    pair: tuple[Model, Model],
+    matrices: Mapping[str, AdapterModule],
+    vectors: Mapping[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> Adapter:
+    modules: dict[str, AdapterModule] = dict(matrices)
+    biases: dict[str, AdapterModule] = {}
+    for name, delta in vectors.items():
+        module, _, leaf = name.rpartition(".")
+        (biases if leaf == "bias" else modules)[module] = DiffModule(delta.to(dtype))
+    return adapter_of(
         modules,
-        shifted,
+        biases,
         path=Path("extracted"),
         blocks=pair[0].blocks,
         made_of=(pair[0].path, pair[1].path),
     )
-    return Extraction(adapter, report)
 
 
 def check_wanted(rank: int | None, energy: float | None, most: int) -> Rank | Energy | None:

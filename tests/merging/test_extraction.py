@@ -149,23 +149,33 @@ def test_checkpoints_that_do_not_belong_together_are_refused(tmp_path: Path) -> 
     broken["net.blocks.1.mlp.layer1.weight"][3, 4] = torch.nan
     with pytest.raises(BadFile, match=r"blocks.1.mlp.layer1 holds values that are not finite"):
         extract(saved(tmp_path / "broken.safetensors", broken), base)
+    broken = tiny_base(3)
+    broken["net.blocks.0.self_attn.q_norm.weight"][2] = torch.inf
+    with pytest.raises(BadFile, match=r"q_norm.weight holds values that are not finite"):
+        extract(saved(tmp_path / "broken.safetensors", broken), base)
     with pytest.raises(BadUsage, match="cannot both"):
         extract(longer, base, rank=2, energy=0.9)
 
 
-def test_eight_bit_checkpoints_with_scales_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1, 32], ids=["one scale", "one a row"])
+def test_eight_bit_checkpoints_with_scales_are_read(tmp_path: Path, rows: int) -> None:
     base = tiny_base(2)
     name = "net.blocks.1.mlp.layer2.weight"
-    scale = base[name].abs().max() / 448
-    eight = {**base, name: (base[name] / scale).to(torch.float8_e4m3fn)}
-    eight[name.removesuffix("weight") + "weight_scale"] = scale
-    stored = eight[name].float() * scale
-    down, up = torch.randn(2, 128), torch.randn(32, 2)
-    tuned = {**base, name: stored + up @ down * 0.01}
-    paths = saved(tmp_path / "t.safetensors", tuned), saved(tmp_path / "b.safetensors", eight)
-    found = extract(*paths)
-    (module,) = found.adapter.modules.values()
-    assert torch.allclose(module.delta(stored), up @ down * 0.01, atol=1e-6)
+    weight = base.pop(name)
+    scale = (weight.abs().amax(1, keepdim=True) if rows > 1 else weight.abs().max()) / 448
+    stored = (weight / scale).to(torch.float8_e4m3fn)
+    beside = name.removesuffix("weight") + "weight_scale"
+    eight = saved(tmp_path / "b.safetensors", {**base, name: stored, beside: scale.clone()})
+    exact = stored.float() * scale
+    change = torch.randn(32, 2) @ torch.randn(2, 128) * 0.01
+    tuned = saved(tmp_path / "t.safetensors", {**base, name: exact + change})
+    (module,) = extract(tuned, eight).adapter.modules.values()
+    assert torch.allclose(module.delta(exact), change, atol=1e-6)
+    # Between two of them it is what their numbers and scales say.
+    doubled = {**base, name: stored, beside: scale * 2}
+    twice = extract(saved(tmp_path / "d.safetensors", doubled), eight, rank=32)
+    (module,) = twice.adapter.modules.values()
+    assert torch.allclose(module.delta(exact), exact, atol=1e-6)
 
 
 def test_shards_are_read_as_one_checkpoint(tmp_path: Path) -> None:
