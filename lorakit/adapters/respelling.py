@@ -14,6 +14,7 @@ from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
 from lorakit.formats.layouts import WRITTEN_AS, WritableLayout, parse_key
+from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.formats.peft_config import METADATA_KEY
 from lorakit.formats.spelling import keeps_alpha, spell_key
 from lorakit.formats.way_back import SPELLING_KEY, AlphaForm, WayBack, read_way_back, way_back
@@ -62,7 +63,9 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
             tensors[key] = _shaped(part, key, tensor, piece, layout)
             paths[name] = _path(key, usual)
     config = None if keeps_alpha(layout) else _config(modules, paths, layout)
-    metadata = dict(config.metadata) if config else {}
+    # A model of no published size is told by its adapters' headers alone.
+    metadata = {BASE_BLOCKS_KEY: source[BASE_BLOCKS_KEY]} if BASE_BLOCKS_KEY in source else {}
+    metadata |= dict(config.metadata) if config else {}
     if back and back.config is not None:
         metadata[METADATA_KEY] = back.config
     elif lead_back and not back and layout != _layout_of(pieces):
@@ -191,7 +194,7 @@ def _no_spelling(
             f"`lorakit prune FILE --component {component}` leaves it out; kohya's layout holds it."
         )
     return NotFusable(
-        f"{pieces.report.path} cannot be written in {layout}'s layout, which has no spelling for {what}.",
+        f"{pieces.report.path} cannot be written in the layout {layout}, which has no spelling for {what}.",
         hint=hint,
     )
 

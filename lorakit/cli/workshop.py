@@ -203,5 +203,7 @@ def rounding_words(done: WrittenAdapter) -> str | None:
     found = done.rounding
     if not found.error and not found.unmeasured:
         return None
-    words = f"{found.error:.2g} of the change" if found.error else "not measured"
-    return f"{words} ({found.unmeasured} modules not measured)" if found.unmeasured else words
+    words = f"{found.error:.2g} of the change" if found.error else "not known"
+    if not found.unmeasured:
+        return words
+    return f"{words}; what {found.unmeasured} modules change depends on a base"

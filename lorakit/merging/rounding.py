@@ -10,6 +10,9 @@ from typing import Literal
 
 import torch
 
+from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.lokr import factor
+from lorakit.adapters.parts import Parts
 from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.errors import LorakitError
 from lorakit.merging.side_by_side import side_by_side
@@ -29,7 +32,7 @@ _KEPT = frozenset({"alpha", "dora_scale", "rescale", "inv_scale", "on_input", "t
 class Rounding:
     """What rounding did: ‖rounded - exact‖_F / ‖exact‖_F over all modules whose change is measured.
 
-    `unmeasured` counts the modules whose change cannot be told without the base, or at no small cost.
+    `unmeasured` counts the modules whose change cannot be told without the base.
     """
 
     error: float
@@ -97,6 +100,10 @@ def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
         found = _of_factors([one["up"], other["up"]], [one["down"].T, other["down"].T])
         energy += exact.scale**2 * found[0]
         error += exact.scale**2 * found[1]
+    elif exact.algo in ("loha", "lokr") and "dora_scale" not in one:
+        measure = _of_kronecker if exact.algo == "lokr" else _of_hadamard
+        found = measure(Parts(one, None, exact.scale), Parts(other, None, exact.scale))
+        energy, error = energy + found[0], error + found[1]
     elif exact.algo not in ("full", "norm", "set"):
         return None
     return energy, error
@@ -111,6 +118,23 @@ def _of_factors(ups: Sequence[torch.Tensor], downs: Sequence[torch.Tensor]) -> t
     du, dd = u2 - u, d2 - d
     whole = _inner(u, u, d, d)
     return whole, _inner(du, du, d2, d2) + 2 * _inner(du, u, d2, dd) + _inner(u, u, dd, dd)
+
+
+def _of_kronecker(exact: Parts, rounded: Parts) -> tuple[float, float]:
+    """The same of A ⊗ B and A' ⊗ B', whose difference is (A' - A) ⊗ B' + A ⊗ (B' - B)."""
+    like = torch.zeros((), dtype=torch.float64)
+    (a, b), (a2, b2) = ([factor(parts, side, like) for side in "12"] for parts in (exact, rounded))
+    da, db = a2 - a, b2 - b
+    cross = float((da * a).sum()) * float((b2 * db).sum())
+    error = _squares(da) * _squares(b2) + 2 * cross + _squares(a) * _squares(db)
+    return exact.scale**2 * _squares(a) * _squares(b), exact.scale**2 * error
+
+
+def _of_hadamard(exact: Parts, rounded: Parts) -> tuple[float, float]:
+    """The same of two LoHa, as matrices in float32."""
+    like = torch.zeros((), dtype=torch.float32)
+    one, other = (LohaModule(parts).delta(like) for parts in (exact, rounded))
+    return _squares(one), _squares(other - one)
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> float:

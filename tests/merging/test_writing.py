@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.pieces import pieces_in
 from lorakit.catalog import Catalog
 from lorakit.errors import BadUsage, LorakitError, Refused
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
 from lorakit.merging.provenance import made, read_made
-from lorakit.merging.rounding import balanced
+from lorakit.merging.rounding import balanced, in_dtype, rounding
 from lorakit.merging.writing import PEFT_NAME, WrittenAdapter, write_adapter
 from tests.merging.conftest import entry
 from tests.models import lora_file, memory_adapter, random_lora, usual_names
@@ -75,8 +77,12 @@ def test_the_stated_error_is_the_one_that_was_made(
 def test_the_header_says_what_it_is_made_of_and_how(
     empty_catalog: Catalog, sources: list[Path], tmp_path: Path
 ) -> None:
+    for path in sources:
+        # A model of no published size, which only the header tells.
+        save_file(load_file(path), path, {**FREE, "lorakit.base_blocks": "6"})
     merged = lorakit.merge([(path, 1.0) for path in sources])
     done = write(empty_catalog, merged, sources, tmp_path / "out.safetensors")
+    assert lorakit.inspect(done.written.path).model_blocks == 6
     metadata = read_header(done.written.path).metadata
     assert [ancestor.name for ancestor in read_ancestry(metadata)] == ["one", "two"]
     found = read_made(metadata)
@@ -147,3 +153,37 @@ def test_components_are_made_even_without_any_loss() -> None:
     assert torch.equal(even_up @ even_down, up @ down)
     ratios = even_up.norm(dim=0)[:4] / even_down.norm(dim=1)[:4]
     assert bool(((ratios > 0.5) & (ratios < 2)).all())
+
+
+@pytest.mark.parametrize("algo", ["loha", "lokr"])
+def test_rounding_is_measured_for_other_algorithms_too(tmp_path: Path, algo: str) -> None:
+    torch.manual_seed(0)
+    stem = "lora_unet_blocks_0_mlp_layer1"
+    shapes = {
+        "loha": {
+            "hada_w1_a": (128, 3),
+            "hada_w1_b": (3, 32),
+            "hada_w2_a": (128, 3),
+            "hada_w2_b": (3, 32),
+        },
+        "lokr": {"lokr_w1": (8, 4), "lokr_w2_a": (16, 2), "lokr_w2_b": (2, 8)},
+    }[algo]
+    tensors = {f"{stem}.{part}": torch.randn(shape) for part, shape in shapes.items()}
+    save_file({**tensors, f"{stem}.alpha": torch.tensor(1.0)}, tmp_path / "a.safetensors")
+    exact = pieces_in(tmp_path / "a.safetensors")
+    rounded = in_dtype(exact, torch.bfloat16)
+    save_file(
+        {f"{stem}.{part}": t for part, t in rounded.modules["blocks.0.mlp.layer1"].parts.items()},
+        tmp_path / "b.safetensors",
+    )
+    like = torch.zeros((), dtype=torch.float64)
+    one, other = (
+        lorakit.load_adapter(tmp_path / f"{name}.safetensors").modules["blocks.0.mlp.layer1"]
+        for name in "ab"
+    )
+    whole = one.delta(like)
+    gap = float((other.delta(like) - whole).norm() / whole.norm())
+    found = rounding(exact, rounded)
+    assert found.unmeasured == 0
+    assert found.error == pytest.approx(gap, rel=1e-4)
+    assert gap > 1e-3
