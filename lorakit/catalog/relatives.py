@@ -42,6 +42,12 @@ def kept_relatives(catalog: Catalog, content: str) -> Relatives | None:
     return _read(derived_of(catalog, _KIND, content))
 
 
+def contents_count(catalog: Catalog) -> int:
+    """How many different contents the catalog has now."""
+    ((count,),) = catalog._store.read("SELECT count(DISTINCT tensor_sha256) FROM adapter")
+    return int(count)
+
+
 def all_kept_relatives(catalog: Catalog) -> dict[str, Relatives]:
     """The same of every content that has been compared."""
     found = ((content, _read(data)) for content, data in derived(catalog, _KIND).items())

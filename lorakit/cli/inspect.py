@@ -182,7 +182,8 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
         block_map(console, modules, blocks or report.blocks[-1] + 1)
     notes(console, report.notes)
     notes(console, _listed("Problem", report.problems), style="red")
-    notes(console, _listed("Unused key", report.unused_keys))
+    if report.other_model is None:
+        notes(console, _listed("Unused key", report.unused_keys))
 
 
 def show_yours(console: Console, yours: Yours) -> None:

@@ -81,7 +81,7 @@ def _collections(catalog: Catalog, record: AdapterRecord) -> list[str]:
 
 def _alike(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     """The others with the same tensors, and those found alike when it was last compared."""
-    from lorakit.catalog.relatives import kept_relatives
+    from lorakit.catalog.relatives import contents_count, kept_relatives
 
     content = record.tensor_sha256
     same = [name for name, _ in catalog.headers(content) if name != record.name]
@@ -91,6 +91,7 @@ def _alike(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     return {
         "same_tensors": same,
         "compared": None if found is None else found.compared,
+        "there_are": contents_count(catalog),
         "relatives": [
             {"name": named[0], "kind": one.kind, "words": one.words, "cosine": one.cosine}
             for one in near
@@ -121,10 +122,14 @@ def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | Non
             for one in alike["relatives"]
         ),
     ]
-    if alike["compared"] is None:
+    compared, there_are = alike["compared"], alike["there_are"]
+    if compared is None:
         rows.append(("by weights", f"not compared yet: lorakit similar {name}"))
+    elif compared < there_are:
+        text = f"of {there_are} adapters, {compared} were compared: lorakit similar {name}"
+        rows.append(("by weights", text))
     elif not alike["relatives"]:
-        rows.append(("by weights", f"none of {alike['compared']} that were compared"))
+        rows.append(("by weights", f"none of {compared}"))
     return rows
 
 

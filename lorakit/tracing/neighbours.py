@@ -166,7 +166,8 @@ def keep_neighbours(shelf: Shelf, found: Mapping[str, Sequence[Neighbour]]) -> N
     """Keep what was found of contents on the shelf, for whoever looks at them later."""
     keep_relatives(
         shelf.catalog,
-        len(shelf.contents),
+        # With those that could not be compared: another look would not find more.
+        len(shelf.records),
         {
             content: [
                 Relative(
