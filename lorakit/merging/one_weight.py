@@ -10,6 +10,7 @@ import torch
 
 from lorakit.adapters.adapter import AdapterModule
 from lorakit.adapters.full import DiffModule
+from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import NotFusable
 from lorakit.merging.approximating import approximate
@@ -17,6 +18,7 @@ from lorakit.merging.cores import core_of, gram_of, truncate
 from lorakit.merging.factors import Factors, join, of_matrix
 from lorakit.merging.gathering import Leaf, Term
 from lorakit.merging.kept import kept_as_it_is
+from lorakit.merging.kroneckers import approximate_kronecker
 from lorakit.merging.methods.core import core
 from lorakit.merging.methods.ctm import ctm
 from lorakit.merging.methods.inside import ENTRYWISE, ON_FACTORS
@@ -27,6 +29,9 @@ from lorakit.merging.report import BesideSum, ModuleMerge
 from lorakit.merging.weight_changes import Changes, require_finite
 
 _BY_FACTORS = {**ON_FACTORS, "knots": knots, "core": core, "ctm": ctm}
+
+# The square of a rounding to float32: less than that is no loss of the merge.
+_ROUNDING = 1e-14
 
 # What a weight's changes became, and what there is to tell of it.
 Outcome = tuple[AdapterModule, ModuleMerge]
@@ -99,6 +104,10 @@ def _require_base(work: Work) -> None:
 
 def _sum(name: str, changes: Changes, recipe: Recipe) -> Outcome:
     apart = changes.apart(changes.everything)
+    if len(changes.terms) == 1 and not recipe.full_diffs and (recipe.rule or not apart):
+        module = changes.terms[0].module
+        if isinstance(module, LokrModule):
+            return _kronecker(name, module, changes, recipe)
     if not apart:
         return _from_matrix(name, changes, changes.matrix(changes.everything), recipe)
     rank_in, joined = changes.rank(changes.everything), join(apart)
@@ -108,6 +117,14 @@ def _sum(name: str, changes: Changes, recipe: Recipe) -> Outcome:
         # The rank cannot be larger than a side; a matrix and an identity are exact.
         joined = of_matrix(joined.to(torch.float64).dense())
     return _lora(name, rank_in, joined, float(gram_of(apart).sum()), 0.0)
+
+
+def _kronecker(name: str, module: LokrModule, changes: Changes, recipe: Recipe) -> Outcome:
+    for side in module.parts.values():
+        require_finite(side, changes.terms)
+    rank_in = changes.rank(changes.everything)
+    best = approximate_kronecker(module, changes.terms[0].strength, recipe.rule or Rank(rank_in))
+    return _lora(name, rank_in, best.factors, best.energy, best.lost)
 
 
 def _entrywise(name: str, changes: Changes, recipe: Recipe) -> Outcome:
@@ -167,6 +184,8 @@ def _of_rank(
 
 
 def _lora(name: str, rank_in: int, factors: Factors, energy: float, missed: float) -> Outcome:
+    if missed <= _ROUNDING * energy:
+        missed = 0.0
     final = factors.to(torch.float32, "cpu")
     module = LoraModule(final.up.contiguous(), final.down.contiguous(), 1.0)
     return module, ModuleMerge(name, "lora", rank_in, final.rank, energy, missed)

@@ -16,6 +16,8 @@ from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.parts import Parts
 from lorakit.merging.factors import exact_factors, of_matrix
+from lorakit.merging.kroneckers import approximate_kronecker
+from lorakit.merging.ranks import Energy, Rank, RankRule, rank_for
 
 OUT, IN = 24, 20
 GENERATOR = torch.Generator().manual_seed(7)
@@ -112,3 +114,18 @@ def test_any_matrix_is_itself_times_an_identity(shape: tuple[int, int]) -> None:
     found = of_matrix(matrix)
     assert found.rank == min(shape)
     assert torch.equal(found.dense(), matrix)
+
+
+@pytest.mark.parametrize("strength", [0.5, -2.0])
+@pytest.mark.parametrize("rule", [Rank(3), Rank(99), Energy(0.9)])
+def test_a_kronecker_product_is_cut_as_well_as_can_be(strength: float, rule: RankRule) -> None:
+    module = LokrModule(parts(lokr_w1=(6, 5), lokr_w2=(4, 4)))
+    whole = strength * module.delta(torch.zeros(OUT, IN, dtype=torch.float64))
+    values = torch.linalg.svdvals(whole)
+    found = approximate_kronecker(module, strength, rule)
+    assert found.factors.rank == rank_for(values.tolist(), rule)
+    rest = float(values[found.factors.rank :].square().sum())
+    assert found.energy == pytest.approx(float(values.square().sum()))
+    assert found.lost == pytest.approx(rest, rel=1e-9, abs=1e-12)
+    missing = found.factors.to(torch.float64).dense() - whole
+    assert float(missing.square().sum()) == pytest.approx(rest, rel=1e-5, abs=1e-9)

@@ -358,6 +358,14 @@ def test_numbers_that_are_not_finite_are_told_with_their_file(options: dict[str,
         lorakit.merge(entries, **options)  # type: ignore[arg-type]
 
 
+def test_a_kronecker_product_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    parts = {"lokr_w1": drawn(8, 8), "lokr_w2": torch.full((4, 4), float("inf"))}
+    broken = from_file(tmp_path, {f"{Q}.{part}": t for part, t in parts.items()}, "broken")
+    for entries in ([(broken, 1.0)], [(broken, 1.0), (adapter(1), 1.0)]):
+        with pytest.raises(BadFile, match=f"{Q} of broken.safetensors"):
+            lorakit.merge(entries, rank=2)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("method", METHODS)
