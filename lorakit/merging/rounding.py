@@ -46,8 +46,8 @@ def in_dtype(pieces: Pieces, dtype: torch.dtype | None) -> Pieces:
     """
     if dtype is None:
         return pieces
-    found = {name: _in_dtype(name, piece, dtype) for name, piece in pieces.modules.items()}
-    return replace(pieces, modules=found)
+    jobs = (partial(_in_dtype, name, piece, dtype) for name, piece in pieces.modules.items())
+    return replace(pieces, modules=dict(zip(pieces.modules, side_by_side(jobs), strict=True)))
 
 
 def _in_dtype(name: str, piece: Piece, dtype: torch.dtype) -> Piece:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from lorakit.gate.output import partial_file
 from lorakit.gate.subjects import Subject
 from lorakit.merging.provenance import encode_made
 from lorakit.merging.rounding import DTYPES, Rounding, balanced, in_dtype, rounding
+from lorakit.merging.side_by_side import side_by_side
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -218,8 +220,8 @@ def spelled(
 def even_pieces(adapter: Adapter, dtype: str | None) -> Pieces:
     """What is written of an adapter in memory: components of even size for a 16-bit float."""
     pieces = pieces_of(adapter)
-    found = {name: _even_piece(piece, dtype) for name, piece in pieces.modules.items()}
-    return replace(pieces, modules=found)
+    jobs = (partial(_even_piece, piece, dtype) for piece in pieces.modules.values())
+    return replace(pieces, modules=dict(zip(pieces.modules, side_by_side(jobs), strict=True)))
 
 
 def _even_piece(piece: Piece, dtype: str | None) -> Piece:
