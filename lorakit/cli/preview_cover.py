@@ -13,7 +13,7 @@ from lorakit.cli.preview_run import check_files, finish, run_plan, say_advice
 from lorakit.errors import BadUsage, LorakitError
 
 if TYPE_CHECKING:
-    from lorakit.catalog import Catalog
+    from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.preview.cover import Recommended
     from lorakit.stack import ResolvedEntry
 
@@ -83,7 +83,9 @@ def _places(entry: ResolvedEntry, *, force: bool, beside: bool) -> tuple[Path, P
     assert entry.tensor_sha256 is not None
     target = cover_path(entry.tensor_sha256)
     if target.exists() and not force:
-        raise BadUsage(f"{entry.name} has a cover already.", hint="--overwrite renders another one.")
+        raise BadUsage(
+            f"{entry.name} has a cover already.", hint="--overwrite renders another one."
+        )
     copy = entry.path.with_name(f"{entry.path.stem}.preview.png") if beside else None
     if copy is not None and copy.exists():
         raise BadUsage(
@@ -108,12 +110,13 @@ def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
         )
     (asked,) = stack
     # Covers are the catalog's, so a file has to be in it.
-    name = f"sha256:{catalog.resolve(asked.name).file_sha256}"
+    record = catalog.resolve(asked.name)
+    name = f"sha256:{record.file_sha256}"
     (entry,) = resolve_stack([Entry(name, asked.strength)], catalog)
     recommended = Recommended(asked.strength.headline, "as given")
     strength: Strength | float = asked.strength
     if asked.strength == Strength(1.0):
-        recommended = recommended_strength(entry.report)
+        recommended = _suggested(catalog, record) or recommended_strength(entry.report)
         strength = recommended.strength
     prompts = wanted.prompts or [with_triggers(SUBJECT, stacked([entry]))]
     plan = plan_pictures(
@@ -122,6 +125,19 @@ def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
     if len(plan.pictures) != 1:
         raise BadUsage("A cover is one picture.", hint="Give one prompt, one size and one seed.")
     return plan, recommended
+
+
+def _suggested(catalog: Catalog, record: AdapterRecord) -> Recommended | None:
+    """What the person or another program says of its strength; None where nobody does."""
+    from lorakit.cli.strength import evidence_of
+    from lorakit.preview.cover import Recommended
+
+    found = evidence_of(catalog, record)
+    why = next((one.text for one in found.evidence if one.kind == found.by), "")
+    # Of its own header, the key is told.
+    if found.value is None or found.by == "size" or why.startswith("header "):
+        return None
+    return Recommended(found.value, why.rstrip("."))
 
 
 def _copy(cover: Path, copy: Path) -> None:

@@ -112,3 +112,9 @@ def test_a_dry_run_renders_no_cover(ready: Cli, style: Path, home: Path) -> None
     assert ran.document["files"] == [ran.document["cover"]["path"]]
     assert ran.document["stack"] == "glow:0.65"
     assert not (home / "covers").exists()
+
+
+def test_what_you_set_goes_before_what_the_file_says(ready: Cli, style: Path) -> None:
+    assert ready("note", "glow", "--strength", "0.4").code == 0
+    cover = ready("preview", "glow", *COVER, "--dry-run", "--json").document["cover"]
+    assert (cover["strength"], cover["strength_source"]) == (0.4, "You set 0.4")
