@@ -6,7 +6,6 @@ An adapter whose names are not in the table, or whose widths are none that was p
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +43,8 @@ _FLAT = (
 )
 # Far above any real name.
 _MAX_NAME = 300
+# Anima's own, of every number of blocks.
+_WIDTH, _CONTEXT = 2048, 1024
 # Layers that tell the width by their inputs, and by their outputs.
 _READS_STREAM = (
     *(f"self_attn.{x}_proj" for x in "qkv"),
@@ -113,7 +114,8 @@ def twin_model(modules: Sequence[ModuleKeys]) -> OtherModel | None:
     """The other model whose layers bear Anima's names and have widths that no Anima model has."""
     width = _dimension(modules, _READS_STREAM, 1) or _dimension(modules, _WRITES_STREAM, 0)
     context = _dimension(modules, _READS_CONTEXT, 1)
-    if width is None and context is None:
+    # The published sizes of Anima need no look into the table.
+    if (width is None or width[1] == _WIDTH) and (context is None or context[1] == _CONTEXT):
         return None
     for twin in _twins():
         found = width if twin.context is None else context
@@ -181,4 +183,7 @@ def _twins() -> tuple[_Twin, ...]:
 
 @cache
 def _document() -> dict[str, list[dict[str, Any]]]:
+    # Most files need nothing of it.
+    import tomllib
+
     return tomllib.loads(_TABLE.read_text("utf-8"))
