@@ -11,7 +11,6 @@ from lorakit.catalog.fields import USER
 from lorakit.catalog.measured import DeltaSize, kept_sizes
 from lorakit.errors import LorakitError
 from lorakit.formats.generation import UsedAdapter
-from lorakit.stack import Stack, read_kept, stated_strength
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord, BaseRecord, Catalog
@@ -87,6 +86,9 @@ def read_sources(catalog: Catalog, base: BaseRecord | None) -> Sources:
 
 def kept_uses(kept: KeptStackRecord) -> list[KeptUse]:
     """The adapters of a kept stack. Raises `BadFile` and `BadUsage` for one that cannot be read."""
+    # Most catalogs keep no stacks, and looking at an adapter should cost little.
+    from lorakit.stack import read_kept
+
     used = read_kept(kept.document, kept.name).adapters
     return [_use(kept.name, adapter) for adapter in used]
 
@@ -100,6 +102,8 @@ def _kept(catalog: Catalog) -> list[KeptUse]:
 
 
 def _use(stack: str, used: UsedAdapter) -> KeptUse:
+    from lorakit.stack import stated_strength
+
     strength = stated_strength(used)
     return KeptUse(stack, used.name, used.hashes, 1.0 if strength is None else strength.headline)
 
@@ -115,6 +119,8 @@ def _duel(comparison: ComparisonRecord) -> Duel | None:
     )
     if not alike or not any(votes):
         return None
+    from lorakit.stack import Stack
+
     try:
         sides = [
             [entry.strength for entry in Stack.parse(side["stack"])] for side in (first, second)
