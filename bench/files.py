@@ -133,9 +133,13 @@ def write_adapter(
     *,
     modules: Mapping[str, tuple[int, int]] | None = None,
     layout: WritableLayout = "kohya",
+    seed: int = 0,
 ) -> Path:
-    """Write a bf16 LoRA, alpha the rank, on `modules` (the usual 280); the same rank, the same values."""
-    generator = torch.Generator().manual_seed(rank)
+    """Write a bf16 LoRA, alpha the rank, on `modules` (the usual 280).
+
+    The same rank and seed give the same values.
+    """
+    generator = torch.Generator().manual_seed(rank + 1000 * seed)
     made = {
         name: _module(shape, rank, generator)
         for name, shape in (usual_modules() if modules is None else modules).items()

@@ -22,6 +22,7 @@ ANCESTORS: Mapping[str, tuple[str, ...]] = {
     "rdbt": ("anima", "animayume"),
 }
 SIZES = (0.005, 0.01, 0.03)
+SIBLINGS, SEEDS = 96, 1
 
 
 @dataclass(frozen=True)
@@ -234,8 +235,8 @@ def adapters_section(seeds: int, command: str) -> Section:
 def main() -> None:
     """Print the sections asked for as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--siblings", type=int, default=96)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--siblings", type=int, default=SIBLINGS)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     given = parser.parse_args()
     command = command_line("trace", siblings=given.siblings, seeds=given.seeds)
     print(found_section(given.seeds, command).markdown())
