@@ -7,7 +7,6 @@ them, and nothing may be said of one. The text follows from the file, so the sam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from lorakit.errors import CatalogError
@@ -16,12 +15,13 @@ if TYPE_CHECKING:
     from lorakit.catalog.scanning import FoundFile
 
 PREFIX = "pending:"
-# The range of all texts that begin so, for an index.
-RANGE = (PREFIX, "pending;")
 
 
 def instead_of_hash(file: FoundFile) -> str:
     """What stands in place of the hashes of `file` until it is read whole."""
+    # Lists need none of it.
+    from hashlib import sha256
+
     one = file.fingerprint
     told = f"{file.path}\0{one.size}\0{one.mtime_ns}\0{one.inode}"
     return PREFIX + sha256(told.encode()).hexdigest()[:32]
