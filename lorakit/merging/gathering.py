@@ -13,6 +13,7 @@ from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, ModuleReport
+from lorakit.formats.parts import algos_of
 from lorakit.fusion.plan import BaseModules, FusionPlan, plan_fusion
 from lorakit.merging.sizes import common_model
 from lorakit.strengths import Strength, refuse_scheduled
@@ -87,7 +88,12 @@ def needing_base(report: AdapterReport) -> tuple[str, ...]:
 
     An adapter made of them holds what was computed from the base.
     """
-    return tuple(module.name for module in report.modules if module.algo not in _FREE_ALGOS)
+    return tuple(
+        module.name
+        for module in report.modules
+        if "dora_scale" in module.parts
+        or any(algo.name not in _FREE_ALGOS for algo in algos_of(module.parts))
+    )
 
 
 def _terms(

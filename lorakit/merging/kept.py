@@ -13,9 +13,11 @@ from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.parts import Parts
-from lorakit.merging.factors import exact_factors
+from lorakit.merging.cores import gram_of
+from lorakit.merging.factors import exact_factors, join
 from lorakit.merging.gathering import Term
 from lorakit.merging.report import ModuleMerge
+from lorakit.merging.weight_changes import require_finite
 
 
 def kept_as_it_is(name: str, terms: Sequence[Term]) -> tuple[AdapterModule, ModuleMerge] | None:
@@ -32,7 +34,9 @@ def kept_as_it_is(name: str, terms: Sequence[Term]) -> tuple[AdapterModule, Modu
     rank = terms[0].rank
     forms = {LoraModule: "lora", LohaModule: "loha", LokrModule: "lokr", DiffModule: "full"}
     form = forms.get(type(module), "as it is")
-    return module, ModuleMerge(name, form, rank, rank, _energy(terms), 0.0)
+    energy = _energy(terms)
+    require_finite(torch.tensor(energy), terms)
+    return module, ModuleMerge(name, form, rank, rank, energy, 0.0)
 
 
 def times(module: AdapterModule, strength: float) -> AdapterModule | None:
@@ -65,7 +69,4 @@ def _energy(terms: Sequence[Term]) -> float:
         like = torch.zeros((), dtype=torch.float32)
         changes = [term.module.delta(like).flatten(1) * term.strength for term in terms]
         return float(torch.stack(changes).sum(0).square().sum(dtype=torch.float64))
-    from lorakit.merging.cores import gram_of
-    from lorakit.merging.factors import join
-
     return float(gram_of([join(known)])[0, 0])

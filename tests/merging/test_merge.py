@@ -257,6 +257,12 @@ def test_what_depends_on_the_base_takes_part_where_one_is_given(tmp_path: Path) 
     one = dora(tmp_path)
     assert needing_base(one.report) == (Q,)
     assert needing_base(adapter(1).report) == ()
+    both = {
+        f"{WIDE}.lora_down.weight": drawn(2, 32),
+        f"{WIDE}.lora_up.weight": drawn(128, 2),
+        f"{WIDE}.set_weight": drawn(128, 32),
+    }
+    assert needing_base(from_file(tmp_path, both, "both").report) == (WIDE,)
     entries: list[Entry] = [(one, 0.6), (adapter(1), 0.5)]
     with pytest.raises(NotFusable, match=r"q_proj of dora.safetensors"):
         lorakit.merge(entries)
@@ -362,8 +368,9 @@ def test_a_kronecker_product_that_is_not_finite_is_told(tmp_path: Path) -> None:
     parts = {"lokr_w1": drawn(8, 8), "lokr_w2": torch.full((4, 4), float("inf"))}
     broken = from_file(tmp_path, {f"{Q}.{part}": t for part, t in parts.items()}, "broken")
     for entries in ([(broken, 1.0)], [(broken, 1.0), (adapter(1), 1.0)]):
-        with pytest.raises(BadFile, match=f"{Q} of broken.safetensors"):
-            lorakit.merge(entries, rank=2)
+        for rank in (2, None):
+            with pytest.raises(BadFile, match=f"{Q} of broken.safetensors"):
+                lorakit.merge(entries, rank=rank)
 
 
 @pytest.mark.gpu
