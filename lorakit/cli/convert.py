@@ -49,8 +49,8 @@ def convert_verb(
 ) -> None:
     """Write an adapter in another layout or dtype, for a larger model, or a DoRA as a LoRA.
 
-    Tensors keep their bytes unless a dtype is asked for, and the way back gives the same file content.
-    Without -o the result lies beside its source.
+    Tensors keep their bytes unless a dtype is asked for, and the way back
+    gives the same content. Without -o the result lies beside its source.
     """
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog

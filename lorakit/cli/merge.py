@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,8 +79,9 @@ def merge_verb(
 ) -> None:
     """Merge adapters into one file, exactly or to a rank, if every licence allows it.
 
-    Without a rank the sum is exact: ranks add up. --base is needed for DoRA, OFT and others whose change
-    depends on one, and counts as an ingredient then. Refused with exit code 3; --dry-run tells beforehand.
+    Without a rank the sum is exact: ranks add up. What DoRA, OFT and others
+    change depends on --base, which counts as an ingredient then. A refusal
+    ends with exit code 3; --dry-run tells beforehand.
     """
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
@@ -101,7 +103,7 @@ def merge_verb(
             str(found.stack),
             method,
             rule,
-            None if base is None else choose_base(catalog, base),
+            None,
             seed,
             full_diffs,
             _settings(settings or []),
@@ -109,6 +111,8 @@ def merge_verb(
             wanted_dtype,
             device,
         )
+        if plan.needs_base or base is not None:
+            plan = replace(plan, base=choose_base(catalog, found.base))
         if dry_run or output is None:
             _dry(catalog, out, plan, output)
             return
@@ -177,8 +181,8 @@ def _show_plan(console: Console, plan: MergePlan, planned: FusionPlan, verdict: 
             ("as", f"{plan.written_layout}, {plan.written_dtype}"),
         ],
     )
-    if plan.needs_base and plan.base is None:
-        notes(console, ["What one of them changes depends on a base: name it with --base."])
+    if plan.needs_base and plan.base is not None:
+        notes(console, [f"What one of them changes depends on the base: {plan.base.name} is used."])
 
 
 def _show(console: Console, done: WrittenAdapter, report: MergeReport) -> None:

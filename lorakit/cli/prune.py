@@ -58,8 +58,8 @@ def prune_verb(
 ) -> None:
     """Write an adapter without some of its components, blocks, kinds or modules.
 
-    What every option given names goes: --blocks 0-2 --kinds mlp is the mlp of three blocks. Without -o the
-    result lies beside its source.
+    What every option given names goes: --blocks 0-2 --kinds mlp is the mlp
+    of three blocks. Without -o the result lies beside its source.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import beside, chosen_dtype, chosen_layout, dry_document, find_one

@@ -42,7 +42,7 @@ def resize_verb(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME...",
+            metavar="NAME",
             help="Adapters of the catalog, files, folders, or a query; - reads names from stdin.",
             show_default=False,
             autocompletion=complete_names,
@@ -66,8 +66,9 @@ def resize_verb(
 ) -> None:
     """Give adapters other ranks: a number, or what holds a share of the energy.
 
-    The result has scale 1, so a strength means what it meant. LoHa and LoKr become LoRA. Without -o or
-    --into the results lie beside their sources.
+    The result has scale 1, so a strength means what it meant. LoHa and
+    LoKr become LoRA. Without -o or --into the results lie beside their
+    sources.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import chosen_dtype, chosen_layout

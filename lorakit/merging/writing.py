@@ -159,8 +159,8 @@ def write_pieces(
 
 
 def own_dtype(reports: Sequence[AdapterReport]) -> str:
-    """The narrowest of bf16, fp16 and fp32 that holds the numbers of all adapters."""
-    found = {module.dtype for report in reports for module in report.modules}
+    """The narrowest of bf16, fp16 and fp32 that holds what most tensors of each adapter are."""
+    found = {next(iter(report.dtypes), "F32") for report in reports}
     if found <= {"BF16", "F8_E4M3", "F8_E5M2"}:
         return "bf16"
     return "fp16" if found <= {"F16", "F8_E4M3", "F8_E5M2"} else "fp32"

@@ -18,7 +18,7 @@ from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
 from lorakit.merging.provenance import made, read_made
 from lorakit.merging.rounding import balanced, in_dtype, rounding
-from lorakit.merging.writing import PEFT_NAME, WrittenAdapter, write_adapter
+from lorakit.merging.writing import PEFT_NAME, WrittenAdapter, own_dtype, write_adapter
 from tests.merging.conftest import entry
 from tests.models import lora_file, memory_adapter, random_lora, usual_names
 
@@ -187,3 +187,16 @@ def test_rounding_is_measured_for_other_algorithms_too(tmp_path: Path, algo: str
     assert found.unmeasured == 0
     assert found.error == pytest.approx(gap, rel=1e-4)
     assert gap > 1e-3
+
+
+def test_the_dtype_of_the_sources_is_that_of_their_factors(tmp_path: Path) -> None:
+    """Alphas in float32 say nothing of it, and bf16 beside fp16 takes a wider one."""
+    reports = {}
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        modules = random_lora(usual_names(1), 1, dtype=dtype)
+        path = lora_file(tmp_path / f"{dtype}.safetensors", modules)
+        reports[dtype] = lorakit.inspect(path, hashes=False)
+    assert own_dtype([reports[torch.bfloat16]]) == "bf16"
+    assert own_dtype([reports[torch.float16]]) == "fp16"
+    assert own_dtype([reports[torch.bfloat16], reports[torch.float16]]) == "fp32"
+    assert own_dtype(list(reports.values())) == "fp32"
