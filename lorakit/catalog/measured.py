@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.derived import derived, derived_of, keep_derived
+from lorakit.errors import NotFusable
 from lorakit.formats import anima
 from lorakit.formats.variants import SIZES, block_map
 
@@ -73,7 +74,8 @@ def measure_size(catalog: Catalog, record: AdapterRecord, base: BaseRecord) -> D
 def size_of(adapter: Adapter, norms: Mapping[str, float], blocks: int, base: Path) -> DeltaSize:
     """How much an adapter changes the base at `base`, whose matrices have `norms` and stand in `blocks`.
 
-    The base is read only where the change of a module depends on its weight.
+    The base is read only where the change of a module depends on its weight. Raises `NotFusable` for an
+    adapter that was made for a model of another size.
     """
     from lorakit.sketches.norms import delta_norms, joined, relative
     from lorakit.sketches.whole import weights_in
@@ -102,10 +104,16 @@ def size_of(adapter: Adapter, norms: Mapping[str, float], blocks: int, base: Pat
 
 def _names_in(adapter: Adapter, blocks: int) -> dict[str, str]:
     """What the base with so many blocks calls the modules of an adapter."""
-    made_for = adapter.report.model_blocks
     names = {name: name for name in adapter.modules}
-    if made_for is None or made_for not in SIZES or blocks not in SIZES or made_for >= blocks:
+    touched, made_for = adapter.report.blocks, adapter.report.model_blocks
+    if not touched or made_for == blocks or (blocks not in SIZES and touched[-1] < blocks):
+        # Of a base of no published size, the numbers of blocks are its own.
         return names
+    if made_for not in SIZES or blocks not in SIZES or made_for > blocks:
+        raise NotFusable(
+            f"It changes block {touched[-1]} of a model of {made_for} blocks; the base has {blocks}.",
+            hint="Name a base of that size with --base.",
+        )
     carried = block_map(made_for, blocks)
     for name in names:
         block = anima.block_of(name)

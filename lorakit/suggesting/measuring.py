@@ -18,7 +18,8 @@ ENOUGH = 100
 
 
 def the_base(catalog: Catalog, name: str | None) -> BaseRecord | None:
-    """The base called `name`; left out, the one that most adapters were measured on, else the first.
+    """The base called `name`; left out, the one that most adapters were measured on, else one that is
+    there.
 
     None where no base is registered. Raises `NotFound` and `Ambiguous` for a name.
     """
@@ -27,7 +28,7 @@ def the_base(catalog: Catalog, name: str | None) -> BaseRecord | None:
     bases = catalog.bases()
     if len(bases) < 2:
         return next(iter(bases), None)
-    return max(bases, key=lambda base: len(kept_sizes(catalog, base)))
+    return max(bases, key=lambda base: (len(kept_sizes(catalog, base)), not base.missing))
 
 
 def measure(

@@ -10,6 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 import lorakit
+from lorakit.adapters.loading import load_adapter
+from lorakit.catalog.measured import size_of
+from lorakit.formats.variants import block_map
+from lorakit.sketches.norms import delta_norms
 from tests.cli.conftest import Cli
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
 
@@ -128,6 +132,28 @@ def test_a_file_that_is_missing_is_named_and_stops_nothing(cli: Cli, shelf: Path
     sizes = {one["name"]: one["size"] for one in ran.document["adapters"]}
     assert sizes.pop("style-2") is None
     assert all(sizes.values())
+
+
+def test_an_adapter_for_a_model_of_another_size_is_named(
+    cli: Cli, shelf: Path, tmp_path: Path
+) -> None:
+    names = usual_names(5)
+    cli("add", lora_file(tmp_path / "deep.safetensors", random_lora(names, 5)))
+    ran = cli("strength", "deep", "--json")
+    (one,) = ran.document["not_measured"]
+    assert "changes block 4" in one["reason"]
+    assert ran.document["adapters"][0]["size"] is None
+
+
+def test_one_published_size_fits_the_next_one_by_its_table(tmp_path: Path) -> None:
+    module = "blocks.27.mlp.layer2"
+    adapter = load_adapter(lora_file(tmp_path / "a.safetensors", random_lora([module], 28)))
+    carried = f"blocks.{block_map(28, 40)[27]}.mlp.layer2"
+    norms = {carried: 4.0, module: 100.0}
+    found = size_of(adapter, norms, 40, tmp_path / "none")
+    (norm,) = delta_norms(adapter).values()
+    assert found.touched == pytest.approx(norm / 4.0, rel=1e-4)
+    assert (found.modules, found.left_out) == (1, 0)
 
 
 def test_an_unknown_name_is_told_in_a_sentence(cli: Cli, shelf: Path) -> None:
