@@ -19,6 +19,9 @@ _KINDS: tuple[Kind, ...] = ("self_attn", "cross_attn", "mlp")
 _BLOCKS, _WIDTH, _TEXT_WIDTH, _HIDDEN = 28, 2048, 1024, 8192
 # Beside each other in a folder, as people have them.
 PER_FOLDER = 500
+_RANKS, _LEFT_OUT = (4, 8, 12, 16, 24, 32, 48, 64), 3
+# With and without alphas.
+KINDS = len(_RANKS) * _LEFT_OUT * 2
 _ENDINGS = (".metadata.json", ".civitai.info", ".txt", ".preview.png")
 
 
@@ -32,16 +35,18 @@ class _Shape:
     size: int
 
 
-def make_files(folder: Path, count: int, seed: int = 1, *, real_bytes: bool = False) -> list[Path]:
-    """Write `count` adapters below `folder`; no two have the same header.
+def make_files(
+    folder: Path, count: int, seed: int = 1, *, kinds: int = KINDS, real_bytes: bool = False
+) -> list[Path]:
+    """Write `count` adapters below `folder`, of the largest `kinds`; no two have the same header.
 
     Their tensors are holes in the file, which take no room, unless `real_bytes`.
     """
     random = Random(seed)
     shapes = [
         _shape(rank, alpha, left_out)
-        for rank in (4, 8, 12, 16, 24, 32, 48, 64)
-        for left_out in range(3)
+        for rank in _RANKS
+        for left_out in range(_LEFT_OUT)
         for alpha in (True, False)
     ]
     paths = []
@@ -49,7 +54,7 @@ def make_files(folder: Path, count: int, seed: int = 1, *, real_bytes: bool = Fa
         words = "_".join(random.choice(_WORDS) for _ in range(2))
         path = folder / f"{number // PER_FOLDER:04}" / f"{words}_{seed}{number:06}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, shapes[number % len(shapes)], random, real_bytes)
+        _write(path, shapes[number % kinds - kinds], random, real_bytes)
         paths.append(path)
     return paths
 
