@@ -14,6 +14,7 @@ from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.layouts import WRITTEN_AS, WritableLayout
 from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.gate.derived import Progress
+from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
 from lorakit.merging.provenance import made, resized, still_true
 from lorakit.merging.renumbering import renumbered
@@ -23,9 +24,6 @@ from lorakit.stack import ResolvedEntry
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
-
-# Algorithms whose change is the same whatever the base's weights are.
-FREE = frozenset({"lora", "loha", "lokr", "full", "norm"})
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def dora_to_lora(
             "--blocks and --dora-to-lora are two steps.",
             hint="The result fits a larger model as it is; convert it again to renumber it.",
         )
-    if not any(module.algo not in FREE for module in entry.report.modules):
+    if not needing_base(entry.report):
         raise NotFusable(
             f"Nothing in {entry.path} depends on the base, so there is nothing to convert.",
             hint="`lorakit resize` makes LoHa and LoKr a LoRA of a rank.",

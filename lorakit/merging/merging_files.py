@@ -14,7 +14,8 @@ from lorakit.formats.layouts import WritableLayout
 from lorakit.fusion.plan import FusionPlan, plan_fusion
 from lorakit.gate.derived import Progress
 from lorakit.gate.subjects import Subject
-from lorakit.merging.converting import FREE, own_layout
+from lorakit.merging.converting import own_layout
+from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
 from lorakit.merging.method_table import Value
 from lorakit.merging.provenance import made, of_merge, rule_options
@@ -53,7 +54,7 @@ class MergePlan:
     @property
     def needs_base(self) -> bool:
         """Whether the change of one of the entries depends on a base's weights."""
-        return any(m.algo not in FREE for entry in self.entries for m in entry.report.modules)
+        return any(needing_base(entry.report) for entry in self.entries)
 
     @property
     def ingredients(self) -> tuple[Subject, ...]:

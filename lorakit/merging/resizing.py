@@ -9,7 +9,8 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.errors import NotFusable
 from lorakit.formats.layouts import WritableLayout
 from lorakit.gate.derived import Progress
-from lorakit.merging.converting import FREE, own_layout
+from lorakit.merging.converting import own_layout
+from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
 from lorakit.merging.provenance import made, resized, rule_options
 from lorakit.merging.ranks import RankRule
@@ -72,7 +73,8 @@ def resize(
 
 def require_resizable(entry: ResolvedEntry) -> None:
     """Raise `NotFusable` for an adapter with a module that has no rank of its own."""
-    strange = next((m for m in entry.report.modules if m.algo not in FREE), None)
+    needing = frozenset(needing_base(entry.report))
+    strange = next((m for m in entry.report.modules if m.name in needing), None)
     if strange is not None:
         raise NotFusable(
             f"{entry.path} cannot be resized: {strange.name} is {strange.algo}, whose change depends on "
