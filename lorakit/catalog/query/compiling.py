@@ -38,7 +38,7 @@ def select_ids(query: Query, context: Context, limit: int | None, offset: int) -
     orders = []
     for sort in query.sorts:
         expression = _ORDER[sort.field]
-        orders.append(f"{expression} IS NULL, {expression} {'DESC' if sort.descending else 'ASC'}")
+        orders.append(f"{expression} {'DESC' if sort.descending else 'ASC'} NULLS LAST")
     found = where(query, context)
     return Sql(
         f"SELECT id FROM item WHERE {found.text} ORDER BY {', '.join([*orders, 'name', 'id'])} "

@@ -241,8 +241,7 @@ def _flag(field: str, value: Flag) -> Sql:
     if field != "duplicate":
         return Sql(f"{field} = {int(value.wanted)}")
     found = Sql(
-        "id IN (SELECT item FROM file WHERE content IN "
-        "(SELECT content FROM file GROUP BY content HAVING count(*) > 1) "
-        "UNION SELECT item FROM place GROUP BY item HAVING count(*) > 1)"
+        "(places > 1 OR id IN (SELECT item FROM file WHERE content IN "
+        "(SELECT content FROM file GROUP BY content HAVING count(*) > 1)))"
     )
     return found if value.wanted else found.within("NOT (")
