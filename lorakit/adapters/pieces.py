@@ -58,10 +58,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pieces:
-    """All modules of an adapter by canonical name, with the report of what they were read from."""
+    """All modules of an adapter by canonical name, with the report of what they were read from.
+
+    With `keep_names` they are written under the names that they had, in the layout that they came in.
+    """
 
     modules: Mapping[str, Piece]
     report: AdapterReport
+    keep_names: bool = False
 
 
 def pieces_in(path: str | Path) -> Pieces:

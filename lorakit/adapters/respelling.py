@@ -13,7 +13,7 @@ from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
-from lorakit.formats.layouts import WRITTEN_AS, WritableLayout, parse_key
+from lorakit.formats.layouts import WRITTEN_AS, ParsedKey, WritableLayout, parse_key
 from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.formats.peft_config import METADATA_KEY
 from lorakit.formats.spelling import keeps_alpha, spell_key
@@ -45,6 +45,7 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
     source = pieces.report.metadata
     before = read_way_back(source) if lead_back else None
     back = before if before and before.layout == layout else None
+    own = layout == _layout_of(pieces)
     remarks: list[str] = []
     tensors: dict[str, torch.Tensor] = {}
     paths: dict[str, str] = {}
@@ -60,6 +61,10 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
             if usual is None:
                 raise _no_spelling(pieces, name, piece, part, layout)
             key = back.keys.get(usual, usual) if back else usual
+            if own and pieces.keep_names:
+                key = pieces.modules[name].keys.get(part, key)
+            if not _says_the_same(key, usual):
+                key = usual
             tensors[key] = _shaped(part, key, tensor, piece, layout)
             paths[name] = _path(key, usual)
     config = None if keeps_alpha(layout) else _config(modules, paths, layout)
@@ -68,7 +73,7 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
     metadata |= dict(config.metadata) if config else {}
     if back and back.config is not None:
         metadata[METADATA_KEY] = back.config
-    elif lead_back and not back and layout != _layout_of(pieces):
+    elif lead_back and not back and (before or not own):
         metadata |= (before or _way_back(pieces)).encode()
     remarks += _remarks(modules, layout)
     return Spelled(tensors, metadata, config.document if config else None, tuple(remarks))
@@ -168,6 +173,16 @@ def _oriented(magnitude: torch.Tensor, piece: Piece) -> torch.Tensor:
     up = piece.parts.get("up")
     columns = up is not None and up.shape[0] != magnitude.numel()
     return magnitude[None, :] if columns else magnitude[:, None]
+
+
+def _says_the_same(key: str, usual: str) -> bool:
+    """Whether a key that a header brings is one for the same part of the same module."""
+    one, other = parse_key(key), parse_key(usual)
+    return one is not None and other is not None and _place(one) == _place(other)
+
+
+def _place(key: ParsedKey) -> tuple[str, str]:
+    return key.module, key.part
 
 
 def _path(key: str, usual: str) -> str:

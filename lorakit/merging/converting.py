@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +34,16 @@ class Conversion:
     dtype: str | None = None
     blocks: int | None = None
 
+    @property
+    def keep_names(self) -> bool:
+        """Whether tensors keep the names that they have."""
+        return self.layout is None and self.blocks is None
+
     def options(self) -> dict[str, object]:
         """What the record of the making keeps."""
-        return {"blocks": self.blocks} if self.blocks else {}
+        if self.blocks is not None:
+            return {"blocks": self.blocks}
+        return {"keep_names": True} if self.keep_names else {}
 
 
 def convert(
@@ -60,7 +67,7 @@ def convert(
     layout = wanted.layout or own_layout(entry.report)
 
     def opened() -> Pieces:
-        pieces = pieces_in(entry.path)
+        pieces = replace(pieces_in(entry.path), keep_names=wanted.keep_names)
         # The names of before are those of other blocks afterwards: nothing leads back.
         return pieces if wanted.blocks is None else renumbered(pieces, wanted.blocks)
 

@@ -141,11 +141,14 @@ def prune(
     Raises `LorakitError` where nothing would go, or nothing would be left.
     """
     _require_both(entry.report, cut)
+    keep_names = layout is None
     layout = layout or own_layout(entry.report)
+    options = {**cut.options(), **({"keep_names": True} if keep_names else {})}
 
     def opened() -> Pieces:
         pieces = pieces_in(entry.path)
-        return replace(pieces, modules={n: p for n, p in pieces.modules.items() if cut.stays(n)})
+        staying = {name: piece for name, piece in pieces.modules.items() if cut.stays(name)}
+        return replace(pieces, modules=staying, keep_names=keep_names)
 
     return write_pieces(
         catalog,
@@ -156,8 +159,10 @@ def prune(
         output=output,
         layout=layout,
         dtype=dtype,
-        made=made("prune", layout=layout, dtype=dtype, options=cut.options()),
+        made=made("prune", layout=layout, dtype=dtype, options=options),
         metadata={**still_true(entry.report.metadata), **_size_note(entry.report, cut)},
+        # What stood in the header of the whole is not true of a part.
+        lead_back=False,
         overwrite=overwrite,
         on_progress=on_progress,
     )

@@ -86,10 +86,11 @@ def _pieces(
     if verb in ("merge", "resize") or "dora_to_lora" in options:
         return even_pieces(_merged(made, ingredients, on_progress), made["dtype"]), False
     pieces = pieces_in(_only(ingredients.entries).path)
+    pieces = replace(pieces, keep_names=options.get("keep_names", False))
     if verb == "prune":
         cut = _cut(options)
         kept = {name: piece for name, piece in pieces.modules.items() if cut.stays(name)}
-        return replace(pieces, modules=kept), True
+        return replace(pieces, modules=kept), False
     if verb == "convert":
         blocks = options.get("blocks")
         return (pieces, True) if blocks is None else (renumbered(pieces, blocks), False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import lorakit
 from lorakit.catalog import Catalog
 from lorakit.errors import BadUsage, LorakitError, NotFusable
 from lorakit.formats import anima
+from lorakit.formats.header import read_header
 from lorakit.merging.converting import Conversion, convert
 from lorakit.merging.pruning import Cut, parse_blocks, prune, what_goes
 from tests.merging.conftest import entry
@@ -98,3 +100,52 @@ def test_blocks_are_renumbered_for_a_larger_model(
             Conversion(blocks=28),
             tmp_path / "x.safetensors",
         )
+
+
+def test_names_and_config_are_those_of_what_is_left(empty_catalog: Catalog, tmp_path: Path) -> None:
+    """Tensors keep the names of their trainer, and no config speaks of modules that went."""
+    path = lora_file(tmp_path / "a.safetensors", random_lora(usual_names(2), 2, scale=0.3))
+    odd = {key.replace("unet_", "unet_net_"): t for key, t in load_file(path).items()}
+    save_file(odd, tmp_path / "odd.safetensors")
+    cut = Cut(kinds=("mlp",))
+    done = prune(
+        empty_catalog, entry(tmp_path / "odd.safetensors"), cut, tmp_path / "o.safetensors"
+    )
+    assert load_file(done.written.path).keys() == {key for key in odd if "_mlp_" not in key}
+    there = tmp_path / "there.safetensors"
+    lorakit.load_adapter(path).save(there, layout="diffusers")
+    lorakit.load_adapter(there).save(tmp_path / "comfy.safetensors", layout="comfy")
+    some = prune(
+        empty_catalog,
+        entry(tmp_path / "comfy.safetensors"),
+        cut,
+        tmp_path / "some.safetensors",
+        layout="diffusers",
+    )
+    metadata = read_header(some.written.path).metadata
+    targets = json.loads(metadata["lora_adapter_metadata"])["transformer.target_modules"]
+    assert len(targets) == len(lorakit.inspect(some.written.path).modules) == 16
+
+
+def test_a_dtype_alone_leaves_names_and_the_way_back(
+    empty_catalog: Catalog, ink: Path, tmp_path: Path
+) -> None:
+    there, small, back = (tmp_path / f"{name}.safetensors" for name in ("there", "small", "back"))
+    convert(empty_catalog, entry(ink), Conversion(layout="comfy"), there)
+    convert(empty_catalog, entry(there), Conversion(dtype="bf16"), small)
+    assert load_file(small).keys() == load_file(there).keys()
+    convert(empty_catalog, entry(small), Conversion(layout="kohya"), back)
+    assert load_file(back).keys() == load_file(ink).keys()
+
+
+def test_a_record_of_names_that_lies_is_not_believed(tmp_path: Path) -> None:
+    path = lora_file(tmp_path / "a.safetensors", random_lora(usual_names(1), 1), "comfy")
+    stem = "lora_unet_blocks_0_self_attn_{}_proj.lora_up.weight"
+    lie = {"layout": "kohya", "keys": {stem.format("q"): stem.format("k"), stem.format("v"): "x"}}
+    save_file(load_file(path), path, {"lorakit.spelling": json.dumps(lie)})
+    lorakit.load_adapter(path).save(tmp_path / "b.safetensors", layout="kohya")
+    before, after = lorakit.load_adapter(path), lorakit.load_adapter(tmp_path / "b.safetensors")
+    like = torch.zeros(())
+    assert before.modules.keys() == after.modules.keys()
+    for name, module in before.modules.items():
+        assert torch.equal(module.delta(like), after.modules[name].delta(like))
