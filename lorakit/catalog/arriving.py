@@ -67,8 +67,9 @@ def _store_moved(
 def _same_file(file: FoundFile, alike: Sequence[tuple[str, int]]) -> int | None:
     """The adapter whose file this is, by size, time and inode; None where that is not certain.
 
-    `alike` are paths and adapters of which these are on record. Those places must be empty by now or lead to this very file, and be of one adapter: a file system
-    that numbers its files anew each time has other files of one number.
+    `alike` are paths and adapters of which these are on record. Those places must be empty by now or lead
+    to this very file, and be of one adapter: a file system that numbers its files anew each time has other
+    files of one number.
     """
     if not file.fingerprint.inode or len({number for _, number in alike}) != 1:
         return None

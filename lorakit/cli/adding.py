@@ -93,7 +93,7 @@ def tell(
     out.result(
         {**added.document(), **(also or {})},
         human=lambda console: _show(console, added),
-        ids=[file.name for file in result.added],
+        ids=[file.name for file in (*result.added, *result.pending)],
     )
     for problem in (*warnings, *added.beside.problems):
         out.warn(problem)
