@@ -56,9 +56,11 @@ def some_file(trainer: str, folder: Path) -> Path:
         (name for name in sizes if sizes[name] < 9_000_000), key=lambda name: sizes[name]
     )
     chosen = {name for name in small if name.startswith("blocks.27.")}
-    chosen = set(sorted(chosen, key=lambda name: sizes[name])[:3])
+    chosen = set(sorted(chosen, key=lambda name: sizes[name])[:2])
     chosen |= {
-        name for name in small if name.startswith(("text_encoder.layers.5.", "llm_adapter.b"))
+        name
+        for name in small
+        if name.startswith(("text_encoder.layers.5.s", "llm_adapter.blocks.5.c"))
     }
     source = random.Random(trainer)
     return write_safetensors(
