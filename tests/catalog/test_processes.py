@@ -95,7 +95,7 @@ def test_a_killed_process_loses_one_batch_at_most(tmp_path: Path) -> None:
     (stored,) = counts(database)
     assert INDEX_FILES <= stored < count
     known = 0
-    for read in (1, BATCH_FILES + 10, 100):
+    for read in (1, BATCH_FILES + 10):
         kill_after(database, folder, "file", read)
         assert counts(database) == {count}
         with Catalog.open(database) as catalog:
