@@ -82,7 +82,7 @@ def merged(
     for 28 blocks beside some for 40 or 52 are renumbered. The sum is exact: factors joined along the rank, where
     the rank is smaller than both sides of the weight. LoHa, and LoKr of low rank, have exact factors, too.
     What has none (other LoKr, full differences, and with a `base` DoRA, OFT, IA3, GLoRA, T-LoRA) becomes the best
-    approximation of the rank it states or of 64, or, with `full_diffs`, a difference stored in full. `rank` or
+    approximation of twice the rank it states, at least 64, or, with `full_diffs`, a difference stored in full. `rank` or
     `energy` compress everything. `method` and its `options` are those of method_table.py; `seed` is for
     chance, where a method uses it. The report tells ranks, retained energy and errors.
 

@@ -45,11 +45,6 @@ class Changes:
         return cls(terms, None if weight is None else weight.to(device), thin, device)
 
     @property
-    def all_thin(self) -> bool:
-        """Whether every term has exact factors."""
-        return len(self.thin) == len(self.terms)
-
-    @property
     def everything(self) -> Sequence[int]:
         """The places of all terms."""
         return range(len(self.terms))
