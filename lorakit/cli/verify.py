@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import Catalog
+    from lorakit.merging.deviations import Deviation
     from lorakit.merging.verification import Look, Verification
     from lorakit.stack import Stack
 
@@ -52,10 +53,10 @@ def verify_verb(
     """Tell whether a file holds what it says it was made from, to the bit.
 
     OUT is made again in memory, as its header says, from ingredients that are
-    found in the catalog by content. With --recipe any adapter or checkpoint is compared
-    with what the stack should give, whatever program wrote it. Where it
-    differs, it says where, and which strengths would explain it. Exit code 0
-    means identical or equal within rounding, 1 that it differs. Nothing is
+    found in the catalog by content. With --recipe any adapter or checkpoint is
+    compared with what the stack should give, whatever program wrote it. Where
+    it differs, it says where, and which strengths would explain it. Exit code
+    0 means identical or equal within rounding, 1 that it differs. Nothing is
     written.
     """
     from lorakit.cli.catalogs import open_catalog
@@ -133,7 +134,7 @@ def show(console: Console, found: Verification) -> None:
             ("where", "values", "differing", "largest", "relative"),
             [
                 (
-                    one.module,
+                    _place(one),
                     f"{one.values:,}",
                     f"{one.differing:,}",
                     f"{one.largest:.2g}",
@@ -146,6 +147,12 @@ def show(console: Console, found: Verification) -> None:
         if len(found.deviations) > len(shown):
             console.print(f"{len(found.deviations) - len(shown)} more tensors differ, by less.")
     notes(console, _notes(found))
+
+
+def _place(one: Deviation) -> str:
+    """The module, and which of its factors where it has several."""
+    part = one.key.removesuffix(".weight").rpartition(".")[2]
+    return f"{one.module} {part}" if part.startswith("lora_") else one.module
 
 
 def _explanation(found: Verification) -> Iterator[str]:

@@ -12,6 +12,7 @@ from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import BadUsage
 from lorakit.formats.layouts import WritableLayout
 from lorakit.gate.derived import Progress
+from lorakit.merging.differences import open_pair
 from lorakit.merging.extraction import DEFAULT_MOST, Extraction, check_wanted, extract
 from lorakit.merging.extraction_report import ExtractionReport
 from lorakit.merging.provenance import made
@@ -113,6 +114,8 @@ def extract_to_file(
             f"{tuned.name} and {base.name} are the same file, so there is nothing to extract.",
             hint="Name the checkpoint that it was made from as --base.",
         )
+    # From headers alone: what is no pair of checkpoints is no matter of licences.
+    open_pair(tuned.path, base.path)
     told: list[ExtractionReport] = []
 
     def opened() -> Adapter:

@@ -87,6 +87,9 @@ def test_extract_says_what_is_wrong(
     stocked(*words, "--rank", "2", "--energy", "0.9").failed_with(2, "exclude")
     stocked(*words, "--energy", "1.5").failed_with(2, "1.5")
     stocked(*words, "--dtype", "int8").failed_with(2, "bf16, fp16 or fp32")
+    stocked("extract", models / "ink.safetensors", "--base", "own", "-o", out).failed_with(
+        4, "not an Anima checkpoint"
+    )
     stocked("extract", "nothing", "--base", "own", "-o", out).failed_with(1, "nothing")
     copy = models / "copy.safetensors"
     save_file(tiny_base(3, prefix=""), copy)

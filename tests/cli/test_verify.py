@@ -78,7 +78,7 @@ def test_an_extraction_is_made_again_from_both_checkpoints(
     assert stocked("extract", "tuned", "--base", "own", "-o", out, "--rank", "3").code == 0
     ran = stocked("verify", out)
     assert (ran.code, "what extract makes of tuned own" in ran.out) == (0, True), ran.err
-    assert "bit by bit" in ran.out.replace("\n", " ")
+    assert "bit by bit" in " ".join(ran.out.split())
 
 
 def test_another_strength_is_named_with_what_it_looks_like(stocked: Cli, made: Path) -> None:
@@ -196,7 +196,7 @@ def test_what_no_strength_explains_is_said(stocked: Cli, made: Path, tmp_path: P
 def test_strengths_that_hold_in_other_blocks_are_shown_by_block(stocked: Cli, made: Path) -> None:
     ran = stocked("verify", made, "--recipe", "ink:0.8@blocks=1:0.5 wash:0.5")
     assert ran.code == 1
-    said = ran.out.replace("\n", " ")
+    said = " ".join(ran.out.split())
     assert (
         "ink looks like this much of its strength: 1 times in block 0, 2 times in block 1" in said
     )
