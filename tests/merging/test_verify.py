@@ -53,7 +53,7 @@ def given_by(parts: Sequence[tuple[Adapter, float]]) -> dict[str, torch.Tensor]:
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0.01, 2) | st.floats(-2, -0.01), min_size=1, max_size=3))
 def test_strengths_are_found_again(strengths: list[float]) -> None:
     entries = [(lora(seed), Strength(1.0)) for seed in range(len(strengths))]
