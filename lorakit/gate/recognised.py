@@ -50,9 +50,10 @@ def recognised_in(
     DoRA changes depends on the weights that it is applied to, those of `base`. Raises `BadFile` or
     `NotFusable` for weights that cannot be read.
     """
+    same = tuple(_as_the_same(one) for one in suspicions if _is_denied_copy(one, dossier))
     asked = [one for one in suspicions if _worth_asking(one, dossier)]
-    if not asked:
-        return ()
+    if same or not asked:
+        return same
     recognise = recognise_base if isinstance(subject, ChosenBase) else recognise_adapter
     findings = recognise(
         _sketch_of(catalog, subject, base),
@@ -145,6 +146,19 @@ def _seems_to_deny(record: AdapterRecord) -> bool:
     if record.license and license_terms(record.license, "").share_merges is ShareMerges.DENY:
         return True
     return named_as_denying(record.name, record.title, record.path.stem if record.path else None)
+
+
+def _is_denied_copy(suspicion: Suspicion, subject: Dossier) -> bool:
+    """Whether the subject's very bytes are those of a model that denies, which nothing said of it tells."""
+    one, terms = suspicion
+    denies = terms.terms.share_merges is ShareMerges.DENY
+    return denies and one.content is not None and one.content == subject.content
+
+
+def _as_the_same(suspicion: Suspicion) -> Dossier:
+    one, terms = suspicion
+    how = f"{one.name} ({terms.terms.title}), recognised by its weights (their hash is the same)"
+    return replace(terms, relation=f"is {how}")
 
 
 def _worth_asking(suspicion: Suspicion, dossier: Dossier) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from lorakit.adapters.loading import load_adapter
 from lorakit.bases import choose_base
 from lorakit.catalog import Catalog
 from lorakit.errors import Refused
@@ -111,3 +112,16 @@ def test_the_title_is_the_works_and_not_the_files(home: Catalog, out: Path) -> N
     path = named(out.parent / "t.safetensors", 9, **{"modelspec.title": "Harbour"})
     done = in_another_form(home, path, out / "again.safetensors")
     assert read_header(done.path).metadata["modelspec.title"] == "Harbour"
+
+
+def test_the_same_bytes_under_another_name_and_header_are_what_they_are(
+    home: Catalog, out: Path
+) -> None:
+    """Denied by its published name alone; another layout and another header leave the bytes as they are."""
+    rdbt = named(out.parent / "rdbt_v0.6.safetensors", 21)
+    home.add([rdbt])
+    copied = out.parent / "style.safetensors"
+    load_adapter(rdbt).save(copied, layout="comfy")
+    save_file(load_file(copied), copied, {"modelspec.license": "CC0-1.0"})
+    with pytest.raises(Refused, match="recognised by its weights"):
+        in_another_form(home, copied, out / "again.safetensors")
