@@ -132,6 +132,7 @@ _CASES: tuple[tuple[str, str, tuple[Source, ...]], ...] = (
     ("bf16", "as plain, with base and adapters in bfloat16", _PLAIN),
 )
 NAMES = tuple(name for name, _, _ in _CASES)
+ABOUT: Mapping[str, str] = {name: about for name, about, _ in _CASES}
 
 
 def make_case(name: str) -> Case:

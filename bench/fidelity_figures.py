@@ -11,7 +11,7 @@ import torch
 
 from bench.fidelity_cases import Case, Deltas
 
-_MOST_SAID = 90
+_MOST_SAID = 130
 
 
 class Refused(Exception):
