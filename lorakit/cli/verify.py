@@ -197,7 +197,7 @@ def _blocks(span: str) -> str:
 def _looks_like(look: Look) -> str:
     if look.stated.is_plain:
         error = abs(look.error * look.stated.base)
-        digits = min(max(2, 1 - floor(log10(error))), 6) if error else 4
+        digits = min(max(2, 1 - floor(log10(error))), 4) if error else 4
         value = f"{round(look.strength, digits) + 0.0:.{digits}f}".rstrip("0").rstrip(".")
         return f"{look.name} looks like {value}; it should be {look.stated}."
     return f"{look.name} looks like {_times(look.gain)} {look.stated}."

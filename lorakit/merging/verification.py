@@ -17,6 +17,8 @@ Outcome = Literal["identical", "rounding", "differs"]
 # From so many standard errors on, and so much of the strength, another strength is meant.
 _STRIKING = 6.0
 _LEAST_SHIFT = 2e-5
+# Rounding lets one entry's other strength show a little in those of the rest: less than this share of it.
+_CROSSTALK = 0.02
 # A share of the change that no strengths explain, and how many times what rounding does, to be told.
 _NOTICEABLE, _MORE = 0.01, 1.5
 # What gains by block leave, as a share of what one gain leaves, to be shown.
@@ -162,8 +164,9 @@ class Verification:
 def looks_of(names: Sequence[tuple[str, Strength]], fit: Fit) -> tuple[Look, ...]:
     """What each entry, by name and stated strength, looks like."""
     found = []
+    least = max(_LEAST_SHIFT, _CROSSTALK * max((abs(gain - 1) for gain in fit.gains), default=0))
     for (name, stated), gain, apart in zip(names, fit.gains, fit.deviations, strict=True):
         error = abs(gain - 1) / apart if apart else 0.0
-        striking = apart > _STRIKING and abs(gain - 1) > _LEAST_SHIFT
+        striking = apart > _STRIKING and abs(gain - 1) > least
         found.append(Look(name, stated, gain, error, striking))
     return tuple(found)
