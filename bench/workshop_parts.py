@@ -74,10 +74,13 @@ def write_checkpoints(folder: Path) -> None:
     base, tuned = checkpoints(folder)
     write_base(base)
     change = write_adapter(folder / "change.safetensors", TUNED_RANK)
-    described = ((PREFIX + name, "BF16", shape) for name, shape in base_tensors().items())
+    shapes = {PREFIX + name: shape for name, shape in base_tensors().items()}
+    described = ((key, "BF16", shape) for key, shape in shapes.items())
     with tuned.open("wb") as file:
         file.write(encode_header(described, {"format": "pt"}))
-        for _, tensor in stream_fused(base, [(change, 1.0)]):
+        fused = stream_fused(base, [(change, 1.0)])
+        for wanted, (key, tensor) in zip(shapes, fused, strict=True):
+            assert key == wanted
             file.write(tensor.contiguous().view(torch.uint8).numpy().data)
 
 

@@ -58,7 +58,7 @@ def test_every_tool_has_a_cell_for_every_case(page: str, name: str) -> None:
 
 
 def test_cases_stand_on_the_page_as_they_are(page: str) -> None:
-    written = dict(tables(part_of(page, PART))[0][1:])  # type: ignore[arg-type]
+    written = dict(tables(part_of(page, PART))[0][1:])
     assert written == ABOUT
 
 
