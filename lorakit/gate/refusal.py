@@ -28,22 +28,32 @@ def require_writable(
     verdict: Verdict, derived: Derived, subjects: Sequence[Subject], output: Path
 ) -> None:
     """Raise `Refused` unless `verdict` allows the file."""
-    hint = ["Nothing was written.", *_to_settle(verdict), *_instead(derived, subjects, output)]
+    hint = [
+        "Nothing was written.",
+        *_to_settle(verdict, subjects),
+        *_instead(derived, subjects, output),
+    ]
     require_allowed(verdict, f"Writing {output.name}, {derived.what},", hint="\n".join(hint))
 
 
-def _to_settle(verdict: Verdict) -> list[str]:
+def _to_settle(verdict: Verdict, subjects: Sequence[Subject]) -> list[str]:
     """How to put on record what nothing has said so far of an ingredient."""
     if verdict.share_merges is not ShareMerges.UNKNOWN:
         return []
-    silent = dict.fromkeys(
-        one.name for one in verdict.ingredients if one.terms.share_merges is ShareMerges.UNKNOWN
-    )
-    commands = [
-        f"  lorakit license set {_quoted(name)} --share-merges ANSWER --source WHERE-IT-STANDS"
-        for name in silent
-    ]
+    pairs = zip(verdict.ingredients, subjects, strict=True)
+    silent = [sub for one, sub in pairs if one.terms.share_merges is ShareMerges.UNKNOWN]
+    commands = list(dict.fromkeys(map(_to_record, silent)))
     return ["If you know the terms, put them on record:", *commands] if commands else []
+
+
+def _to_record(subject: Subject) -> str:
+    """The command that says whose terms hold for one ingredient."""
+    if isinstance(subject, ChosenBase) and not subject.sha256:
+        return f"  lorakit base add {_quoted(str(subject.path))} --as MODEL"
+    return (
+        f"  lorakit license set {_quoted(subject.name)} --share-merges ANSWER "
+        "--source WHERE-IT-STANDS"
+    )
 
 
 def _instead(derived: Derived, subjects: Sequence[Subject], output: Path) -> list[str]:
