@@ -14,7 +14,7 @@ from bench.fidelity_files import write_diffusers, write_flat
 from lorakit.catalog import Catalog
 from lorakit.errors import LorakitError
 from lorakit.merging.merge import Merged, merged
-from lorakit.merging.merging_files import MergePlan, merge_files
+from lorakit.merging.merge_to_file import MergePlan, merge_to_file
 from lorakit.stack import Entry, resolve_stack
 
 PREFIX = "net."
@@ -88,7 +88,7 @@ def _written(case: Case, folder: Path) -> Deltas:
     entries = [Entry(str(path), strength) for path, strength in stack(case, folder)]
     with Catalog.open(folder / "catalog.db") as catalog:
         plan = MergePlan(tuple(resolve_stack(entries, catalog)), case.name, dtype="bf16")
-        done, _ = merge_files(catalog, plan, folder / "merged.safetensors")
+        done, _ = merge_to_file(catalog, plan, folder / "merged.safetensors")
     return _changes(lorakit.load_adapter(done.written.path), case)
 
 

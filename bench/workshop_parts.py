@@ -19,7 +19,7 @@ from lorakit.formats.writing import encode_header
 from lorakit.fusion.engine import stream_fused
 from lorakit.merging.checking.comparing import compare
 from lorakit.merging.cores import gram_of
-from lorakit.merging.extracting import Wanted, choose_checkpoint, extract_to_file
+from lorakit.merging.extracting.extract_to_file import Wanted, choose_checkpoint, extract_to_file
 from lorakit.merging.factors import exact_factors
 from lorakit.merging.merge import merged
 from lorakit.merging.ranks import Rank

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lorakit.preview.grid.folder import WorkFolder
 
 
-
 def free_folder() -> Path:
     """The first ab-NNNN that is not there yet."""
     names = (Path(f"ab-{number:04}") for number in count(1))

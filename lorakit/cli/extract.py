@@ -15,7 +15,7 @@ from lorakit.errors import BadUsage
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lorakit.merging.extraction_report import ExtractedKind, ExtractionReport
+    from lorakit.merging.extracting.report import ExtractedKind, ExtractionReport
     from lorakit.merging.writing import WrittenAdapter
 
 EXAMPLE = "lorakit extract my-finetune --base anima -o my-finetune-lora.safetensors"
@@ -64,7 +64,7 @@ def extract_verb(
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import chosen_dtype, chosen_layout, dry_document, show_verdict
-    from lorakit.merging.extracting import (
+    from lorakit.merging.extracting.extract_to_file import (
         DEFAULT_DTYPE,
         DEFAULT_LAYOUT,
         Wanted,

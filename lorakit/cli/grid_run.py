@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lorakit.preview.grid.jobs import Load
 
 
-
 def dry_run_grid(out: Output, request: GridRequest, path: Path, *, strict: bool) -> None:
     """Say how much work the grid is, and how much of it is done already."""
     from lorakit.preview.grid.jobs import Load

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.fusion.plan import FusionPlan
     from lorakit.licenses.policy import Verdict
-    from lorakit.merging.merging_files import MergePlan
+    from lorakit.merging.merge_to_file import MergePlan
     from lorakit.merging.report import MergeReport
     from lorakit.merging.writing import WrittenAdapter
 
@@ -87,7 +87,7 @@ def merge_verb(
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.stack_argument import given_stack
     from lorakit.cli.workshop import chosen_dtype, chosen_layout
-    from lorakit.merging.merging_files import MergePlan, merge_files
+    from lorakit.merging.merge_to_file import MergePlan, merge_to_file
     from lorakit.merging.provenance import rule_of
     from lorakit.stack import resolve_stack
 
@@ -116,7 +116,7 @@ def merge_verb(
         if dry_run or output is None:
             _dry(catalog, out, plan, output)
             return
-        done, report = merge_files(catalog, plan, output, overwrite=overwrite, on_progress=update)
+        done, report = merge_to_file(catalog, plan, output, overwrite=overwrite, on_progress=update)
     out.result(
         {**done.to_dict(), "report": report.to_dict()},
         human=lambda console: _show(console, done, report),
@@ -139,7 +139,7 @@ def _settings(given: list[str]) -> dict[str, float | str]:
 
 def _dry(catalog: Catalog, out: Output, plan: MergePlan, output: Path | None) -> None:
     from lorakit.gate import judge_derived
-    from lorakit.merging.merging_files import ranks_in, record
+    from lorakit.merging.merge_to_file import ranks_in, record
 
     planned = plan.check()
     verdict = judge_derived(catalog, "merged adapter", plan.ingredients)
@@ -165,7 +165,7 @@ def _show_plan(console: Console, plan: MergePlan, planned: FusionPlan, verdict: 
     """What would be done, and whether it may be."""
     from lorakit.cli.render import counted, notes
     from lorakit.cli.workshop import show_verdict
-    from lorakit.merging.merging_files import ranks_in
+    from lorakit.merging.merge_to_file import ranks_in
 
     ranks = ranks_in(planned)
     show_verdict(

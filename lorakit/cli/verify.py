@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import Catalog
-    from lorakit.merging.deviations import Deviation
-    from lorakit.merging.verification import Look, Verification
+    from lorakit.merging.verifying.deviations import Deviation
+    from lorakit.merging.verifying.verification import Look, Verification
     from lorakit.stack import Stack
 
 EXAMPLE = "lorakit verify merged.safetensors"
@@ -60,7 +60,7 @@ def verify_verb(
     written.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.merging.verifying import verify
+    from lorakit.merging.verifying.verify import verify
 
     out = Output.of("verify", json, quiet)
     with open_catalog() as catalog, out.progress("Verifying") as update:

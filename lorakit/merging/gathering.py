@@ -15,7 +15,7 @@ from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.parts import algos_of
 from lorakit.fusion.plan import BaseModules, FusionPlan, plan_fusion
-from lorakit.merging.sizes import common_model
+from lorakit.merging.common_model import common_model
 from lorakit.strengths import Strength, refuse_scheduled
 
 Leaf = Literal["weight", "bias"]

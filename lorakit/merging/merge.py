@@ -16,12 +16,12 @@ from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.fusion.engine import Entries, load_entries
 from lorakit.merging.gathering import Gathered, gather
-from lorakit.merging.method_table import Value
+from lorakit.merging.methods.table import Value
 from lorakit.merging.one_weight import Outcome, Work, merge_one
 from lorakit.merging.ranks import RankRule
-from lorakit.merging.recipe import Recipe, make_recipe
 from lorakit.merging.remarks import remarks
 from lorakit.merging.report import MergeReport, ModuleMerge
+from lorakit.merging.request import MergeRequest, make_request
 from lorakit.merging.result import adapter_of
 from lorakit.merging.side_by_side import side_by_side
 
@@ -83,7 +83,7 @@ def merged(
     the rank is smaller than both sides of the weight. LoHa, and LoKr of low rank, have exact factors, too.
     What has none (other LoKr, full differences, and with a `base` DoRA, OFT, IA3, GLoRA, T-LoRA) becomes the best
     approximation of twice the rank it states, at least 64, or, with `full_diffs`, a difference stored in full. `rank` or
-    `energy` compress everything. `method` and its `options` are those of method_table.py; `seed` is for
+    `energy` compress everything. `method` and its `options` are those of methods/table.py; `seed` is for
     chance, where a method uses it. The report tells ranks, retained energy and errors.
 
     One adapter alone stays what it is, tensor by tensor, when nothing but its strength is asked for.
@@ -92,7 +92,7 @@ def merged(
     for adapters that cannot be merged, naming file and module.
     """
     adapters = load_entries(entries)
-    recipe = make_recipe(
+    request = make_request(
         method,
         options,
         rank=rank,
@@ -108,7 +108,7 @@ def merged(
     biases: dict[str, AdapterModule] = {}
     told: list[ModuleMerge] = []
     works = list(_works(gathered, tensors))
-    for work, (module, facts) in zip(works, _merge_all(works, recipe), strict=True):
+    for work, (module, facts) in zip(works, _merge_all(works, request), strict=True):
         (biases if work.leaf == "bias" else modules)[work.name] = module
         told.append(facts)
         if on_progress:
@@ -119,16 +119,16 @@ def merged(
         path=Path("merged"),
         blocks=gathered.blocks,
         made_of=tuple(adapter.path for adapter, _ in adapters),
-        stated=_stated(gathered, modules) if recipe.alone else None,
+        stated=_stated(gathered, modules) if request.alone else None,
     )
     report = MergeReport(
-        recipe.method.name,
-        recipe.options,
-        str(recipe.rule) if recipe.rule else None,
+        request.method.name,
+        request.options,
+        str(request.rule) if request.rule else None,
         seed,
         gathered.blocks,
         tuple(told),
-        (*gathered.notes, *remarks(gathered, told, recipe)),
+        (*gathered.notes, *remarks(gathered, told, request)),
     )
     return Merged(result, report)
 
@@ -143,9 +143,9 @@ def _works(gathered: Gathered, base: BaseTensors | None) -> Iterator[Work]:
         yield Work(name, leaf, terms, len(gathered.shapes[name]) == 1, weight)
 
 
-def _merge_all(works: list[Work], recipe: Recipe) -> Iterator[Outcome]:
-    jobs = (partial(merge_one, work, recipe) for work in works)
-    return side_by_side(jobs, cores=None if recipe.device.type == "cpu" else 1)
+def _merge_all(works: list[Work], request: MergeRequest) -> Iterator[Outcome]:
+    jobs = (partial(merge_one, work, request) for work in works)
+    return side_by_side(jobs, cores=None if request.device.type == "cpu" else 1)
 
 
 def _stated(gathered: Gathered, modules: Mapping[str, AdapterModule]) -> dict[str, ModuleReport]:

@@ -13,19 +13,19 @@ from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lokr import LokrModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import NotFusable
+from lorakit.merging.alone import kept_as_it_is
 from lorakit.merging.approximating import approximate
 from lorakit.merging.cores import core_of, gram_of, truncate
 from lorakit.merging.factors import Factors, join, of_matrix
 from lorakit.merging.gathering import Leaf, Term
-from lorakit.merging.kept import kept_as_it_is
 from lorakit.merging.kroneckers import approximate_kronecker
 from lorakit.merging.methods.core import core
 from lorakit.merging.methods.ctm import ctm
 from lorakit.merging.methods.inside import ENTRYWISE, ON_FACTORS
 from lorakit.merging.methods.knots import knots
 from lorakit.merging.ranks import Rank, RankRule, lost, rank_for
-from lorakit.merging.recipe import Recipe
 from lorakit.merging.report import BesideSum, ModuleMerge
+from lorakit.merging.request import MergeRequest
 from lorakit.merging.weight_changes import Changes, require_finite
 
 _BY_FACTORS = {**ON_FACTORS, "knots": knots, "core": core, "ctm": ctm}
@@ -51,7 +51,7 @@ class Work:
     weight: Callable[[], torch.Tensor] | None
 
 
-def merge_one(work: Work, recipe: Recipe) -> Outcome:
+def merge_one(work: Work, request: MergeRequest) -> Outcome:
     """The changes of one weight or bias as one.
 
     Raises `NotFusable` for a change that depends on the base's weight where there is none.
@@ -60,16 +60,16 @@ def merge_one(work: Work, recipe: Recipe) -> Outcome:
         work.vector or work.leaf == "bias"
     ):
         return _vector(work)
-    if recipe.alone and recipe.method.name == "sum" and recipe.rule is None:
+    if request.alone and request.method.name == "sum" and request.rule is None:
         same = kept_as_it_is(work.name, work.terms)
         if same is not None:
             return same
     _require_base(work)
-    changes = Changes.of(work.terms, work.weight() if work.weight else None, recipe.device)
-    if recipe.method.name == "sum":
-        return _sum(work.name, changes, recipe)
-    by_method = _entrywise if recipe.method.entrywise else _by_factors
-    module, facts = by_method(work.name, changes, recipe)
+    changes = Changes.of(work.terms, work.weight() if work.weight else None, request.device)
+    if request.method.name == "sum":
+        return _sum(work.name, changes, request)
+    by_method = _entrywise if request.method.entrywise else _by_factors
+    module, facts = by_method(work.name, changes, request)
     return module, replace(facts, beside=_beside_sum(module, changes))
 
 
@@ -102,52 +102,52 @@ def _require_base(work: Work) -> None:
         )
 
 
-def _sum(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+def _sum(name: str, changes: Changes, request: MergeRequest) -> Outcome:
     apart = changes.apart(changes.everything)
-    if len(changes.terms) == 1 and not recipe.full_diffs and (recipe.rule or not apart):
+    if len(changes.terms) == 1 and not request.full_diffs and (request.rule or not apart):
         module = changes.terms[0].module
         if isinstance(module, LokrModule):
-            return _kronecker(name, module, changes, recipe)
+            return _kronecker(name, module, changes, request)
     if not apart:
-        return _from_matrix(name, changes, changes.matrix(changes.everything), recipe)
+        return _from_matrix(name, changes, changes.matrix(changes.everything), request)
     rank_in, joined = changes.rank(changes.everything), join(apart)
-    if recipe.rule is not None:
-        return _of_rank(name, rank_in, joined, recipe.rule)
+    if request.rule is not None:
+        return _of_rank(name, rank_in, joined, request.rule)
     if joined.rank > min(joined.shape):
         # The rank cannot be larger than a side; a matrix and an identity are exact.
         joined = of_matrix(joined.to(torch.float64).dense())
     return _lora(name, rank_in, joined, float(gram_of(apart).sum()), 0.0)
 
 
-def _kronecker(name: str, module: LokrModule, changes: Changes, recipe: Recipe) -> Outcome:
+def _kronecker(name: str, module: LokrModule, changes: Changes, request: MergeRequest) -> Outcome:
     for side in module.parts.values():
         require_finite(side, changes.terms)
     rank_in = changes.rank(changes.everything)
-    best = approximate_kronecker(module, changes.terms[0].strength, recipe.rule or Rank(rank_in))
+    best = approximate_kronecker(module, changes.terms[0].strength, request.rule or Rank(rank_in))
     return _lora(name, rank_in, best.factors, best.energy, best.lost)
 
 
-def _entrywise(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+def _entrywise(name: str, changes: Changes, request: MergeRequest) -> Outcome:
     matrices = [partial(changes.matrix, places) for places in changes.by_entry()]
-    result = ENTRYWISE[recipe.method.name](matrices, recipe.settings(name))
-    return _from_matrix(name, changes, result, recipe)
+    result = ENTRYWISE[request.method.name](matrices, request.settings(name))
+    return _from_matrix(name, changes, result, request)
 
 
-def _by_factors(name: str, changes: Changes, recipe: Recipe) -> Outcome:
+def _by_factors(name: str, changes: Changes, request: MergeRequest) -> Outcome:
     missed = 0.0
     inputs = []
     for places in changes.by_entry():
         joined = changes.joined(places)
         if joined is None:
-            found = approximate(changes.matrix(places), Rank(changes.rank(places)), recipe.seed)
+            found = approximate(changes.matrix(places), Rank(changes.rank(places)), request.seed)
             joined, missed = found.factors, missed + found.lost
         # Untrained modules have factors of zeros, which are no directions.
         if joined.up.any() and joined.down.any():
             inputs.append(joined)
     if not inputs:
-        return _sum(name, changes, recipe)
-    result = _BY_FACTORS[recipe.method.name](inputs, recipe.settings(name))
-    rule = recipe.rule or Rank(max(1, result.rank))
+        return _sum(name, changes, request)
+    result = _BY_FACTORS[request.method.name](inputs, request.settings(name))
+    rule = request.rule or Rank(max(1, result.rank))
     return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
 
 
@@ -163,13 +163,15 @@ def _beside_sum(module: AdapterModule, changes: Changes) -> BesideSum:
     return BesideSum(*(float(one.sum(dtype=torch.float64)) for one in products))
 
 
-def _from_matrix(name: str, changes: Changes, matrix: torch.Tensor, recipe: Recipe) -> Outcome:
+def _from_matrix(
+    name: str, changes: Changes, matrix: torch.Tensor, request: MergeRequest
+) -> Outcome:
     rank_in = changes.rank(changes.everything)
-    if recipe.full_diffs:
+    if request.full_diffs:
         energy = float(matrix.square().sum(dtype=torch.float64))
         return DiffModule(matrix.cpu()), ModuleMerge(name, "full", rank_in, None, energy, 0.0)
-    rule = recipe.rule or Rank(min(rank_in, *matrix.shape))
-    found = approximate(matrix, rule, recipe.seed)
+    rule = request.rule or Rank(min(rank_in, *matrix.shape))
+    found = approximate(matrix, rule, request.seed)
     return _lora(name, rank_in, found.factors, found.energy, found.lost)
 
 

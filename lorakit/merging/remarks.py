@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import LokrModule
 from lorakit.merging.gathering import Gathered
-from lorakit.merging.recipe import Recipe
 from lorakit.merging.report import ModuleMerge
+from lorakit.merging.request import MergeRequest
 
 
-def remarks(gathered: Gathered, told: Sequence[ModuleMerge], recipe: Recipe) -> Iterator[str]:
+def remarks(
+    gathered: Gathered, told: Sequence[ModuleMerge], request: MergeRequest
+) -> Iterator[str]:
     """Sentences about losses and sizes that nobody asked for; none where a rank is given."""
-    if recipe.rule is None:
+    if request.rule is None:
         yield from _losses(told)
         yield from _grown(gathered, told)
 

@@ -11,7 +11,7 @@ from lorakit.bases import choose_base
 from lorakit.catalog import Catalog
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
-from lorakit.merging.extracting import Wanted, extract_to_file
+from lorakit.merging.extracting.extract_to_file import Wanted, extract_to_file
 from lorakit.merging.provenance import read_made
 from tests.cli.conftest import Cli
 from tests.models import tiny_base

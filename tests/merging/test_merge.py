@@ -17,7 +17,7 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadFile, BadUsage, NotFusable, Refused
 from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
-from lorakit.merging.method_table import METHODS
+from lorakit.merging.methods.table import METHODS
 from lorakit.strengths import Strength
 from tests.models import lora_file, memory_adapter, random_lora, tiny_base, usual_names
 

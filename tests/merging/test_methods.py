@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lorakit.errors import BadUsage
 from lorakit.merging.factors import Factors
-from lorakit.merging.method_table import METHODS, method_named, settled
 from lorakit.merging.methods.core import core
 from lorakit.merging.methods.ctm import ctm, tucker
 from lorakit.merging.methods.dare import dare
@@ -19,6 +18,7 @@ from lorakit.merging.methods.della import della, prune
 from lorakit.merging.methods.iso import iso
 from lorakit.merging.methods.knots import knots
 from lorakit.merging.methods.settings import Settings
+from lorakit.merging.methods.table import METHODS, method_named, settled
 from lorakit.merging.methods.ties import ties
 from lorakit.merging.methods.tsv import tsv
 

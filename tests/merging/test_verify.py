@@ -15,9 +15,9 @@ import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import open_base
-from lorakit.merging.change_products import adapter_products
-from lorakit.merging.deviations import deviation
-from lorakit.merging.fitting import fit
+from lorakit.merging.verifying.change_products import adapter_products
+from lorakit.merging.verifying.deviations import deviation
+from lorakit.merging.verifying.fitting import fit
 from lorakit.strengths import Strength
 from tests.models import memory_adapter, random_lora, tiny_base, usual_names
 

@@ -1,1 +1,1 @@
-"""The methods of merging, one a file; method_table.py says what there is, and from which paper."""
+"""The methods of merging, one a file; table.py says what there is, and from which paper."""

@@ -15,11 +15,11 @@ from lorakit.formats.header import Header
 from lorakit.fusion.base import BaseTensors, open_base
 from lorakit.gate.checkpoint import fused_tensors
 from lorakit.gate.derived import Progress
-from lorakit.merging.change_products import checkpoint_products
-from lorakit.merging.deviations import Deviation, deviation, stored_tensor
-from lorakit.merging.fitting import Products, fit
 from lorakit.merging.gathering import Leaf, Term, gather
-from lorakit.merging.verification import Outcome, Verification, looks_of
+from lorakit.merging.verifying.change_products import checkpoint_products
+from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
+from lorakit.merging.verifying.fitting import Products, fit
+from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
 from lorakit.stack import Entry, ResolvedEntry
 
 # Another processor sums in another order, and rounds a few values to the other neighbour.

@@ -14,15 +14,15 @@ from lorakit.formats.layouts import WritableLayout
 from lorakit.fusion.plan import FusionPlan, plan_fusion
 from lorakit.gate.derived import Progress
 from lorakit.gate.subjects import Subject
+from lorakit.merging.common_model import common_model
 from lorakit.merging.converting import own_layout
 from lorakit.merging.gathering import needing_base
 from lorakit.merging.merge import merged
-from lorakit.merging.method_table import Value
+from lorakit.merging.methods.table import Value
 from lorakit.merging.provenance import made, of_merge, rule_options
 from lorakit.merging.ranks import RankRule
-from lorakit.merging.recipe import make_recipe
 from lorakit.merging.report import MergeReport
-from lorakit.merging.sizes import common_model
+from lorakit.merging.request import make_request
 from lorakit.merging.writing import WrittenAdapter, own_dtype, write_adapter
 from lorakit.stack import ResolvedEntry
 from lorakit.strengths import refuse_scheduled
@@ -76,7 +76,7 @@ class MergePlan:
     def check(self) -> FusionPlan:
         """What each entry does, from headers alone. Raises what `merged` would, but for damaged tensors."""
         refuse_scheduled(entry.strength for entry in self.entries)
-        make_recipe(
+        make_request(
             self.method,
             self.options,
             rank=self.rule,
@@ -90,7 +90,7 @@ class MergePlan:
         return plan_fusion(model, [(e.name, e.strength, e.report) for e in self.entries])
 
 
-def merge_files(
+def merge_to_file(
     catalog: Catalog,
     plan: MergePlan,
     output: str | Path,

@@ -20,15 +20,15 @@ from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import Header, read_header
 from lorakit.fusion.base import open_base
 from lorakit.gate.derived import Progress
-from lorakit.merging.change_products import Weighted, adapter_products
-from lorakit.merging.deviations import Deviation, deviation, stored_tensor
-from lorakit.merging.extracting import choose_checkpoint
-from lorakit.merging.fitting import Fit, fit
-from lorakit.merging.ingredients import Ingredients, find_recorded
+from lorakit.merging.extracting.extract_to_file import choose_checkpoint
 from lorakit.merging.provenance import MADE_KEY, read_made
-from lorakit.merging.replay import Replay, replayed
-from lorakit.merging.verification import Outcome, Verification, looks_of
-from lorakit.merging.verifying_checkpoint import is_checkpoint, verify_checkpoint
+from lorakit.merging.verifying.change_products import Weighted, adapter_products
+from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoint
+from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
+from lorakit.merging.verifying.fitting import Fit, fit
+from lorakit.merging.verifying.ingredients import Ingredients, find_recorded
+from lorakit.merging.verifying.replay import Replay, replayed
+from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
 from lorakit.stack import Entry, ResolvedEntry, Stack, resolve_stack
 from lorakit.strengths import Strength
 

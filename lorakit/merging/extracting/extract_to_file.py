@@ -12,9 +12,9 @@ from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import BadUsage
 from lorakit.formats.layouts import WritableLayout
 from lorakit.gate.derived import Progress
-from lorakit.merging.differences import open_pair
-from lorakit.merging.extraction import DEFAULT_MOST, Extraction, check_wanted, extract
-from lorakit.merging.extraction_report import ExtractionReport
+from lorakit.merging.extracting.differences import open_pair
+from lorakit.merging.extracting.extract import DEFAULT_MOST, Extraction, check_wanted, extract
+from lorakit.merging.extracting.report import ExtractionReport
 from lorakit.merging.provenance import made
 from lorakit.merging.rounding import DTYPES
 from lorakit.merging.writing import WrittenAdapter, write_adapter

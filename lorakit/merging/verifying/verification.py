@@ -8,8 +8,8 @@ from math import fsum, sqrt
 from pathlib import Path
 from typing import Any, Literal
 
-from lorakit.merging.deviations import Deviation
-from lorakit.merging.fitting import BlockSpan, Fit
+from lorakit.merging.verifying.deviations import Deviation
+from lorakit.merging.verifying.fitting import BlockSpan, Fit
 from lorakit.strengths import Strength
 
 Outcome = Literal["identical", "rounding", "differs"]

@@ -16,8 +16,7 @@ from lorakit.adapters.pieces import Pieces, pieces_in
 from lorakit.errors import BadFile
 from lorakit.formats.layouts import WRITABLE, WritableLayout
 from lorakit.gate.derived import Progress
-from lorakit.merging.extracting import Wanted
-from lorakit.merging.ingredients import Ingredients
+from lorakit.merging.extracting.extract_to_file import Wanted
 from lorakit.merging.merge import merged
 from lorakit.merging.provenance import rule_of
 from lorakit.merging.pruning import Cut, parse_blocks
@@ -25,6 +24,7 @@ from lorakit.merging.ranks import RankRule
 from lorakit.merging.renumbering import renumbered
 from lorakit.merging.result import adapter_of
 from lorakit.merging.rounding import DTYPES, in_dtype
+from lorakit.merging.verifying.ingredients import Ingredients
 from lorakit.merging.writing import even_pieces, spelled
 
 T = TypeVar("T")

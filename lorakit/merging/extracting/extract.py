@@ -22,15 +22,15 @@ from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadUsage, LorakitError
-from lorakit.merging.differences import (
+from lorakit.merging.extracting.differences import (
     Difference,
     common_matrices,
     difference_of,
     energy_of,
     open_pair,
 )
-from lorakit.merging.differences import StoredModel as Model
-from lorakit.merging.extraction_report import ExtractedModule, ExtractionReport
+from lorakit.merging.extracting.differences import StoredModel as Model
+from lorakit.merging.extracting.report import ExtractedModule, ExtractionReport
 from lorakit.merging.range_finding import RankFrom, Triplets, largest_triplets
 from lorakit.merging.ranks import Energy, Rank
 from lorakit.merging.result import adapter_of

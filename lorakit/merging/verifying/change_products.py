@@ -13,8 +13,8 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors
 from lorakit.merging.factors import Factors, exact_factors, join
-from lorakit.merging.fitting import Products
 from lorakit.merging.gathering import Leaf, Term, gather
+from lorakit.merging.verifying.fitting import Products
 from lorakit.strengths import Strength
 
 Weighted = Sequence[tuple[Adapter, Strength]]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from lorakit.errors import BadUsage
-from lorakit.merging.method_table import Method, Value, method_named, settled
 from lorakit.merging.methods.settings import Settings
+from lorakit.merging.methods.table import Method, Value, method_named, settled
 from lorakit.merging.ranks import Energy, Rank, RankRule
 
 
 @dataclass(frozen=True)
-class Recipe:
+class MergeRequest:
     """The method with all of its options, the rank of the result, and where it is computed.
 
     Without `rule` the sum is exact, and what cannot be has a rank of its own. `alone` says that there
@@ -35,7 +35,7 @@ class Recipe:
         return Settings(self.options, self.seed, place, rank)
 
 
-def make_recipe(
+def make_request(
     method: str,
     options: Mapping[str, Value] | None,
     *,
@@ -45,7 +45,7 @@ def make_recipe(
     full_diffs: bool,
     device: str | torch.device,
     alone: bool,
-) -> Recipe:
+) -> MergeRequest:
     """Check what a person asks for. Raises `BadUsage`."""
     found = method_named(method)
     rule = _rule(rank, energy)
@@ -56,7 +56,7 @@ def make_recipe(
         )
     if full_diffs and rule is not None:
         raise BadUsage("Changes in full have no rank.", hint="Leave out the rank, or full_diffs.")
-    return Recipe(
+    return MergeRequest(
         found,
         settled(found, options or {}),
         rule,
