@@ -88,7 +88,9 @@ def _bench(styles: Styles) -> Bench:
 
 def _summary(scores: Scores, methods: Sequence[str]) -> str:
     head = ["share kept, mean ± deviation over seeds"]
-    head += [f"{size}, {what}" for size in ("pairs", "triples") for what in FIGURES]
+    head += [
+        f"{size}, {title.lower()}" for size in ("pairs", "triples") for title in FIGURES.values()
+    ]
     head += ["weakest style, loss", "tuned strengths"]
     rows = []
     for method in methods:

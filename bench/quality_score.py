@@ -78,18 +78,20 @@ class Bench:
 
     def score(self, method: str, styles: Sequence[str]) -> Score:
         """Merge, tune the strength on its own pictures, and measure the shares on others."""
+        # Measuring the ends puts other weights into the model, so it comes first.
+        tuning, tests, shown = self.tuning, self.tests, self.shown
         changes = {seed: self._change(method, styles, seed) for seed in self._chances(method)}
         first = changes[next(iter(changes))]
-        strength = _best(lambda value: self._tuning_share(first, value, styles))
+        strength = _best(lambda value: self._share(tuning, first, value, styles))
         losses, pictures = [], []
         for seed in TEST_SEEDS:
             self.model.put(changes.get(seed, first), strength)
-            data = self.tests[seed]
+            data = tests[seed]
             losses.append(
                 {s: data.ends.share(s, self.model.loss(data.examples[s])) for s in styles}
             )
             made = self._figures(seed)
-            pictures.append({s: self.shown[seed].share(s, made[s]) for s in styles})
+            pictures.append({s: shown[seed].share(s, made[s]) for s in styles})
         return Score(strength, losses, pictures)
 
     def _chances(self, method: str) -> Sequence[int]:
@@ -99,9 +101,8 @@ class Bench:
         entries = [(self.adapters[style], 1.0) for style in styles]
         return self.model.change_of(lorakit.merge(entries, seed=seed, **METHODS[method]))  # type: ignore[arg-type]
 
-    def _tuning_share(self, change: Change, strength: float, styles: Sequence[str]) -> float:
+    def _share(self, data: _Data, change: Change, strength: float, styles: Sequence[str]) -> float:
         self.model.put(change, strength)
-        data = self.tuning
         return fmean(data.ends.share(s, self.model.loss(data.examples[s])) for s in styles)
 
     def _data(self, count: int, seed: int) -> _Data:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 
 import pytest
 
@@ -10,6 +11,9 @@ from bench.fidelity import OTHERS, PART, SUMMING, outcome
 from bench.fidelity_cases import ABOUT, NAMES, SEED, make_case
 from bench.fidelity_figures import Figures
 from bench.fidelity_page import PAGE, part_of, replace_part
+from bench.quality import PART as QUALITY_PART
+from bench.quality_score import METHODS
+from lorakit.preview.demo_model import STYLES
 
 TOOLS = {tool.name: tool for tool in (*SUMMING, *OTHERS)}
 
@@ -105,6 +109,23 @@ def test_lorakit_is_at_rounding_wherever_factors_hold_the_sum(page: str) -> None
     assert all(float(written["lorakit `fuse`"][name]) < 1e-5 for name in NAMES if name != "bf16")
     nearest = written["(the exact weights, rounded once)"]["bf16"]
     assert written["lorakit `fuse`"]["bf16"] == nearest
+
+
+def test_every_method_is_scored_on_every_pair_and_triple(page: str) -> None:
+    part = part_of(page, QUALITY_PART)
+    if not part:
+        pytest.skip(f"{QUALITY_PART} has not written its part yet")
+    summary, *details = tables(part)
+    assert [row[0] for row in summary[1:]] == list(METHODS)
+    sets = [*combinations(STYLES, 2), *combinations(STYLES, 3)]
+    wanted = [f"{style} in {' + '.join(styles)}" for styles in sets for style in styles]
+    assert len(details) == 2
+    for head, *rows in details:
+        assert head[1:] == list(METHODS)
+        assert [row[0] for row in rows] == wanted
+        assert all(
+            re.fullmatch(r"-?\d+\.\d\d ± \d+\.\d\d", cell) for row in rows for cell in row[1:]
+        )
 
 
 def test_a_part_is_replaced_and_the_rest_of_the_page_stays() -> None:
