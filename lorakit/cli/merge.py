@@ -88,13 +88,13 @@ def merge_verb(
     from lorakit.cli.stack_argument import given_stack
     from lorakit.cli.workshop import chosen_dtype, chosen_layout
     from lorakit.merging.merge_to_file import MergePlan, merge_to_file
-    from lorakit.merging.provenance import rule_of
+    from lorakit.merging.ranks import rank_rule
     from lorakit.stack import resolve_stack
 
     out = Output.of("merge", json, quiet)
     if output is None and not dry_run:
         raise BadUsage("There is no -o FILE to write to.", hint=f"For example: {EXAMPLE}")
-    rule = rule_of(rank, energy, sv_ratio, frobenius)
+    rule = rank_rule(rank, energy, sv_ratio, frobenius)
     wanted_layout, wanted_dtype = chosen_layout(layout), chosen_dtype(dtype)
     found = given_stack(" ".join(stack), out, base=base)
     with open_catalog() as catalog, out.progress("Merging") as update:

@@ -72,10 +72,10 @@ def resize_verb(
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import chosen_dtype, chosen_layout
-    from lorakit.merging.provenance import rule_of
+    from lorakit.merging.ranks import rank_rule
 
     out = Output.of("resize", json, quiet)
-    rule = rule_of(rank, energy, sv_ratio, frobenius)
+    rule = rank_rule(rank, energy, sv_ratio, frobenius)
     if rule is None:
         raise BadUsage(
             "Nothing says which rank.",

@@ -213,6 +213,12 @@ def component_of(module: str) -> Component:
     return "text_encoder" if module.startswith("text_encoder.") else "dit"
 
 
+def kind_or_component(module: str) -> str:
+    """The kind of a module of the transformer, as `kind_of` gives it, and the component of any other."""
+    component = component_of(module)
+    return kind_of(module) if component == "dit" else component
+
+
 def block_of(module: str) -> int | None:
     """The transformer block of a `dit` module, None outside the blocks or the transformer."""
     match = _BLOCK_NAME.fullmatch(module)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lorakit.adapters.respelling import carried
-from lorakit.errors import BadUsage
 from lorakit.formats.ancestry import AUDIT_KEY, INGREDIENTS_KEY
 from lorakit.formats.inspection import AdapterReport
 from lorakit.merging.ranks import Energy, Frobenius, Rank, RankRule, SvRatio
@@ -105,23 +104,3 @@ def rule_options(rule: RankRule | None) -> dict[str, float]:
             return {"frobenius": share}
         case _:
             return {}
-
-
-def rule_of(
-    rank: int | None, energy: float | None, sv_ratio: float | None, frobenius: float | None
-) -> RankRule | None:
-    """The one rule that is given; the inverse of `rule_options`. Raises `BadUsage` for several."""
-    found: list[RankRule] = []
-    if rank is not None:
-        found.append(Rank(rank))
-    if energy is not None:
-        found.append(Energy(energy))
-    if sv_ratio is not None:
-        found.append(SvRatio(sv_ratio))
-    if frobenius is not None:
-        found.append(Frobenius(frobenius))
-    if len(found) > 1:
-        raise BadUsage(
-            "One rule decides about the rank, not several.", hint="Leave the others out."
-        )
-    return found[0] if found else None

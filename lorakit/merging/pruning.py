@@ -16,11 +16,10 @@ from lorakit.errors import BadUsage, LorakitError
 from lorakit.formats import anima
 from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.layouts import WritableLayout
-from lorakit.formats.metadata import BASE_BLOCKS_KEY
-from lorakit.formats.variants import model_blocks
 from lorakit.gate.derived import Progress
 from lorakit.merging.converting import own_layout
 from lorakit.merging.provenance import made, still_true
+from lorakit.merging.result import size_note
 from lorakit.merging.writing import WrittenAdapter, write_pieces
 from lorakit.sketches.norms import delta_norms
 from lorakit.stack import ResolvedEntry
@@ -177,9 +176,10 @@ def what_goes(entry: ResolvedEntry, cut: Cut) -> Pruned:
     known = all(name in norms for name in names if name in adapter.modules)
     energies = {name: norm**2 for name, norm in norms.items()} if known else {}
     whole = fsum(energies.values())
-    kinds = Counter(_kind(name) for name in names)
+    kinds = Counter(anima.kind_or_component(name) for name in names)
     parts = [
-        _part(kind, [n for n in names if _kind(n) == kind], cut, energies, whole) for kind in kinds
+        _part(kind, [n for n in names if anima.kind_or_component(n) == kind], cut, energies, whole)
+        for kind in kinds
     ]
     gone = {anima.block_of(n) for n in names} - {anima.block_of(n) for n in names if cut.stays(n)}
     return Pruned(
@@ -197,11 +197,6 @@ def _part(
     return Part(kind, len(names) - len(go), len(go), share)
 
 
-def _kind(name: str) -> str:
-    component = anima.component_of(name)
-    return anima.kind_of(name) if component == "dit" else component
-
-
 def _require_both(report: AdapterReport, cut: Cut) -> None:
     staying = sum(cut.stays(module.name) for module in report.modules)
     if not report.modules or 0 < staying < len(report.modules):
@@ -215,9 +210,5 @@ def _require_both(report: AdapterReport, cut: Cut) -> None:
 
 def _size_note(report: AdapterReport, cut: Cut) -> dict[str, str]:
     """The size of the model, where the blocks that stay would tell another one."""
-    blocks = [anima.block_of(m.name) for m in report.modules if cut.stays(m.name)]
-    left = [block for block in blocks if block is not None]
-    size = report.model_blocks
-    if size is None or not left or model_blocks(max(left)) == size:
-        return {}
-    return {BASE_BLOCKS_KEY: str(size)}
+    staying = [module.name for module in report.modules if cut.stays(module.name)]
+    return size_note(staying, report.model_blocks)

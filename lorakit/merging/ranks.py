@@ -69,6 +69,29 @@ class Frobenius:
 RankRule = Rank | Energy | SvRatio | Frobenius
 
 
+def rank_rule(
+    rank: int | RankRule | None = None,
+    energy: float | None = None,
+    sv_ratio: float | None = None,
+    frobenius: float | None = None,
+) -> RankRule | None:
+    """The one rule that is given, None for none. Raises `BadUsage` for several, and for impossible ones."""
+    found: list[RankRule] = []
+    if rank is not None:
+        found.append(Rank(rank) if isinstance(rank, int) else rank)
+    if energy is not None:
+        found.append(Energy(energy))
+    if sv_ratio is not None:
+        found.append(SvRatio(sv_ratio))
+    if frobenius is not None:
+        found.append(Frobenius(frobenius))
+    if len(found) > 1:
+        raise BadUsage(
+            "One rule decides about the rank, not several.", hint="Leave the others out."
+        )
+    return found[0] if found else None
+
+
 def rank_for(values: Sequence[float], rule: RankRule) -> int:
     """How many of the singular values `values` (the largest first) `rule` keeps: at least 1, at most all.
 

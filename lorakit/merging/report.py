@@ -52,8 +52,7 @@ class ModuleMerge:
     @property
     def kind(self) -> str:
         """self_attn, cross_attn, mlp, adaln or root; elsewhere the component."""
-        component = anima.component_of(self.name)
-        return anima.kind_of(self.name) if component == "dit" else component
+        return anima.kind_or_component(self.name)
 
 
 @dataclass(frozen=True)

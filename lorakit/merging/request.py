@@ -1,4 +1,4 @@
-"""How a merge is made, the same for every weight."""
+"""What is asked of a merge, the same for every weight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from lorakit.errors import BadUsage
 from lorakit.merging.methods.settings import Settings
 from lorakit.merging.methods.table import Method, Value, method_named, settled
-from lorakit.merging.ranks import Energy, Rank, RankRule
+from lorakit.merging.ranks import Rank, RankRule, rank_rule
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def make_request(
 ) -> MergeRequest:
     """Check what a person asks for. Raises `BadUsage`."""
     found = method_named(method)
-    rule = _rule(rank, energy)
+    rule = rank_rule(rank, energy)
     if method == "ctm" and not isinstance(rule, Rank | None):
         raise BadUsage(
             "The method ctm finds bases of a rank, which has to be a number.",
@@ -75,11 +75,3 @@ def _device(name: str | torch.device) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise BadUsage("PyTorch finds no CUDA device here.", hint="Leave it out: cpu.")
     return found
-
-
-def _rule(rank: int | RankRule | None, energy: float | None) -> RankRule | None:
-    if rank is not None and energy is not None:
-        raise BadUsage("A rank and an energy cannot both be given.", hint="Leave one out.")
-    if energy is not None:
-        return Energy(energy)
-    return Rank(rank) if isinstance(rank, int) else rank

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ def adapter_of(
     reports = tuple(
         kept.get(name) or report_of(name, modules.get(name), biases.get(name)) for name in names
     )
-    notes = {**(metadata or {}), **_size_note(names, blocks)}
+    notes = {**(metadata or {}), **size_note(names, blocks)}
     report = AdapterReport(
         path=path,
         file_size=0,
@@ -103,8 +103,8 @@ def _order(name: str) -> tuple[int, int, str]:
     return anima.COMPONENTS.index(anima.component_of(name)), -1 if block is None else block, name
 
 
-def _size_note(names: list[str], blocks: int | None) -> dict[str, str]:
-    """The model's size, where the highest block says another one."""
+def size_note(names: Sequence[str], blocks: int | None) -> dict[str, str]:
+    """The header's entry for the size `blocks` of the model, where the modules `names` tell another."""
     found = [block for block in map(anima.block_of, names) if block is not None]
     if blocks is None or not found or model_blocks(max(found)) == blocks:
         return {}

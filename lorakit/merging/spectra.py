@@ -87,9 +87,7 @@ class Spectra:
         """By kind of module inside the blocks, by component outside them."""
         found: dict[str, list[str]] = {}
         for name in self.modules:
-            component = anima.component_of(name)
-            kind = anima.kind_of(name) if component == "dit" else component
-            found.setdefault(kind, []).append(name)
+            found.setdefault(anima.kind_or_component(name), []).append(name)
         order = (*anima.KINDS, "root", "llm_adapter", "text_encoder")
         return {kind: self.among(found[kind]) for kind in order if kind in found}
 

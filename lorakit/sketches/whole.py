@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from lorakit.errors import BadFile
 from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
+from lorakit.sketches.raw import bytes_at, bytes_of
 from lorakit.sketches.reading import stated_formats
 from lorakit.sketches.shards import Stored, read_shards
 from lorakit.sketches.weights import Matrix, find_matrices
@@ -37,7 +37,7 @@ def weights_in(path: Path, rows_of: RowsOf = all_rows) -> WeightOf:
     matrices, stated = find_matrices(shards), stated_formats(shards)
 
     def read(stored: Stored) -> bytes:
-        return _bytes(stored, stored.offset, stored.info.end - stored.info.start).tobytes()
+        return bytes_of(stored).tobytes()
 
     def weight(name: str) -> torch.Tensor:
         matrix = matrices.get(name)
@@ -55,7 +55,7 @@ def _values(matrix: Matrix, rule: Rule, spans: Sequence[slice]) -> np.ndarray:
     starts = [matrix.first_row + span.start for span in spans]
     counts = [span.stop - span.start for span in spans]
     read = [
-        _bytes(matrix.weight, matrix.weight.offset + start * width, count * width)
+        bytes_at(matrix.weight.path, matrix.weight.offset + start * width, count * width)
         for start, count in zip(starts, counts, strict=True)
     ]
     raw = np.concatenate(read).reshape(-1, width)
@@ -66,13 +66,3 @@ def _values(matrix: Matrix, rule: Rule, spans: Sequence[slice]) -> np.ndarray:
         return turned_back(
             scaled(numbers, rule, shape, where[:, None], np.arange(columns)[None]), rule.rotated
         )
-
-
-def _bytes(stored: Stored, offset: int, count: int) -> np.ndarray:
-    try:
-        found = np.fromfile(stored.path, np.uint8, count, offset=offset)
-    except OSError as error:
-        raise BadFile(f"{stored.path} cannot be read: {error.strerror or error}.") from error
-    if len(found) != count:
-        raise BadFile(f"{stored.path} was cut short while it was read.", hint="Download it again.")
-    return found

@@ -6,6 +6,7 @@ It merges in float64 here, so that what is measured is lorakit's rounding alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ from tests.models import lora_file, random_lora, tiny_base
 peft = pytest.importorskip("peft")
 
 
-def _module_of(base: dict[str, torch.Tensor]) -> nn.Module:
-    """Plain modules under the base's own dotted names, so that PEFT writes those names."""
+def module_of(
+    base: dict[str, torch.Tensor], spelled: Callable[[str], str] = lambda name: name
+) -> nn.Module:
+    """The linear layers of a base as plain modules, under its own dotted names or as `spelled`."""
     root = nn.Module()
     for key, tensor in base.items():
         name = key.removeprefix("net.").removesuffix(".weight")
         if not name.startswith("blocks.") or tensor.ndim != 2:
             continue
         owner = root
-        *path, leaf = name.split(".")
+        *path, leaf = spelled(name).split(".")
         for part in path:
             if part not in owner._modules:
                 owner.add_module(part, nn.Module())
@@ -55,7 +58,7 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def _merged(model: Any, folder: Path) -> dict[str, torch.Tensor]:
+def merged_by_peft(model: Any, folder: Path) -> dict[str, torch.Tensor]:
     """What PEFT itself makes of the adapter that it saves into `folder`."""
     model.save_pretrained(folder)
     torch.set_default_dtype(torch.float64)
@@ -87,11 +90,11 @@ def _check_fused(
 def test_peft_files_give_the_weights_that_peft_merges(tmp_path: Path, name: str) -> None:
     base = tiny_base(2)
     torch.manual_seed(0)
-    model = peft.get_peft_model(_module_of(base), CONFIGS[name]())
+    model = peft.get_peft_model(module_of(base), CONFIGS[name]())
     for parameter_name, parameter in model.named_parameters():
         if "oft" in parameter_name:
             parameter.data.mul_(0.1)
-    merged = _merged(model, tmp_path)
+    merged = merged_by_peft(model, tmp_path)
     touched = _check_fused(tmp_path, base, merged)
     untouched = set(merged) - {key.removeprefix("net.") for key in touched}
     assert all(torch.equal(merged[name], base[f"net.{name}"].double()) for name in untouched)
@@ -103,8 +106,8 @@ def test_a_rank_of_its_own_divides_the_alpha_of_a_whole_lokr(tmp_path: Path) -> 
         r=64, alpha=16, rank_pattern={"layer1": 128}, target_modules=TARGETS, init_weights=False
     )
     torch.manual_seed(0)
-    model = peft.get_peft_model(_module_of(base), config)
-    _check_fused(tmp_path, base, _merged(model, tmp_path))
+    model = peft.get_peft_model(module_of(base), config)
+    _check_fused(tmp_path, base, merged_by_peft(model, tmp_path))
 
 
 def test_patterns_that_diffusers_anchors_meet_names_behind_their_component(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import lorakit
 from lorakit.formats import anima
 from lorakit.formats.layouts import WRITABLE, WritableLayout
-from tests.fusion.test_peft_oracle import CONFIGS, _merged, _module_of
+from tests.fusion.test_peft_oracle import CONFIGS, merged_by_peft, module_of
 from tests.models import lora_file, random_lora, tiny_base, usual_names
 
 peft = pytest.importorskip("peft")
@@ -22,34 +21,15 @@ diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def with_diffusers_names(base: dict[str, torch.Tensor]) -> nn.Module:
-    """The linear layers of a base as a model that has them under diffusers' names."""
-    root = nn.Module()
-    for key, tensor in base.items():
-        name = key.removeprefix("net.").removesuffix(".weight")
-        if not name.startswith("blocks.") or tensor.ndim != 2:
-            continue
-        owner = root
-        *path, leaf = anima.to_diffusers(name).split(".")
-        for part in path:
-            if part not in owner._modules:
-                owner.add_module(part, nn.Module())
-            owner = owner._modules[part]  # type: ignore[assignment]
-        linear = nn.Linear(tensor.shape[1], tensor.shape[0], bias=False)
-        linear.weight.data = tensor.clone()
-        owner.add_module(leaf, linear)
-    return root
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_peft_reads_what_came_back_from_kohyas_layout(tmp_path: Path, name: str) -> None:
     base = tiny_base(2)
     torch.manual_seed(0)
-    model = peft.get_peft_model(_module_of(base), CONFIGS[name]())
+    model = peft.get_peft_model(module_of(base), CONFIGS[name]())
     for parameter_name, parameter in model.named_parameters():
         if "oft" in parameter_name:
             parameter.data.mul_(0.1)
-    wanted = _merged(model, tmp_path / "theirs")
+    wanted = merged_by_peft(model, tmp_path / "theirs")
     (tmp_path / "kohya").mkdir()
     (tmp_path / "ours").mkdir()
     kohya = tmp_path / "kohya" / "a.safetensors"
@@ -59,8 +39,8 @@ def test_peft_reads_what_came_back_from_kohyas_layout(tmp_path: Path, name: str)
     # Without the record of the names that PEFT had, which would come back.
     save_file(load_file(kohya), kohya)
     lorakit.load_adapter(kohya).save(tmp_path / "ours" / "adapter_model.safetensors", layout="peft")
-    read = peft.PeftModel.from_pretrained(with_diffusers_names(base), tmp_path / "ours")
-    found = _merged(read, tmp_path / "again")
+    read = peft.PeftModel.from_pretrained(module_of(base, anima.to_diffusers), tmp_path / "ours")
+    found = merged_by_peft(read, tmp_path / "again")
     changed = 0
     for key, weight in wanted.items():
         before = base[f"net.{key}"].double()
@@ -74,12 +54,16 @@ def test_peft_reads_what_came_back_from_kohyas_layout(tmp_path: Path, name: str)
 def test_the_way_back_leads_to_the_names_of_the_model_that_was_trained(tmp_path: Path) -> None:
     base = tiny_base(2)
     torch.manual_seed(0)
-    wanted = _merged(peft.get_peft_model(_module_of(base), CONFIGS["lora"]()), tmp_path / "theirs")
+    wanted = merged_by_peft(
+        peft.get_peft_model(module_of(base), CONFIGS["lora"]()), tmp_path / "theirs"
+    )
     (tmp_path / "ours").mkdir()
     comfy, ours = tmp_path / "a.safetensors", tmp_path / "ours" / "adapter_model.safetensors"
     lorakit.load_adapter(tmp_path / "theirs" / ours.name).save(comfy, layout="comfy")
     lorakit.load_adapter(comfy).save(ours, layout="peft")
-    found = _merged(peft.PeftModel.from_pretrained(_module_of(base), ours.parent), tmp_path / "x")
+    found = merged_by_peft(
+        peft.PeftModel.from_pretrained(module_of(base), ours.parent), tmp_path / "x"
+    )
     assert all(torch.equal(found[key], weight) for key, weight in wanted.items())
 
 
@@ -160,7 +144,7 @@ def test_lycoris_reads_what_came_back_to_kohyas_layout(
     lorakit.load_adapter(source).save(there, layout=through)
     back = tmp_path / "back.safetensors"
     lorakit.load_adapter(there).save(back, layout="kohya")
-    model = _module_of(base)
+    model = module_of(base)
     network, weights = lycoris.create_network_from_weights(1.0, str(back), None, None, model)
     network.apply_to(None, model, False, True)
     network.load_state_dict(weights, strict=False)

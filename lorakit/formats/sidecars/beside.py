@@ -76,11 +76,32 @@ def signatures(models: Iterable[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for folder, own in _by_folder(models).items():
         found.update(dict.fromkeys(own.values(), 0))
-        for _, ending, stat, beside in _known_files(folder, own):
-            value = hash((_ENDINGS[ending], stat.st_size, stat.st_mtime_ns))
+        stems = _stems(own)
+        for entry in _listed(folder):
+            # Most names have one dot before the ending, or an ending that begins with the first.
+            stem, _, rest = entry.name.partition(".")
+            place = _ENDINGS.get(f".{rest}")
+            beside = None if place is None else stems.get(stem)
+            if place is None or beside is None:
+                split = None if entry.name in own else _split(entry.name, stems)
+                if split is None:
+                    continue
+                place, beside = _ENDINGS[split[1]], stems[split[0]]
+            value = _signature(entry, place)
             for model in beside:
                 found[model] ^= value
     return found
+
+
+def _signature(entry: os.DirEntry[str], place: int) -> int:
+    """What tells one file from what it was; of a picture that it is there, which is all that is read."""
+    try:
+        if place >= len(RECORDS):
+            return hash((place, entry.name)) if entry.is_file() else 0
+        stat = entry.stat()
+    except OSError:
+        return 0
+    return hash((place, stat.st_size, stat.st_mtime_ns)) if S_ISREG(stat.st_mode) else 0
 
 
 def _by_folder(models: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -96,19 +117,28 @@ def _known_files(
     folder: str, own: Mapping[str, str]
 ) -> Iterator[tuple[os.DirEntry[str], str, os.stat_result, list[str]]]:
     """The known files of a folder: entry, ending, stat, and the models that they lie beside."""
-    # A stem may be that of two models: `ink.safetensors` and `ink.sft`.
+    stems = _stems(own)
+    for entry in _listed(folder):
+        split = None if entry.name in own else _split(entry.name, stems)
+        stat = _stat(entry) if split else None
+        if split and stat and S_ISREG(stat.st_mode):
+            yield entry, split[1], stat, stems[split[0]]
+
+
+def _stems(own: Mapping[str, str]) -> dict[str, list[str]]:
+    """Models by stem, which may be that of two: `ink.safetensors` and `ink.sft`."""
     stems: dict[str, list[str]] = {}
     for name, model in own.items():
-        stems.setdefault(os.path.splitext(name)[0], []).append(model)  # noqa: PTH122
+        stems.setdefault(name.rpartition(".")[0] or name, []).append(model)
+    return stems
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as listing:
-            for entry in listing:
-                split = None if entry.name in own else _split(entry.name, stems)
-                stat = _stat(entry) if split else None
-                if split and stat and S_ISREG(stat.st_mode):
-                    yield entry, split[1], stat, stems[split[0]]
+            return list(listing)
     except OSError:
-        return
+        return []
 
 
 def _split(name: str, stems: Container[str]) -> tuple[str, str] | None:

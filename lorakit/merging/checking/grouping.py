@@ -128,8 +128,7 @@ def _has_key(key: Callable[[str], str | None], wanted: str, module: str) -> bool
 def kind_key(module: str) -> str | None:
     """The kind of a module in a block; the component of what lies outside the blocks, but for the
     transformer's own, which are `root`."""
-    component = anima.component_of(module)
-    return anima.kind_of(module) if component == "dit" else component
+    return anima.kind_or_component(module)
 
 
 def block_key(module: str) -> str | None:

@@ -20,6 +20,7 @@ from lorakit.errors import BadFile, NotFusable
 from lorakit.fusion.pages import empty_result
 from lorakit.fusion.products import STRIP_ROWS
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
+from lorakit.sketches.raw import bytes_at, bytes_of
 from lorakit.sketches.reading import stated_formats
 from lorakit.sketches.shards import Stored, read_shards
 from lorakit.sketches.weights import Matrix, block_count, find_matrices, find_vectors
@@ -86,7 +87,7 @@ class StoredModel:
             )
         rows, width = matrix.shape[0], matrix.shape[1] * rule.item_bytes
         offset = matrix.weight.offset + matrix.first_row * width
-        return matrix, rule, _bytes(matrix.weight, offset, rows * width).reshape(rows, width)
+        return matrix, rule, bytes_at(matrix.weight.path, offset, rows * width).reshape(rows, width)
 
     def vector(self, name: str) -> torch.Tensor:
         """A norm or bias, float32 (dim,). Raises `NotFusable` and `BadFile` for what is no plain number."""
@@ -94,8 +95,7 @@ class StoredModel:
         dtype = _PLAIN.get(stored.info.dtype)
         if dtype is None:
             raise NotFusable(f"{self.path.name} stores {name} as {stored.info.dtype}.")
-        data = _bytes(stored, stored.offset, stored.info.end - stored.info.start)
-        found = torch.from_numpy(data).view(dtype).float()
+        found = torch.from_numpy(bytes_of(stored)).view(dtype).float()
         if not bool(torch.isfinite(found).all()):
             raise BadFile(f"{name} holds values that are not finite in {self.path}.")
         return found
@@ -208,14 +208,4 @@ def _require_alike(
 
 
 def _whole(stored: Stored) -> bytes:
-    return bytes(_bytes(stored, stored.offset, stored.info.end - stored.info.start))
-
-
-def _bytes(stored: Stored, offset: int, count: int) -> np.ndarray:
-    try:
-        found = np.fromfile(stored.path, np.uint8, count, offset=offset)
-    except OSError as error:
-        raise BadFile(f"{stored.path} cannot be read: {error.strerror or error}.") from error
-    if len(found) != count:
-        raise BadFile(f"{stored.path} was cut short while it was read.", hint="Download it again.")
-    return found
+    return bytes_of(stored).tobytes()

@@ -21,7 +21,7 @@ import torch
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
-from lorakit.errors import BadUsage, LorakitError
+from lorakit.errors import LorakitError
 from lorakit.merging.extracting.differences import (
     Difference,
     common_matrices,
@@ -32,7 +32,7 @@ from lorakit.merging.extracting.differences import (
 from lorakit.merging.extracting.differences import StoredModel as Model
 from lorakit.merging.extracting.report import ExtractedModule, ExtractionReport
 from lorakit.merging.range_finding import RankFrom, Triplets, largest_triplets
-from lorakit.merging.ranks import Energy, Rank
+from lorakit.merging.ranks import Energy, Rank, rank_rule
 from lorakit.merging.result import adapter_of
 from lorakit.merging.side_by_side import side_by_side
 
@@ -137,11 +137,8 @@ def _adapter(
 def check_wanted(rank: int | None, energy: float | None, most: int) -> Rank | Energy | None:
     """The rule that is asked for, None for the ranks above rounding. Raises `BadUsage`."""
     Rank(most)
-    if rank is not None and energy is not None:
-        raise BadUsage("A rank and an energy cannot both be given.", hint="Leave one out.")
-    if rank is not None:
-        return Rank(rank)
-    return None if energy is None else Energy(energy)
+    rule = rank_rule(rank, energy)
+    return rule if isinstance(rule, Rank | Energy) else None
 
 
 @dataclass(frozen=True)

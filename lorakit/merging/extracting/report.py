@@ -37,8 +37,7 @@ class ExtractedModule:
         """self_attn, cross_attn, mlp, adaln or root; llm_adapter; norms; biases."""
         if self.rank is None:
             return "biases" if self.name.endswith(".bias") else "norms"
-        component = anima.component_of(self.name)
-        return anima.kind_of(self.name) if component == "dit" else component
+        return anima.kind_or_component(self.name)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from lorakit.merging.gathering import Leaf, Term, gather
 from lorakit.merging.verifying.change_products import checkpoint_products
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.verifying.fitting import Products, fit
+from lorakit.merging.verifying.ingredients import stack_text
 from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
-from lorakit.stack import Entry, ResolvedEntry
+from lorakit.stack import ResolvedEntry
 
 # Another processor sums in another order, and rounds a few values to the other neighbour.
 _MOST_ROUNDED = 0.01
@@ -139,7 +140,7 @@ def _verification(
         header.path,
         "checkpoint",
         outcome,
-        f"what fusing {' '.join(_entry(e) for e in entries) or 'nothing'} into {base.name} gives",
+        f"what fusing {stack_text(entries) or 'nothing'} into {base.name} gives",
         True,
         *sizes,
         tuple(sorted(deviations, key=lambda one: -(one.relative or 0.0))),
@@ -148,7 +149,3 @@ def _verification(
         fitted,
         looks,
     )
-
-
-def _entry(entry: ResolvedEntry) -> str:
-    return str(Entry(entry.name, entry.strength))

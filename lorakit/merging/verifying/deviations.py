@@ -14,6 +14,7 @@ import torch
 from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import BadFile
 from lorakit.formats.header import Header
+from lorakit.sketches.raw import bytes_at
 from lorakit.tracing.rounding import step
 
 _DTYPES: Mapping[str, torch.dtype] = MappingProxyType({c: d for d, c in DTYPE_CODES.items()})
@@ -29,8 +30,8 @@ class Deviation:
     """A tensor that is not what it should be: `differing` of its `values` values.
 
     `largest` is the largest difference, `error` and `size` the squared norms of the difference and of
-    what was expected, `rounding` what rounding twice would make of the first, `steps` how many numbers of the format lie between, at most. `remark` says what
-    differs beside values: shape or dtype.
+    what was expected, `rounding` what rounding twice would make of the first, `steps` how many numbers of
+    the format lie between, at most. `remark` says what differs beside values: shape or dtype.
     """
 
     key: str
@@ -69,13 +70,7 @@ def stored_tensor(header: Header, key: str) -> torch.Tensor:
     dtype = _DTYPES.get(info.dtype)
     if dtype is None:
         raise BadFile(f"{header.path} stores {key} as {info.dtype}, which lorakit does not read.")
-    count = info.end - info.start
-    try:
-        raw = np.fromfile(header.path, np.uint8, count, offset=header.data_offset + info.start)
-    except OSError as error:
-        raise BadFile(f"{header.path} cannot be read: {error.strerror or error}.") from error
-    if len(raw) != count:
-        raise BadFile(f"{header.path} was cut short while it was read.", hint="Download it again.")
+    raw = bytes_at(header.path, header.data_offset + info.start, info.end - info.start)
     return torch.from_numpy(raw).view(dtype).reshape(info.shape)
 
 

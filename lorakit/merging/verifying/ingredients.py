@@ -56,6 +56,11 @@ def find_recorded(
     return Ingredients(tuple(bases), tuple(entries))
 
 
+def stack_text(entries: Sequence[ResolvedEntry]) -> str:
+    """The entries as a person writes them, with the names that they were found by."""
+    return " ".join(str(Entry(entry.name, entry.strength)) for entry in entries)
+
+
 def _adapter(catalog: Catalog, ancestor: Ancestor) -> ResolvedEntry:
     record = next(_fitting(catalog.adapters(), ancestor), None)
     if record is None:

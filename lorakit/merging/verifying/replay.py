@@ -18,9 +18,8 @@ from lorakit.formats.layouts import WRITABLE, WritableLayout
 from lorakit.gate.derived import Progress
 from lorakit.merging.extracting.extract_to_file import Wanted
 from lorakit.merging.merge import merged
-from lorakit.merging.provenance import rule_of
 from lorakit.merging.pruning import Cut, parse_blocks
-from lorakit.merging.ranks import RankRule
+from lorakit.merging.ranks import RankRule, rank_rule
 from lorakit.merging.renumbering import renumbered
 from lorakit.merging.result import adapter_of
 from lorakit.merging.rounding import DTYPES, in_dtype
@@ -120,7 +119,7 @@ def _merged(made: Mapping[str, Any], ingredients: Ingredients, on_progress: Prog
 def _rule(options: Mapping[str, Any]) -> RankRule | None:
     names = ("rank", "energy", "sv_ratio", "frobenius")
     rank = options.get("rank", options.get("dora_to_lora"))
-    return rule_of(rank, *(options.get(name) for name in names[1:]))
+    return rank_rule(rank, *(options.get(name) for name in names[1:]))
 
 
 def _cut(options: Mapping[str, Any]) -> Cut:

@@ -26,10 +26,10 @@ from lorakit.merging.verifying.change_products import Weighted, adapter_products
 from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoint
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.verifying.fitting import Fit, fit
-from lorakit.merging.verifying.ingredients import Ingredients, find_recorded
+from lorakit.merging.verifying.ingredients import Ingredients, find_recorded, stack_text
 from lorakit.merging.verifying.replay import Replay, replayed
 from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
-from lorakit.stack import Entry, ResolvedEntry, Stack, resolve_stack
+from lorakit.stack import ResolvedEntry, Stack, resolve_stack
 from lorakit.strengths import Strength
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ def _compare_replay(
 
 def _named(found: Ingredients) -> str:
     """The ingredients as a person names them."""
-    return " ".join([*(base.name for base in found.bases), *map(_entry, found.entries)])
-
-
-def _entry(entry: ResolvedEntry) -> str:
-    return str(Entry(entry.name, entry.strength))
+    return " ".join([*(base.name for base in found.bases), stack_text(found.entries)]).strip()
 
 
 def _ingredients(catalog: Catalog, asked: _Asked) -> Ingredients:
@@ -226,7 +222,7 @@ def _compare_change(asked: _Asked, on_progress: Progress) -> Verification:
         header.path,
         "adapter",
         "rounding" if close else "differs",
-        f"what {' '.join(_entry(entry) for entry in asked.recipe)} should give",
+        f"what {stack_text(asked.recipe)} should give",
         False,
         len(header.tensors),
         _count(header),
