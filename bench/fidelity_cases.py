@@ -85,7 +85,8 @@ def change(source: Source, module: str, weight: torch.Tensor) -> torch.Tensor:
     if source.algo == "lora":
         return added
     moved = weight + added
-    return parts["magnitude"] * moved / moved.norm(dim=1, keepdim=True) - weight
+    norms: torch.Tensor = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
+    return parts["magnitude"] * moved / norms - weight
 
 
 def _lora(rank: int, strength: float, alpha: float | None = None, *, rs: bool = False) -> Source:
@@ -182,7 +183,7 @@ def _magnitude(
 ) -> torch.Tensor:
     """Norms of the moved rows, each moved a little, as training leaves them."""
     moved = weight + scale * parts["up"] @ parts["down"]
-    norms = moved.norm(dim=1, keepdim=True)
+    norms: torch.Tensor = torch.linalg.vector_norm(moved, dim=1, keepdim=True)
     return norms * (1.0 + _RELATIVE_DELTA * _normal((len(weight), 1), generator))
 
 

@@ -25,7 +25,7 @@ Join = Callable[[Sequence[torch.Tensor], int], torch.Tensor]
 def tools() -> list[Tool]:
     """The three formulas."""
     return [
-        Tool("kohya's formula, `merge_lora --concat`", partial(_by_factors, torch.cat)),
+        Tool("kohya's formula, `merge_lora --concat`", partial(_by_factors, _joined)),
         Tool("kohya's formula, `merge_lora`", partial(_by_factors, _added)),
         Tool("kohya's formula, `svd_merge_lora`", _by_svd),
     ]
@@ -46,6 +46,10 @@ def _by_factors(join: Join, case: Case, folder: Path) -> Deltas:
         # As every loader scales it: the alpha that was written by the rank that is there.
         made[module] = first / down.shape[0] * up.double() @ down.double()
     return made
+
+
+def _joined(factors: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    return torch.cat(list(factors), dim=dim)
 
 
 def _added(factors: Sequence[torch.Tensor], dim: int) -> torch.Tensor:

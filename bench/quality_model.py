@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from training.scenes import Scene, prompt_of
 from training.styles import STYLES
 from training.text import Read, TextPath
 from training.vae import decode, normalised, one_frame
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLQwenImage
 
 Change = Mapping[str, torch.Tensor]
 """What an adapter adds to each weight, by canonical module name, float32."""
@@ -48,7 +52,7 @@ class Model:
 
     painter: Painter
     text: TextPath
-    vae: torch.nn.Module
+    vae: AutoencoderKLQwenImage
     plain: Mapping[str, torch.Tensor]
 
     @classmethod
@@ -95,7 +99,7 @@ class Model:
     def examples(self, style: str, count: int, seed: int) -> Examples:
         """`count` pictures in `style`, called by its trigger word, at times spread evenly over the flow."""
         shown = scenes(count, seed)
-        latents = normalised(self.vae, drawn(shown, STYLES[style]), CPU).float()  # type: ignore[arg-type]
+        latents = normalised(self.vae, drawn(shown, STYLES[style]), CPU).float()
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(latents.shape, generator=generator)
         # The times of training, at even quantiles in place of chance.
@@ -128,7 +132,7 @@ class Model:
             torch.tensor(values).view(-1, 1, 1)
             for values in (config.latents_mean, config.latents_std)
         )
-        with one_frame(self.vae):  # type: ignore[arg-type]
-            made = decode(self.vae, latents * deviation + mean)  # type: ignore[arg-type]
+        with one_frame(self.vae):
+            made = decode(self.vae, latents * deviation + mean)
         pixels = ((made.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return [np.asarray(one) for one in pixels.permute(0, 2, 3, 1).contiguous().numpy()]

@@ -42,7 +42,9 @@ def verdicts(means: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> st
         found = means[figure]
         if "sum" not in found:
             continue
-        above, below, within = [], [], []
+        above: list[str] = []
+        below: list[str] = []
+        within: list[str] = []
         for method, values in found.items():
             if method == "sum":
                 continue
