@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")
 _ENDS = {"|", "||", "&&", ";", ">", ">>", "<", "2>"}
 
 
+@cache
 def program() -> typer.core.TyperGroup:
     command = typer.main.get_command(build_app())
     assert isinstance(command, typer.core.TyperGroup)
@@ -78,10 +81,10 @@ def test_every_verb_is_in_the_readme_or_on_the_page_of_its_task(verb: str) -> No
     assert any(f"lorakit {verb}" in page.read_text(encoding="utf-8") for page in pages)
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    lines = list(command_lines(README.read_text(encoding="utf-8")))
-    assert lines
-    for words in lines:
+def test_every_command_in_a_document_exists() -> None:
+    lines = {page: list(command_lines(page.read_text(encoding="utf-8"))) for page in DOCUMENTS}
+    assert lines[README]
+    for words in itertools.chain.from_iterable(lines.values()):
         check(words)
 
 
@@ -93,6 +96,13 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
     for target in targets:
         if not re.match(r"[a-z]+:|#", target):
             assert (document.parent / target.partition("#")[0]).exists(), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    pages = [page.name for page in DOCUMENTS if page.parent.name == "docs"]
+    assert pages
+    assert [page for page in pages if f"](docs/{page})" not in text] == []
 
 
 # Split, so that this file does not name what it looks for.
