@@ -12,7 +12,7 @@ _FACET = "(SELECT {} FROM facet WHERE facet.id = item.facet)"
 _ORDER: Mapping[str, str] = MappingProxyType(
     {
         "name": "name",
-        "title": "(SELECT nullif(title, '') FROM said WHERE said.item = item.id)",
+        "title": "nullif(title, '')",
         "rank": "rank_max",
         **{name: _FACET.format(name) for name in ("algo", "layout", "dtype")},
         "base": _FACET.format("nullif(base, '')"),

@@ -41,7 +41,7 @@ class Context:
 
 TRUE, FALSE = Sql("1"), Sql("0")
 # What each field of texts is a part of.
-_SAID = {"title": "title", "trigger": "triggers", "note": "notes"}
+_SAID = {"trigger": "triggers", "note": "notes"}
 _FACET = ("algo", "layout", "dtype")
 _NUMBERS = {"rating": "rating", "size": "size", "modules": "modules", "strength": "strength"}
 
@@ -78,8 +78,8 @@ def either(parts: Sequence[Sql], word: str = "OR") -> Sql:
 def _text(field: str | None, value: Text, context: Context) -> Sql:
     if field is None:
         return holds("text", value)
-    if field == "name":
-        return holds("name", value)
+    if field in ("name", "title"):
+        return holds(field, value)
     if field == "tag":
         return _tag(value)
     if field in _SAID:

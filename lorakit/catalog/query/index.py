@@ -20,18 +20,18 @@ from lorakit.db.store import Store
 
 FILE_NAME = "search.db"
 # Another one makes every index anew.
-VERSION = 3
+VERSION = 4
 # Between the words of a list, and the tags; folded text holds no control characters.
 WORD, TAG, PART = "\x1f", "\x1e", "\n"
 _BUSY_SECONDS = 10.0
 _MAPPED_BYTES = 1 << 30
 _SCHEMA = """
 CREATE TABLE item (
-    name TEXT, id INTEGER, text TEXT, facet INTEGER, touch INTEGER, rank_min INTEGER, rank_max INTEGER,
-    modules INTEGER, size INTEGER, added TEXT, rating INTEGER, favourite INTEGER, strength REAL,
+    name TEXT, id INTEGER, text TEXT, title TEXT, facet INTEGER, touch INTEGER, rank_min INTEGER,
+    rank_max INTEGER, modules INTEGER, size INTEGER, added TEXT, rating INTEGER, favourite INTEGER, strength REAL,
     missing INTEGER, places INTEGER, PRIMARY KEY (name, id)
 ) WITHOUT ROWID;
-CREATE TABLE said (item INTEGER PRIMARY KEY, title TEXT, triggers TEXT, notes TEXT);
+CREATE TABLE said (item INTEGER PRIMARY KEY, triggers TEXT, notes TEXT);
 CREATE TABLE facet (
     id INTEGER PRIMARY KEY, algo TEXT, layout TEXT, dtype TEXT, base TEXT, components TEXT,
     header TEXT, licenses TEXT, own TEXT, other TEXT,

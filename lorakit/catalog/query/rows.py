@@ -125,8 +125,8 @@ class _NewRows:
     collected: list[tuple[object, ...]] = field(default_factory=list)
 
     def write(self, index: Index) -> None:
-        index.write(f"INSERT INTO item VALUES ({', '.join('?' * 15)})", self.items)
-        index.write("INSERT INTO said VALUES (?, ?, ?, ?)", self.said)
+        index.write(f"INSERT INTO item VALUES ({', '.join('?' * 16)})", self.items)
+        index.write("INSERT INTO said VALUES (?, ?, ?)", self.said)
         index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", self.files)
         index.write("INSERT OR IGNORE INTO place VALUES (?, ?)", self.places)
         index.write("INSERT OR IGNORE INTO collected VALUES (?, ?)", self.collected)
@@ -182,8 +182,8 @@ def _add(
     paths = {fold(place[1:]) for place in there}
     usual = strength["value"] if strength else None
     figures = (modules, size, added, *own, usual, int(missing), len(paths))
-    new.items.append((name, number, text, facet, touch, low, high, *figures))
-    new.said.append((number, title, triggers, notes))
+    new.items.append((name, number, text, title, facet, touch, low, high, *figures))
+    new.said.append((number, triggers, notes))
     new.files.append((number, stored, name, sha, content, places))
     new.places.extend((number, path) for path in paths)
     new.collected.extend((fold(one), number) for one in said.collections.get(content, ()))
