@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
@@ -50,7 +51,6 @@ def find_files(paths: Sequence[Path]) -> Findings:
     """
     findings = Findings()
     found: dict[str, FoundFile] = {}
-    names: list[str] = []
     for path in paths:
         name = absolute(path)
         if not is_there(name):
@@ -58,9 +58,9 @@ def find_files(paths: Sequence[Path]) -> Findings:
         if Path(name).is_dir():
             findings.folders.append(name)
         else:
-            names.append(name)
-    for name in dict.fromkeys([*names, *_walk(findings.folders, findings.failed)]):
-        _look(name, found, findings.failed)
+            _look(name, stat_of(name), found, findings.failed)
+    for entry in _walk(findings.folders, findings.failed):
+        _look(entry.path, _stat(entry), found, findings.failed)
     findings.files.extend(found[name] for name in sorted(found))
     return findings
 
@@ -69,17 +69,16 @@ def look_again(paths: Iterable[str]) -> list[FoundFile]:
     """Those of `paths` that lead to a file now."""
     found: dict[str, FoundFile] = {}
     for path in paths:
-        _look(path, found, [])
+        _look(path, stat_of(path), found, [])
     return list(found.values())
 
 
-def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> list[str]:
-    """The adapter files under `folders`.
+def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.DirEntry[str]]:
+    """The adapter files under `folders`; what cannot be entered is put into `failed`.
 
     Each real folder is entered once, which ends every loop of links and folders that overlap; linked
     folders come last, so that a file is called by its own path where it has one under `folders`.
     """
-    names: list[str] = []
     entered: set[tuple[int, int]] = set()
     waiting = deque(sorted(folders, key=lambda folder: Path(folder).is_symlink()))
     while waiting:
@@ -96,34 +95,45 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> list[str]:
             continue
         waiting.extendleft(entry.path for entry in reversed(inside) if not entry.is_symlink())
         waiting.extend(entry.path for entry in inside if entry.is_symlink())
-        names.extend(files)
-    return names
+        yield from files
 
 
-def _visible(listing: Iterable[os.DirEntry[str]]) -> tuple[list[str], list[os.DirEntry[str]]]:
-    """The adapter files of a folder by path, and the folders in it, both sorted."""
-    files: list[str] = []
+def _visible(
+    listing: Iterable[os.DirEntry[str]],
+) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """The adapter files of a folder, and the folders in it, both sorted."""
+    files: list[os.DirEntry[str]] = []
     folders: list[os.DirEntry[str]] = []
     for entry in listing:
-        if entry.name.startswith("."):
+        name = entry.name
+        if name[0] == ".":
             continue
-        if _is_folder(entry):
+        try:
+            is_folder = entry.is_dir()
+        except OSError:
+            is_folder = False
+        if is_folder:
             folders.append(entry)
-        elif entry.name.lower().endswith(SUFFIXES):
-            files.append(entry.path)
-    return sorted(files), sorted(folders, key=lambda entry: entry.name)
+        elif name.lower().endswith(SUFFIXES):
+            files.append(entry)
+    by_name = attrgetter("name")
+    return sorted(files, key=by_name), sorted(folders, key=by_name)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        return entry.is_dir()
+        return entry.stat()
     except OSError:
-        return False
+        return None
 
 
-def _look(name: str, found: dict[str, FoundFile], failed: list[RejectedFile]) -> None:
+def _look(
+    name: str,
+    stat: os.stat_result | None,
+    found: dict[str, FoundFile],
+    failed: list[RejectedFile],
+) -> None:
     """Note the file, unless it cannot be one of ours whatever it holds."""
-    stat = stat_of(name)
     if stat is None:
         failed.append(RejectedFile(Path(name), "leads nowhere, or may not be read"))
     elif not S_ISREG(stat.st_mode):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from stat import S_ISREG
+from zlib import crc32
 
 # In the order in which a person would want them: LoRA Manager's, then A1111's and Civitai Helper's, then
 # what else is shown by one program or another. A film or animation is no cover.
@@ -42,6 +43,7 @@ RECORDS = (
     ".sha256",
 )
 _ENDINGS = {ending: place for place, ending in enumerate((*RECORDS, *PREVIEWS))}
+_PLACES = {ending[1:]: place for ending, place in _ENDINGS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +79,27 @@ def signatures(models: Iterable[str]) -> dict[str, int]:
     for folder, own in _by_folder(models).items():
         found.update(dict.fromkeys(own.values(), 0))
         stems = _stems(own)
+        # Then the stem of any file beside a model ends at the first dot.
+        plain = not any("." in stem for stem in stems)
         for entry in _listed(folder):
-            # Most names have one dot before the ending, or an ending that begins with the first.
             stem, _, rest = entry.name.partition(".")
-            place = _ENDINGS.get(f".{rest}")
-            beside = None if place is None else stems.get(stem)
-            if place is None or beside is None:
+            place = _PLACES.get(rest) if plain else None
+            if place is None or stem not in stems:
                 split = None if entry.name in own else _split(entry.name, stems)
                 if split is None:
                     continue
-                place, beside = _ENDINGS[split[1]], stems[split[0]]
+                stem, place = split[0], _ENDINGS[split[1]]
             value = _signature(entry, place)
-            for model in beside:
+            for model in stems[stem]:
                 found[model] ^= value
     return found
 
 
 def _signature(entry: os.DirEntry[str], place: int) -> int:
-    """What tells one file from what it was; of a picture that it is there, which is all that is read."""
+    """What tells a file from what it was; 0 for what is none. Of a picture nothing but its name is read."""
     try:
         if place >= len(RECORDS):
-            return hash((place, entry.name)) if entry.is_file() else 0
+            return crc32(os.fsencode(entry.name)) if entry.is_file() else 0
         stat = entry.stat()
     except OSError:
         return 0
