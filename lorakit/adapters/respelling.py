@@ -10,7 +10,7 @@ import torch
 
 from lorakit.adapters.peft_files import PeftFile, component_configs, peft_file
 from lorakit.adapters.pieces import Piece, Pieces
-from lorakit.adapters.tensor_file import DTYPE_CODES
+from lorakit.adapters.tensor_file import DTYPE_CODES, DTYPES
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
 from lorakit.formats.layouts import WRITTEN_AS, ParsedKey, WritableLayout, parse_key
@@ -18,8 +18,6 @@ from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.formats.peft_config import METADATA_KEY
 from lorakit.formats.spelling import keeps_alpha, spell_key
 from lorakit.formats.way_back import SPELLING_KEY, AlphaForm, WayBack, read_way_back, way_back
-
-_DTYPES = {code: dtype for dtype, code in DTYPE_CODES.items()}
 
 
 @dataclass(frozen=True)
@@ -137,9 +135,9 @@ def _restored(form: AlphaForm) -> torch.Tensor | None:
         return None
     dtype, shape, raw = form
     data = bytes.fromhex(raw)
-    if dtype not in _DTYPES or prod(shape) != 1 or len(data) != _DTYPES[dtype].itemsize:
+    if dtype not in DTYPES or prod(shape) != 1 or len(data) != DTYPES[dtype].itemsize:
         return None
-    return torch.frombuffer(bytearray(data), dtype=_DTYPES[dtype]).reshape(shape)
+    return torch.frombuffer(bytearray(data), dtype=DTYPES[dtype]).reshape(shape)
 
 
 def _folded(name: str, piece: Piece, remarks: list[str]) -> Piece:

@@ -26,6 +26,7 @@ DTYPE_CODES: Mapping[torch.dtype, str] = MappingProxyType(
         torch.bool: "BOOL",
     }
 )
+DTYPES: Mapping[str, torch.dtype] = MappingProxyType({c: d for d, c in DTYPE_CODES.items()})
 
 
 def file_order(dtypes: Mapping[str, torch.dtype]) -> list[str]:

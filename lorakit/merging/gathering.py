@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
-from lorakit.adapters.full import DiffModule, SumModule
-from lorakit.adapters.loha import LohaModule
-from lorakit.adapters.lokr import LokrModule
-from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.full import SumModule
+from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.parts import algos_of
@@ -19,8 +17,7 @@ from lorakit.merging.common_model import common_model
 from lorakit.strengths import Strength, refuse_scheduled
 
 Leaf = Literal["weight", "bias"]
-# Changes that are what they are whatever weight they are added to.
-_FREE = (LoraModule, LohaModule, LokrModule, DiffModule)
+# Those whose changes are what they are whatever weight they are added to.
 _FREE_ALGOS = frozenset({"lora", "loha", "lokr", "full", "norm"})
 
 
@@ -40,7 +37,7 @@ class Term:
     @property
     def needs_base(self) -> bool:
         """Whether the change depends on the weight it is added to."""
-        return not isinstance(self.module, _FREE)
+        return needs_weight(self.module)
 
 
 @dataclass(frozen=True)

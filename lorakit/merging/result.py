@@ -6,22 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.formats import anima
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.metadata import BASE_BLOCKS_KEY, read_training_info
 from lorakit.formats.variants import model_blocks
-
-_CODES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-}
 
 
 def adapter_of(
@@ -82,18 +74,18 @@ def report_of(
             module.scale * rank,
             module.scale,
             (module.up.shape[0], module.down.shape[1]),
-            _CODES[module.up.dtype],
+            DTYPE_CODES[module.up.dtype],
         )
     if isinstance(module, DiffModule):
         # A norm's weight is a vector, and has a spelling of its own.
         vector = module.diff.ndim == 1
         parts = ("w_norm", *(("b_norm",) if extra else ())) if vector else ("diff", *extra)
-        shape, dtype = tuple(module.diff.shape), _CODES[module.diff.dtype]
+        shape, dtype = tuple(module.diff.shape), DTYPE_CODES[module.diff.dtype]
         return ModuleReport(
             name, "norm" if vector else "full", parts, None, None, 1.0, shape, dtype
         )
     if module is None and isinstance(bias, DiffModule):
-        dtype = _CODES[bias.diff.dtype]
+        dtype = DTYPE_CODES[bias.diff.dtype]
         return ModuleReport(name, "full", extra, None, None, 1.0, None, dtype)
     raise TypeError(f"{name} is {type(module or bias).__name__}, which its file must tell about.")
 

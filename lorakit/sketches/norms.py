@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 
 from lorakit.adapters.adapter import Adapter, AdapterModule
-from lorakit.adapters.full import DiffModule, SumModule
-from lorakit.adapters.loha import LohaModule
+from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lokr import LokrModule, factor
-from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import BadFile
 from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.shards import read_shards
@@ -25,8 +24,6 @@ from lorakit.sketches.whole import weights_in
 
 _FLOAT = torch.zeros((), dtype=torch.float32)
 _DOUBLE = torch.zeros((), dtype=torch.float64)
-# What these change does not depend on the weight.
-_FREE = (LoraModule, LohaModule, LokrModule, DiffModule)
 
 
 def base_norms(
@@ -100,11 +97,7 @@ def _norm(module: AdapterModule) -> float | None:
         return next(sides) * next(sides) * abs(module.parts.scale)
     if isinstance(module, DiffModule):
         return frobenius(module.diff.float())
-    if isinstance(module, LohaModule) or (
-        isinstance(module, SumModule) and all(isinstance(one, _FREE) for one in module.modules)
-    ):
-        return frobenius(module.delta(_FLOAT))
-    return None
+    return None if needs_weight(module) else frobenius(module.delta(_FLOAT))
 
 
 def _against(module: AdapterModule, name: str, weight_of: WeightOf) -> float | None:

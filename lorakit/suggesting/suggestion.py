@@ -92,7 +92,7 @@ def _range(
     own = [
         e for e in evidence if e.kind in ("yours", "kept stack", "votes") and e.value is not None
     ]
-    first = next((e for e in evidence if e.value is not None), None) if not own else own[0]
+    first = own[0] if own else next((e for e in evidence if e.value is not None), None)
     if first is None or first.value is None:
         return None, None, None, None
     stated = first.low is not None or first.high is not None

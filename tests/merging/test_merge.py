@@ -396,7 +396,7 @@ def test_a_merged_adapter_is_not_saved_behind_the_gate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"rank": 4, "energy": 0.9}, "cannot both"),
+        ({"rank": 4, "energy": 0.9}, "not several"),
         ({"rank": 0}, "rank of 0"),
         ({"energy": 1.5}, "energy of 1.5"),
         ({"method": "slerp"}, "slerp"),

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from lorakit.adapters.adapter import AdapterModule, LowRank
-from lorakit.adapters.full import DiffModule, SumModule
-from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import LokrModule, factor
 from lorakit.adapters.lora import LoraModule
+from lorakit.adapters.needing_weight import needs_weight
 from lorakit.merging.factors import exact_factors
 
-_FREE = (LoraModule, LohaModule, LokrModule, DiffModule)
 _FLOAT = torch.zeros((), dtype=torch.float32)
 # Beyond this part of the shorter side, products of thin factors cost more than those of the whole change.
 _THIN = 4
@@ -30,13 +28,6 @@ class Kronecker:
 
 # Thin factors are kept as they are stored, so that they are cast once, side by side.
 Form = LowRank | Kronecker | torch.Tensor
-
-
-def needs_weight(module: AdapterModule) -> bool:
-    """Whether the change depends on the base's weight: DoRA, OFT, IA3, GLoRA, T-LoRA, replacements."""
-    if isinstance(module, SumModule):
-        return any(map(needs_weight, module.modules))
-    return not isinstance(module, _FREE)
 
 
 def form_of(

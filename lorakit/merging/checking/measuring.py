@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 
 from lorakit.adapters.adapter import LowRank
+from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import NotFusable
-from lorakit.merging.checking.changes import Form, form_of, inner, needs_weight, shape_of
+from lorakit.merging.checking.changes import Form, form_of, inner, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
 from lorakit.merging.checking.refusing import refuse_values, require_alike

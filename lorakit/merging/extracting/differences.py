@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from lorakit.adapters.tensor_file import DTYPES
 from lorakit.errors import BadFile, NotFusable
 from lorakit.fusion.pages import empty_result
 from lorakit.fusion.products import STRIP_ROWS
@@ -28,14 +29,7 @@ from lorakit.tracing.rounding import step
 
 # Read as they are stored, which is the fastest; the others are decoded.
 _PLAIN: Mapping[str, torch.dtype] = MappingProxyType(
-    {
-        "F64": torch.float64,
-        "F32": torch.float32,
-        "F16": torch.float16,
-        "BF16": torch.bfloat16,
-        "F8_E4M3": torch.float8_e4m3fn,
-        "F8_E5M2": torch.float8_e5m2,
-    }
+    {code: dtype for code, dtype in DTYPES.items() if dtype.is_floating_point}
 )
 # So many weights tell the mean square of a matrix's steps to a few parts in a thousand.
 _SAMPLED = 1 << 16

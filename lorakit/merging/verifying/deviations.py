@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lorakit.adapters.tensor_file import DTYPE_CODES
+from lorakit.adapters.tensor_file import DTYPE_CODES, DTYPES
 from lorakit.errors import BadFile
 from lorakit.formats.header import Header
 from lorakit.sketches.raw import bytes_at
 from lorakit.tracing.rounding import step
 
-_DTYPES: Mapping[str, torch.dtype] = MappingProxyType({c: d for d, c in DTYPE_CODES.items()})
 _INTEGERS: Mapping[int, torch.dtype] = MappingProxyType(
     {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 )
@@ -67,7 +66,7 @@ class Deviation:
 def stored_tensor(header: Header, key: str) -> torch.Tensor:
     """One tensor of a file, read into memory of its own. Raises `BadFile`."""
     info = header.tensors[key]
-    dtype = _DTYPES.get(info.dtype)
+    dtype = DTYPES.get(info.dtype)
     if dtype is None:
         raise BadFile(f"{header.path} stores {key} as {info.dtype}, which lorakit does not read.")
     raw = bytes_at(header.path, header.data_offset + info.start, info.end - info.start)
