@@ -99,8 +99,9 @@ class Catalog(Doctor):
         Where many are new, all headers are read first, and then the files; with `headers_only` those wait
         for the next time. A bad file is in the result and stops nothing. `on_progress(path, number,
         total)` is called before each file of which something has to be read, and then
-        `on_hash(path, done, total)`, in bytes, after each that was read whole. Raises `NotFound`, before anything is done, for a path
-        that does not exist, and `BadUsage` for a `name` that does not belong to one file.
+        `on_hash(path, done, total)`, in bytes, after each that was read whole. Raises `NotFound`, before
+        anything is done, for a path that does not exist, and `BadUsage` for a `name` that does not belong
+        to one file.
         """
         # Reading files needs much that reading the catalog does not.
         from lorakit.catalog.adding import add_files
@@ -214,8 +215,8 @@ class Catalog(Doctor):
     ) -> BaseRecord:
         """Register a base checkpoint, or update the one of that name when it is the same file.
 
-        `parent` is the content of the model that it was made from. Raises `NotFound` when there is no such file, `CatalogError` when the name belongs to another,
-        and `BadUsage` for a name that cannot be one.
+        `parent` is the content of the model that it was made from. Raises `NotFound` when there is no such
+        file, `CatalogError` when the name belongs to another, and `BadUsage` for a name that cannot be one.
         """
         check_name(name)
         if not is_unicode(str(path)):

@@ -1,4 +1,4 @@
-"""What is said of an adapter beyond its file: tags, rating, notes, strength and the rest, each with its source."""
+"""What is said of an adapter beyond its file: tags, rating, notes and the rest, each with its source."""
 
 from __future__ import annotations
 
