@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lorakit.cli import render_options as given
+from lorakit.cli.complete import complete_bases, complete_stacks
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
@@ -31,6 +32,7 @@ def run(
             metavar="[STACK] [STACK]",
             help="One stack for both sides, or one for each.",
             show_default=False,
+            autocompletion=complete_stacks,
         ),
     ] = None,
     bases: Annotated[
@@ -39,6 +41,7 @@ def run(
             "--base",
             "-b",
             help="A base by name; given twice, one for each side. Left out, the only one.",
+            autocompletion=complete_bases,
         ),
     ] = None,
     prompt: given.Prompts = None,

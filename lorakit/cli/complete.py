@@ -52,6 +52,7 @@ def completer(*kinds: Suggested) -> Callable[[str], list[str]]:
 
 complete_names = completer("name")
 complete_bases = completer("base")
+complete_models = completer("name", "base")
 complete_tags = completer("tag")
 complete_collections = completer("collection")
 complete_stacks = completer("stack", "name")
@@ -93,6 +94,9 @@ def _answer_bash() -> int:
     ]
     words += [""] * (int(given) + 1 - len(words) if given.isdecimal() else 0)
     words = _with_colons(words)
+    if re.match(r"-[A-Za-z][\w-]+:", words[-1]):
+        # Not an option but a negated condition; what comes after the colon is the same.
+        words[-1] = f"^{words[-1][1:]}"
     os.environ |= {"COMP_WORDS": shlex.join(words), "COMP_CWORD": str(len(words) - 1)}
     known = words[-1][: words[-1].rfind(":") + 1]
     with redirect_stdout(StringIO()) as said:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.catalog.exporting import Export, Program, plan_export, write_export
+from lorakit.cli.complete import complete_query
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
@@ -25,7 +26,11 @@ EXAMPLE = "lorakit export-metadata ink --to lora-manager --dry-run"
 def export_metadata_verb(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Adapters, or a query; - reads names from stdin."),
+        typer.Argument(
+            metavar="NAME...",
+            help="Adapters, or a query; - reads names from stdin.",
+            autocompletion=complete_query,
+        ),
     ],
     to: Annotated[Program, typer.Option("--to", help="The program to write for.")],
     dry_run: Annotated[
@@ -64,7 +69,7 @@ def export_metadata_verb(
             "unchanged": [export.path for export in exports if not export.changes],
             "failed": [{"message": one.message, "hint": one.hint} for one in failures],
         },
-        human=lambda console: _show(console, chosen, backups, dry_run),
+        human=lambda console: _show(console, chosen, backups, dry_run, bool(failures)),
         ids=[str(export.path) for export in chosen],
     )
     for failed in failures:
@@ -100,9 +105,13 @@ def _entry(export: Export, backup: Path | None) -> dict[str, object]:
 
 
 def _show(
-    console: Console, exports: Sequence[Export], backups: dict[Path, Path], dry_run: bool
+    console: Console,
+    exports: Sequence[Export],
+    backups: dict[Path, Path],
+    dry_run: bool,
+    failed: bool,
 ) -> None:
-    if not exports:
+    if not exports and not failed:
         console.print("Nothing to write: what is known stands there already.")
     for export in exports:
         if dry_run:

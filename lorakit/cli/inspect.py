@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
+from lorakit.cli.complete import complete_names
 from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
@@ -28,6 +30,18 @@ EXAMPLE = "lorakit inspect ink.safetensors"
 CONTEXT_SETTINGS = {"allow_extra_args": True}
 USAGE = "NAME... [OPTIONS]"
 MAX_LISTED = 12
+
+
+class InspectCommand(TyperCommand):
+    """A command whose words are completed as names, though no argument says what they are."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - Typer's own
+        """Options as of every command; else names of adapters."""
+        name = TyperArgument(param_decls=["name"], autocompletion=complete_names)
+        return super().shell_complete(ctx, incomplete) or name.shell_complete(ctx, incomplete)
+
+
+COMMAND = InspectCommand
 
 
 def inspect_verb(

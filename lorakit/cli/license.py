@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli.complete import complete_bases, complete_models
 from lorakit.cli.license_audit import EXAMPLE as AUDIT_EXAMPLE
 from lorakit.cli.license_audit import audit
 from lorakit.cli.options import Json, Quiet
@@ -33,6 +34,7 @@ Name = Annotated[
         metavar="NAME",
         help="An adapter or base by name or file, or a known model such as animayume.",
         show_default=False,
+        autocompletion=complete_models,
     ),
 ]
 
@@ -46,10 +48,17 @@ def show(
             help="An adapter or base by name or file, or a known model such as animayume; with --base "
             "a whole STACK.",
             show_default=False,
+            autocompletion=complete_models,
         ),
     ],
     base: Annotated[
-        str | None, typer.Option("--base", "-b", help="Answer for a stack on this base.")
+        str | None,
+        typer.Option(
+            "--base",
+            "-b",
+            help="Answer for a stack on this base.",
+            autocompletion=complete_bases,
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli.complete import complete_stacks
 from lorakit.cli.options import BaseName, Force, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
@@ -35,6 +36,7 @@ def stack_verb(
             help='Adapters with strengths, "ink:0.8 wash:0.5@kinds=mlp:0"; a kept stack by name; or a stack '
             "file, recipe or picture.",
             show_default=False,
+            autocompletion=complete_stacks,
         ),
     ] = None,
     base: BaseName = None,

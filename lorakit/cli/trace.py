@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
+from lorakit.cli.complete import complete_models
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
@@ -30,6 +31,11 @@ class _SuspectFirst(TyperGroup):
             args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - Typer's own
+        """The verbs within, and what the first of them may be given."""
+        file = TyperArgument(param_decls=["file"], autocompletion=complete_models)
+        return super().shell_complete(ctx, incomplete) + file.shell_complete(ctx, incomplete)
+
 
 app = typer.Typer(
     cls=_SuspectFirst,
@@ -47,6 +53,7 @@ def suspect(
             metavar="FILE",
             help="A checkpoint (a file, its shards or a diffusers folder), an adapter, or its name in "
             "the catalog.",
+            autocompletion=complete_models,
         ),
     ],
     candidates: Annotated[
@@ -55,6 +62,7 @@ def suspect(
             "--with",
             metavar="NAME",
             help="Look for this base, adapter or fingerprint alone; may be given again. Left out, all.",
+            autocompletion=complete_models,
         ),
     ] = None,
     deep: Annotated[
@@ -88,7 +96,14 @@ def suspect(
 
 @app.command("fingerprint", epilog="Example: `lorakit trace fingerprint rdbt -o rdbt.fingerprint`")
 def fingerprint(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A base or an adapter by name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A base or an adapter by name.",
+            autocompletion=complete_models,
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     share_merges: Annotated[
         str | None,

@@ -42,5 +42,7 @@ def test_a_broken_record_is_reported_and_the_others_are_written(cli: Cli, folder
     assert ran.lines == [str(folder / "wash.metadata.json")]
     assert "ink.metadata.json cannot be read" in ran.err
     assert (folder / "ink.metadata.json").read_text() == "{"
+    # Alone, it is not said to hold what is known.
+    assert cli("export-metadata", "ink", "--to", "lora-manager").out == ""
     cli("export-metadata", "nothing", "--to", "a1111").failed_with(1, "nothing")
     assert cli("export-metadata", "ink", "--to", "other").code == 2

@@ -177,10 +177,16 @@ def offered(cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str, *words: str) 
         (("ls", "tag", ":"), {"sumi"}),
         (("ls", "tag", ":", "su"), {"sumi"}),
         (("ls", "component", ":", "t"), {"text_encoder"}),
+        (("ls", "-tag", ":", "su"), {"sumi"}),
         (("ls", "sort", ":", "si"), {"size", "size-"}),
         (("tag", "collection", ":", "b"), {"best"}),
         (("tag", "ink", "--add", "su"), {"sumi"}),
         (("collection", "show", "b"), {"best"}),
+        *(
+            ((*verb, "wa"), {"'wash one'"})
+            for verb in (["inspect"], ["license", "show"], ["stack"], ["ab", "run"], ["trace"])
+        ),
+        (("export-metadata", "wa"), {"'wash?one'"}),
         (("ls", "zzz"), set()),
     ],
 )
