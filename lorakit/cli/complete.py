@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lorakit.catalog.query.suggesting import Suggested
@@ -56,6 +56,13 @@ complete_models = completer("name", "base")
 complete_tags = completer("tag")
 complete_collections = completer("collection")
 complete_stacks = completer("stack", "name")
+
+
+def as_items(texts: Sequence[str]) -> list[Any]:
+    """Completions as a command's own `shell_complete` gives them."""
+    from typer.core import CompletionItem  # type: ignore[attr-defined]
+
+    return [CompletionItem(text) for text in texts]
 
 
 def _fields_and_names(store: Store, sign: str, beginning: str) -> list[str]:

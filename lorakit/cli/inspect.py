@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperCommand
 
-from lorakit.cli.complete import complete_names
+from lorakit.cli.complete import as_items, complete_names
 from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
@@ -37,8 +37,8 @@ class InspectCommand(TyperCommand):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - Typer's own
         """Options as of every command; else names of adapters."""
-        name = TyperArgument(param_decls=["name"], autocompletion=complete_names)
-        return super().shell_complete(ctx, incomplete) or name.shell_complete(ctx, incomplete)
+        found = super().shell_complete(ctx, incomplete)
+        return found or as_items(complete_names(incomplete))
 
 
 COMMAND = InspectCommand

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperGroup
+from typer.core import TyperGroup
 
-from lorakit.cli.complete import complete_models
+from lorakit.cli.complete import as_items, complete_models
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
@@ -33,8 +33,7 @@ class _SuspectFirst(TyperGroup):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - Typer's own
         """The verbs within, and what the first of them may be given."""
-        file = TyperArgument(param_decls=["file"], autocompletion=complete_models)
-        return super().shell_complete(ctx, incomplete) + file.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete) + as_items(complete_models(incomplete))
 
 
 app = typer.Typer(
