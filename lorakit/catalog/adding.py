@@ -18,7 +18,8 @@ from lorakit.catalog.headers import Headers
 from lorakit.catalog.naming import check_name, normal
 from lorakit.catalog.paths import absolute, holds_file
 from lorakit.catalog.pending import is_pending
-from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress
+from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress, RejectedFile
+from lorakit.catalog.refused import Refused, keep_refused, refusal, refused_files
 from lorakit.catalog.scanning import Findings, Fingerprint, FoundFile, find_files, look_again
 from lorakit.catalog.tally import Tally
 from lorakit.db.store import Store
@@ -61,9 +62,28 @@ def add_files(
     findings = find_files(paths)
     if name is not None:
         _check_single(name, findings)
-    compared = _compare(store, findings, always=name is not None)
-    tally = Tally(failed=list(findings.failed))
+    refused = refused_files(store)
+    compared = _compare(store, findings, refused, always=name is not None)
+    tally = Tally(skipped=list(compared.skipped), failed=list(findings.failed))
     tally.stored["known"] = compared.known
+    try:
+        _take(store, compared, tally, name, on_progress, on_hash, headers_only=headers_only)
+    finally:
+        keep_refused(store, refused, findings.files, tally.skipped)
+    return tally.result()
+
+
+def _take(
+    store: Store,
+    compared: _Compared,
+    tally: Tally,
+    name: str | None,
+    on_progress: Progress | None,
+    on_hash: HashProgress | None,
+    *,
+    headers_only: bool,
+) -> None:
+    """Read what has to be read, and note in `tally` what becomes of it."""
     headers, new = Headers(), compared.new
     if name is None:
         new = without_moved(store, new, headers, tally, on_progress)
@@ -72,7 +92,7 @@ def add_files(
         on_progress = None
     if headers_only:
         tally.pending += added(store, [*new, *compared.pending])
-        return tally.result()
+        return
     # Files that came to a new path go first: where one was put in another's place, the catalog then
     # knows already where that one has gone.
     telling = _Telling([*new, *compared.pending, *compared.changed], on_progress, on_hash)
@@ -85,7 +105,6 @@ def add_files(
         before=telling.before,
         after=telling.after,
     )
-    return tally.result()
 
 
 def read_again(
@@ -113,9 +132,10 @@ class _Compared:
     pending: list[FoundFile] = field(default_factory=list)
     changed: list[FoundFile] = field(default_factory=list)
     known: list[AddedFile] = field(default_factory=list)
+    skipped: list[RejectedFile] = field(default_factory=list)
 
 
-def _compare(store: Store, findings: Findings, *, always: bool) -> _Compared:
+def _compare(store: Store, findings: Findings, refused: Refused, *, always: bool) -> _Compared:
     """Compare files with what is known, and note what has gone and come; with `always` all is changed."""
     places = _known_places(store, findings)
     there = {file.path: file.fingerprint for file in findings.files}
@@ -125,7 +145,10 @@ def _compare(store: Store, findings: Findings, *, always: bool) -> _Compared:
     compared.changed.extend(f for f in unseen if f.fingerprint != places[f.path].fingerprint)
     for file in findings.files:
         place = places.get(file.path)
-        if place is None:
+        no_adapter = None if always else refused and refusal(file, refused)
+        if no_adapter:
+            compared.skipped.append(no_adapter)
+        elif place is None:
             compared.new.append(file)
         elif always or place[1:4] != file.fingerprint:
             compared.changed.append(file)

@@ -18,6 +18,7 @@ from lorakit.catalog.pending import is_pending
 
 if TYPE_CHECKING:
     from lorakit.catalog.catalog import Catalog
+    from lorakit.db.store import Store
 
 FILE_NAME = "derived.db"
 _BUSY_SECONDS = 10.0
@@ -30,13 +31,22 @@ _TABLE = (
 
 def derived_file(catalog: Catalog) -> Path:
     """Where what is derived from the adapters of `catalog` is kept."""
-    path = catalog._store.target.path
+    return _file_of(catalog._store)
+
+
+def _file_of(store: Store) -> Path:
+    path = store.target.path
     return home_folder() / FILE_NAME if path is None else path.with_name(FILE_NAME)
 
 
 def derived(catalog: Catalog, kind: str) -> dict[str, bytes]:
     """Everything of one kind, by content; `kind` names what it is and the version of its layout."""
-    path = derived_file(catalog)
+    return derived_in(catalog._store, kind)
+
+
+def derived_in(store: Store, kind: str) -> dict[str, bytes]:
+    """As `derived`, for what has no catalog but its store."""
+    path = _file_of(store)
     if not path.exists():
         return {}
     try:
@@ -70,9 +80,14 @@ def keep_derived(catalog: Catalog, kind: str, found: Mapping[str, bytes]) -> Non
 
     Nothing is kept beside a catalog that cannot be written: whoever opened it knows.
     """
-    path = derived_file(catalog)
+    keep_in(catalog._store, kind, found)
+
+
+def keep_in(store: Store, kind: str, found: Mapping[str, bytes]) -> None:
+    """As `keep_derived`, for what has no catalog but its store."""
+    path = _file_of(store)
     found = {content: data for content, data in found.items() if not is_pending(content)}
-    if not found or not catalog._store.writable:
+    if not found or not store.writable:
         return
     try:
         with closing(_connect(path)) as connection, connection:

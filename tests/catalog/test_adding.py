@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from lorakit import __version__
 from lorakit.catalog import AddResult, Catalog
+from lorakit.catalog.derived import keep_derived
+from lorakit.catalog.headers import Headers, RawHeader
+from lorakit.catalog.refused import KIND
+from lorakit.catalog.scanning import FoundFile
 from lorakit.errors import BadUsage, CatalogError, NotFound
 from lorakit.formats.inspection import inspect
 from tests.catalog.factories import write_adapter, write_checkpoint
@@ -198,3 +203,45 @@ def test_a_catalog_in_memory(folder: Path) -> None:
         catalog.add([folder])
         assert catalog.resolve("in").name == "ink"
         assert catalog.add([folder]).known[0].name == "ink"
+
+
+def test_what_is_no_adapter_is_not_read_again_until_it_changes(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    opened = Headers.open
+
+    def noting(self: Headers, file: FoundFile) -> RawHeader:
+        read.append(Path(file.path).name)
+        return opened(self, file)
+
+    monkeypatch.setattr(Headers, "open", noting)
+    one = write_checkpoint(folder / "one.safetensors")
+    write_checkpoint(folder / "two.safetensors")
+    first = catalog.add([folder])
+    assert read == ["one.safetensors", "two.safetensors"]
+    again = catalog.add([folder])
+    assert again.skipped_not_adapter == first.skipped_not_adapter != ()
+    assert catalog.add([one]).skipped_not_adapter == first.skipped_not_adapter[:1]
+    assert len(read) == 2
+    # What takes its place is looked at, and so is the same file where it was asked for by name.
+    write_adapter(one)
+    assert [file.name for file in catalog.add([folder]).added] == ["one"]
+    write_checkpoint(one)
+    for _ in range(2):
+        assert len(catalog.add([folder]).skipped_not_adapter) == 2
+    assert read[2:] == ["one.safetensors"] * 2
+    assert names(catalog) == ["one"]
+
+
+@pytest.mark.parametrize("data", [b"no document", b"[]", b'{"files": 3}', b'{"files": {"a": [1]}}'])
+def test_a_damaged_memory_of_what_is_no_adapter_costs_a_reading(
+    catalog: Catalog, folder: Path, data: bytes
+) -> None:
+    write_checkpoint(folder / "one.safetensors")
+    first = catalog.add([folder]).skipped_not_adapter
+    document = json.loads(data) if data.startswith(b"{") else None
+    if document:
+        data = json.dumps({"version": __version__, **document}).encode()
+    keep_derived(catalog, KIND, {"all": data})
+    assert catalog.add([folder]).skipped_not_adapter == first

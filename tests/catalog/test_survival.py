@@ -324,7 +324,7 @@ def test_broken_files_among_good_ones_cost_nothing_else(
 def test_what_may_not_be_read_costs_nothing_else(catalog: Catalog) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom lorakit.catalog import headers, scanning\n"
-        "import os, lorakit.errors, lorakit.formats.inspection\nos.setuid(65534)\n"
+        "import os, tomllib, lorakit.errors, lorakit.formats.inspection\nos.setuid(65534)\n"
         "found = scanning.find_files([Path(sys.argv[1])])\n"
         "print([Path(f.path).stem for f in found.files], [f.path.name for f in found.failed])\n"
         "for file in found.files:\n"
