@@ -242,6 +242,33 @@ def test_a_signature_tells_that_something_changed(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("ending", [".preview.png", ".metadata.json", ".TXT"])
+def test_a_file_counts_for_the_longest_stem_that_it_lies_beside(
+    tmp_path: Path, ending: str
+) -> None:
+    models = [str(tmp_path / f"{stem}.safetensors") for stem in ("ink", "ink.preview", "wash")]
+    bare = dict.fromkeys(models, 0)
+    for stem, model in zip(("ink", "ink.preview", "wash"), models, strict=True):
+        path = tmp_path / f"{stem}{ending}"
+        path.write_text("{}")
+        told = signatures(models)
+        assert [one for one in models if told[one] != bare[one]] == list(files_beside(models))
+        assert (told[model] != 0) == (model in files_beside(models))
+        path.unlink()
+    assert signatures(models) == bare
+
+
+def test_a_picture_counts_by_its_name(tmp_path: Path) -> None:
+    model = str(tmp_path / "ink.safetensors")
+    (tmp_path / "ink.png").mkdir()
+    assert signatures([model]) == {model: 0}
+    (tmp_path / "ink.jpg").write_bytes(b"one")
+    before = signatures([model])
+    assert before != {model: 0}
+    (tmp_path / "ink.jpg").rename(tmp_path / "ink.JPG")
+    assert signatures([model]) not in (before, {model: 0})
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
