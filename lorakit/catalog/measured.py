@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit.catalog.derived import derived, derived_of, keep_derived
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
-from lorakit.formats.variants import SIZES, block_map
+from lorakit.formats.variants import SIZES, block_map, renumber_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,11 +115,7 @@ def _names_in(adapter: Adapter, blocks: int) -> dict[str, str]:
             hint="Name a base of that size with --base.",
         )
     carried = block_map(made_for, blocks)
-    for name in names:
-        block = anima.block_of(name)
-        if block is not None:
-            names[name] = f"blocks.{carried[block]}.{name.split('.', 2)[2]}"
-    return names
+    return {name: renumber_module(name, carried) for name in names}
 
 
 def _of(norms: Mapping[str, float], component: str) -> dict[str, float]:

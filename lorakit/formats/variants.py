@@ -7,6 +7,10 @@ under renumbering. Positions: each model's own metadata (`insertion_positions`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lorakit.formats import anima
+
 SIZES = (28, 40, 52)
 _INSERTED = {
     40: frozenset({2, 5, 8, 11, 14, 17, 21, 24, 27, 30, 33, 36}),
@@ -35,3 +39,11 @@ def block_map(source: int, target: int) -> tuple[int, ...]:
     carried = [index for index in range(step) if index not in _INSERTED[step]]
     onward = block_map(step, target)
     return tuple(onward[index] for index in carried)
+
+
+def renumber_module(module: str, renumber: Sequence[int]) -> str:
+    """`module` with its block index mapped through `renumber`; unchanged outside the blocks."""
+    block = anima.block_of(module)
+    if block is None or not renumber:
+        return module
+    return f"blocks.{renumber[block]}.{module.split('.', 2)[2]}"

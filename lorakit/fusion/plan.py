@@ -18,7 +18,7 @@ from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats import anima
 from lorakit.formats.checkpoint import Checkpoint
 from lorakit.formats.inspection import AdapterReport
-from lorakit.formats.variants import SIZES, block_map
+from lorakit.formats.variants import SIZES, block_map, renumber_module
 from lorakit.strengths import Strength, as_strength
 
 
@@ -249,11 +249,3 @@ def _renumbering(base: BaseModules, report: AdapterReport) -> tuple[int, ...]:
     if made_for is None or made_for == base.blocks:
         return ()
     return block_map(made_for, base.blocks)
-
-
-def renumber_module(module: str, renumber: Sequence[int]) -> str:
-    """`module` with its block index mapped through `renumber`; unchanged outside the blocks."""
-    block = anima.block_of(module)
-    if block is None or not renumber:
-        return module
-    return f"blocks.{renumber[block]}.{module.split('.', 2)[2]}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lorakit.errors import NotFusable
 from lorakit.formats.inspection import AdapterReport
-from lorakit.formats.variants import SIZES, block_map
-from lorakit.fusion.plan import BaseModules, renumber_module
+from lorakit.formats.variants import SIZES, block_map, renumber_module
+from lorakit.fusion.plan import BaseModules
 
 _DEFAULT = 28
 

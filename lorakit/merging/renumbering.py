@@ -7,8 +7,7 @@ from dataclasses import replace
 from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats.metadata import BASE_BLOCKS_KEY
-from lorakit.formats.variants import SIZES, block_map
-from lorakit.fusion.plan import renumber_module
+from lorakit.formats.variants import SIZES, block_map, renumber_module
 
 
 def renumbered(pieces: Pieces, blocks: int) -> Pieces:

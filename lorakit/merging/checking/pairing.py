@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.errors import NotFusable
-from lorakit.formats.variants import SIZES, block_map
-from lorakit.fusion.plan import BaseModules, plan_fusion, renumber_module
+from lorakit.formats.variants import SIZES, block_map, renumber_module
+from lorakit.fusion.plan import BaseModules, plan_fusion
 from lorakit.sketches.weights import is_norm
 from lorakit.strengths import Strength
 
