@@ -54,7 +54,7 @@ class _Kind:
     `columns` the columns by their values, under None where they were not read.
     """
 
-    words: str
+    words: bytes
     data_bytes: int
     bare: AdapterReport
     alphas: Mapping[str, TensorInfo]
@@ -90,11 +90,11 @@ class Headers:
         return columns_of(report) if report.modules else RejectedFile(raw.path, report.notes[0])
 
     def _like_another(self, raw: RawHeader, scalars: bool) -> Columns | RejectedFile | None:
-        text = _text(raw)
+        text = _without_spaces(raw)
         data_bytes = raw.size - raw.data_offset
         for place, kind in enumerate(self._kinds):
             if kind.data_bytes == data_bytes and text.endswith(kind.words):
-                header = _header(raw, text[: len(text) - len(kind.words)], kind)
+                header = _header(raw, text[: len(text) - len(kind.words)])
                 # A config beside the file, or in its metadata, says more of its alphas.
                 if header is None or read_peft_config(header):
                     return None
@@ -108,8 +108,7 @@ class Headers:
     def _remember(
         self, raw: RawHeader, header: Header, report: AdapterReport, scalars: bool
     ) -> None:
-        text = _text(raw)
-        words = _words(text)
+        words = _words(_without_spaces(raw).decode())
         if words is None:
             return
         known = [one for one in self._kinds if one.words == words]
@@ -132,34 +131,34 @@ def require_unchanged(file: FoundFile) -> None:
         )
 
 
-def _text(raw: RawHeader) -> str:
-    # Writers fill it up with spaces, to a multiple of 8 bytes.
-    return raw.raw.decode("utf-8", "replace").rstrip(" ")
+def _without_spaces(raw: RawHeader) -> bytes:
+    # Writers fill it up, to a multiple of 8 bytes.
+    return raw.raw.rstrip(b" ")
 
 
-def _words(text: str) -> str | None:
+def _words(text: str) -> bytes | None:
     """The header behind its metadata, which stands first or nowhere; None for one that is not so."""
     found = _METADATA.match(text)
     if found is None:
-        return None if '"__metadata__"' in text else text
+        return None if '"__metadata__"' in text else text.encode()
     try:
         _, end = _DECODER.raw_decode(text, found.end())
     except (JSONDecodeError, RecursionError):
         return None
-    return text[end:]
+    return text[end:].encode()
 
 
-def _header(raw: RawHeader, start: str, kind: _Kind) -> Header | None:
+def _header(raw: RawHeader, start: bytes) -> Header | None:
     """The header that begins with `start`, without its tensors; None where that is not metadata alone."""
     if not start:
         return Header(raw.path, {}, {}, raw.data_offset, raw.size)
-    alone = f"{start}}}".encode()
+    alone = start + b"}"
     try:
         header = parse_header(raw.path, alone, LENGTH_BYTES + len(alone))
     except BadFile:
         # Reading it whole will tell what is wrong.
         return None
-    if header.tensors or not _METADATA.match(start):
+    if header.tensors or not _METADATA.match(start.decode()):
         return None
     return replace(header, data_offset=raw.data_offset, file_size=raw.size)
 

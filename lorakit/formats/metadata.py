@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 _MAX_TAGS = 64
@@ -104,9 +103,9 @@ def _tags(text: str | None) -> tuple[tuple[str, int], ...]:
             if type(count) is int and 0 <= count <= _MAX_COUNT and (name := tag.strip()):
                 counts[name] = counts.get(name, 0) + count
     # By count, and by name where that is the same.
-    found = sorted(counts.items())
-    found.sort(key=itemgetter(1), reverse=True)
-    return tuple(found[:_MAX_TAGS])
+    found = sorted(counts)
+    found.sort(key=counts.__getitem__, reverse=True)
+    return tuple((name, counts[name]) for name in found[:_MAX_TAGS])
 
 
 def _hashes(metadata: Mapping[str, str]) -> tuple[str, ...]:
