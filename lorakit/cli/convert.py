@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import BaseName, Json, Quiet
+from lorakit.cli.options import AdapterName, BaseName, Json, Quiet
 from lorakit.cli.output import Output
-from lorakit.cli.workshop import AdapterName, DryRun, Dtype, Layout, OutputFile, Overwrite
+from lorakit.cli.workshop import DryRun, Dtype, Layout, OutputFile, Overwrite
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -106,18 +106,14 @@ def _beside(entry: ResolvedEntry, wanted: Conversion, dora_to_lora: int | None) 
 def _dry(
     catalog: Catalog, out: Output, entry: ResolvedEntry, base: ChosenBase | None, target: Path
 ) -> None:
-    from lorakit.cli.workshop import dry_document, show_verdict
+    from lorakit.cli.workshop import say_verdict
     from lorakit.gate import judge_derived
 
     if base is None:
         verdict = judge_derived(catalog, "re-encoded adapter", [entry])
     else:
         verdict = judge_derived(catalog, "dora conversion", [base, entry])
-    out.result(
-        dry_document(verdict, target, {}),
-        human=lambda console: show_verdict(console, verdict, [("would write", str(target))]),
-        ids=[str(target)],
-    )
+    say_verdict(out, verdict, target)
 
 
 def _show(console: Console, done: WrittenAdapter, report: MergeReport | None) -> None:

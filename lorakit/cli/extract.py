@@ -10,7 +10,6 @@ import typer
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.workshop import DryRun, Dtype, Layout, Overwrite
-from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +62,7 @@ def extract_verb(
     difference is measured and shown.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.workshop import chosen_dtype, chosen_layout, dry_document, show_verdict
+    from lorakit.cli.workshop import chosen_dtype, chosen_layout, say_verdict
     from lorakit.merging.extracting.extract_to_file import (
         DEFAULT_DTYPE,
         DEFAULT_LAYOUT,
@@ -73,8 +72,6 @@ def extract_verb(
     )
 
     out = Output.of("extract", json, quiet)
-    if rank is not None and energy is not None:
-        raise BadUsage("--rank and --energy exclude each other.")
     written_layout = chosen_layout(layout) or DEFAULT_LAYOUT
     wanted = Wanted(rank, energy, most, norms, biases, chosen_dtype(dtype) or DEFAULT_DTYPE, seed)
     wanted.check()
@@ -83,14 +80,7 @@ def extract_verb(
         if dry_run:
             from lorakit.gate import judge_derived
 
-            verdict = judge_derived(catalog, "extracted adapter", pair)
-            out.result(
-                dry_document(verdict, output, {}),
-                human=lambda console: show_verdict(
-                    console, verdict, [("would write", str(output))]
-                ),
-                ids=[str(output)],
-            )
+            say_verdict(out, judge_derived(catalog, "extracted adapter", pair), output)
             return
         with out.progress("Extracting") as update:
             done, report = extract_to_file(

@@ -186,7 +186,7 @@ def _show_plan(console: Console, plan: MergePlan, planned: FusionPlan, verdict: 
 
 
 def _show(console: Console, done: WrittenAdapter, report: MergeReport) -> None:
-    from lorakit.cli.workshop import show_report, show_written
+    from lorakit.cli.workshop import rounding_words, show_report, show_written
 
     show_report(console, report)
     if report.exact:
@@ -195,5 +195,6 @@ def _show(console: Console, done: WrittenAdapter, report: MergeReport) -> None:
             if report.method == "sum"
             else f"All that {report.method} gives is kept"
         )
-        console.print(f"{what}; what rounding to the written numbers does stands below.")
+        rounded = "; what rounding to the written numbers does stands below"
+        console.print(f"{what}{rounded if rounding_words(done) else ''}.")
     show_written(console, done)

@@ -9,11 +9,20 @@ from typing import Annotated
 
 import typer
 
-from lorakit.cli.complete import complete_bases, complete_stacks
+from lorakit.cli.complete import complete_bases, complete_names, complete_stacks
 from lorakit.paths import expanded
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but ids, one a line.")]
+AdapterName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="An adapter of the catalog, or a file.",
+        show_default=False,
+        autocompletion=complete_names,
+    ),
+]
 BaseName = Annotated[
     str | None,
     typer.Option(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.options import Json, Quiet
+from lorakit.cli.options import AdapterName, Json, Quiet
 from lorakit.cli.output import Output
-from lorakit.cli.workshop import AdapterName, DryRun, Dtype, Layout, OutputFile, Overwrite
+from lorakit.cli.workshop import DryRun, Dtype, Layout, OutputFile, Overwrite
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorakit.cli.complete import complete_names
-from lorakit.cli.options import Json, Quiet
+from lorakit.cli.options import AdapterName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
 
@@ -26,15 +25,7 @@ CHANCE = (
 
 
 def similar_verb(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="An adapter of the catalog, or a file.",
-            show_default=False,
-            autocompletion=complete_names,
-        ),
-    ],
+    name: AdapterName,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many to list at most.")] = 10,
     json: Json = False,
     quiet: Quiet = False,

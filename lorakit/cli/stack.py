@@ -18,13 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.bases import ChosenBase
-    from lorakit.fusion.plan import FusionPlan, PlanEntry
     from lorakit.fusion.sizes import EntrySize
-    from lorakit.licenses.policy import Verdict
     from lorakit.stack import ResolvedEntry
 
-# A checkpoint holds these two; the text encoder is a file of its own.
-BASE_COMPONENTS = ("dit", "llm_adapter")
 EXAMPLE = 'lorakit stack "ink:0.8 wash:0.5@blocks=0-9:0" --base rdbt'
 
 
@@ -90,6 +86,7 @@ def stack_verb(
     from lorakit.cli.license_view import answers_document
     from lorakit.cli.stack_argument import given_stack
     from lorakit.cli.stack_kept import drop_kept, keep_stack, show_kept, show_one_kept
+    from lorakit.cli.stack_view import show_plan
     from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.fusion.plan import BaseModules, plan_fusion
     from lorakit.gate.judging import dossiers_of, verdict_on
@@ -142,7 +139,7 @@ def stack_verb(
             "answers": answers_document(answers(verdict)),
             "verdict": verdict.to_dict(),
         },
-        human=lambda console: show(console, chosen.name, planned, verdict, sizes),
+        human=lambda console: show_plan(console, chosen.name, planned, verdict, sizes),
         ids=[entry.name for entry in entries],
     )
 
@@ -181,133 +178,3 @@ def save_stack(base: ChosenBase, entries: Sequence[ResolvedEntry], path: Path, f
     check_target(target, RecipeKind.STACK, overwrite=force, flag="--overwrite")
     text = stack_file_text(share(base, entries), target.parent)
     write_recipe(target, RecipeKind.STACK, text, overwrite=force, flag="--overwrite")
-
-
-def show(
-    console: Console,
-    base_name: str,
-    plan: FusionPlan,
-    verdict: Verdict,
-    sizes: Sequence[EntrySize] | None = None,
-) -> None:
-    """The plan for a person."""
-    from lorakit.cli.license_view import answer_rows
-    from lorakit.cli.render import block_map, facts, heading, notes, rows
-    from lorakit.licenses.answers import answers
-
-    heading(console, f"Stack on {base_name}", f"{plan.base.label}, {plan.base.blocks} blocks")
-    ranks = plan.total_ranks
-    if plan.entries:
-        _show_entries(console, plan)
-        block_map(console, ranks, plan.base.blocks)
-    else:
-        console.print("The stack is empty: the base stays as it is.")
-    if sizes is not None:
-        rows(
-            console,
-            ("entry", "change / base", "lost to rounding"),
-            [
-                (
-                    entry.label,
-                    f"{100 * size.relative:.2f} %",
-                    f"{100 * size.lost:.1f} % of the change",
-                )
-                for entry, size in zip(plan.entries, sizes, strict=True)
-            ],
-            right=("change / base", "lost to rounding"),
-        )
-    facts(
-        console,
-        [
-            (
-                "touched",
-                f"{len(ranks)} of {len(ranks) + len(plan.untouched)} weight matrices of the base",
-            ),
-            ("total rank", _span(list(ranks.values()))),
-            ("merged weights", _memory(plan)),
-            *answer_rows(answers(verdict)),
-        ],
-    )
-    notes(console, [note for entry in plan.entries for note in _entry_notes(entry)])
-
-
-def _show_entries(console: Console, plan: FusionPlan) -> None:
-    from lorakit.cli.blockmap import untouched
-    from lorakit.cli.render import counted, facts, rows
-
-    rows(
-        console,
-        ("entry", "strength", "algo", "rank", "modules", "not touched"),
-        [
-            (
-                entry.label,
-                _strength(entry),
-                ", ".join(entry.report.algos),
-                counted(entry.ranks),
-                str(len(entry.changed)),
-                "; ".join(untouched(entry.changed, plan.base.blocks, BASE_COMPONENTS)),
-            )
-            for entry in plan.entries
-        ],
-        right=("strength", "modules"),
-    )
-    refined = [entry for entry in plan.entries if not entry.strength.is_plain]
-    facts(console, [(entry.label, str(entry.strength)) for entry in refined])
-
-
-def _strength(entry: PlanEntry) -> str:
-    """The base; a refined strength is written out below the table."""
-    from lorakit.strengths.text import number
-
-    base = number(entry.strength.base)
-    return base if entry.strength.is_plain else f"{base}@..."
-
-
-def _memory(plan: FusionPlan) -> str:
-    from lorakit.cli.render import size
-
-    if not plan.extra_bytes:
-        return "in memory only"
-    held = len(plan.base.eight_bit & plan.total_ranks.keys())
-    return (
-        f"in memory only; {held} weights stored in 8 bits are held in bf16, which takes "
-        f"{size(plan.extra_bytes)} more"
-    )
-
-
-def _span(ranks: list[int]) -> str:
-    low, high = min(ranks, default=0), max(ranks, default=0)
-    return f"{high} a module" if low == high else f"{low} to {high} a module"
-
-
-def _entry_notes(entry: PlanEntry) -> list[str]:
-    found = []
-    if entry.targets and not entry.changed:
-        found.append(f"{entry.label} has strength 0 and changes nothing.")
-    if entry.text_encoder:
-        found.append(
-            f"{entry.label}: {len(entry.text_encoder)} modules belong to the text encoder; previews "
-            "fuse them there, in float32."
-        )
-    if entry.missed:
-        found.append(
-            f"{entry.label}: {', '.join(entry.missed)} meets none of its {len(entry.report.modules)} "
-            "modules and does nothing."
-        )
-    if entry.strength.is_scheduled:
-        found.append(
-            f"{entry.label} holds in some denoising steps only: previews re-fuse it between steps."
-        )
-    if entry.remapped:
-        found.append(f"{entry.label} was made for fewer blocks; its blocks are renumbered.")
-    if entry.unmatched:
-        found.append(
-            f"{entry.label}: {len(entry.unmatched)} modules are not in this base and are left out, "
-            f"such as {entry.unmatched[0]}."
-        )
-    if entry.report.unused_keys:
-        found.append(
-            f"{entry.label}: {len(entry.report.unused_keys)} keys are not used, such as "
-            f"{entry.report.unused_keys[0]}."
-        )
-    return found + [f"{entry.label}: {note}" for note in entry.report.notes]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from lorakit.cli.complete import complete_bases
 from lorakit.cli.curating import Names
-from lorakit.cli.options import BaseName, Json, Quiet
+from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
 from lorakit.errors import BadFile, NotFound
@@ -24,12 +27,24 @@ COMMAND = QueryCommand
 
 
 def strength_verb(
-    names: Names = None, base: BaseName = None, json: Json = False, quiet: Quiet = False
+    names: Names = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            "-b",
+            help="A base by name. Left out, the one that most adapters were measured on.",
+            autocompletion=complete_bases,
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Tell how strong adapters are, and which strengths suggest themselves.
 
-    With the evidence: what you set, kept and voted for, what programs and cards say, and the size of each
-    change. What is measured is kept. Without a NAME it tells of all.
+    With the evidence: what you set, kept and voted for, what programs and
+    cards say, and the size of each change. What is measured is kept. Without
+    a NAME it tells of all.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.selecting import read_whole, select_adapters

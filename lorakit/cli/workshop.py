@@ -8,28 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorakit.cli.complete import complete_names
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import Catalog
+    from lorakit.cli.output import Output
     from lorakit.formats.layouts import WritableLayout
     from lorakit.licenses.policy import Verdict
     from lorakit.merging.report import MergeReport
     from lorakit.merging.writing import WrittenAdapter
     from lorakit.stack import ResolvedEntry
 
-AdapterName = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="An adapter of the catalog, or a file.",
-        show_default=False,
-        autocompletion=complete_names,
-    ),
-]
 Layout = Annotated[
     str | None,
     typer.Option(help="Names of the tensors: kohya, comfy, diffusers, peft or onetrainer."),
@@ -126,6 +117,15 @@ def verdict_rows(verdict: Verdict) -> list[tuple[str, str]]:
 def dry_document(verdict: Verdict, output: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """A dry run as JSON takes it."""
     return {"dry_run": True, "path": str(output), **facts, "verdict": verdict.to_dict()}
+
+
+def say_verdict(out: Output, verdict: Verdict, output: Path) -> None:
+    """The result of a dry run of which there is nothing else to tell."""
+    out.result(
+        dry_document(verdict, output, {}),
+        human=lambda console: show_verdict(console, verdict, [("would write", str(output))]),
+        ids=[str(output)],
+    )
 
 
 def show_verdict(

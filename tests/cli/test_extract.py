@@ -84,7 +84,7 @@ def test_extract_says_what_is_wrong(
     stocked("extract", "own", "--base", "own", "-o", out).failed_with(2, "the same file")
     words = ("extract", "tuned", "--base", "own", "-o", out)
     stocked(*words, "--rank", "0").failed_with(2, "rank of 0")
-    stocked(*words, "--rank", "2", "--energy", "0.9").failed_with(2, "exclude")
+    stocked(*words, "--rank", "2", "--energy", "0.9").failed_with(2, "not several")
     stocked(*words, "--energy", "1.5").failed_with(2, "1.5")
     stocked(*words, "--dtype", "int8").failed_with(2, "bf16, fp16 or fp32")
     stocked("extract", models / "ink.safetensors", "--base", "own", "-o", out).failed_with(
