@@ -22,6 +22,7 @@ from lorakit.catalog.home import default_catalog
 from lorakit.catalog.naming import (
     Named,
     check_name,
+    listed,
     looks_like_path,
     matches,
     normal,
@@ -144,8 +145,8 @@ class Catalog(Doctor):
 
         In this order: its exact name, `sha256:PREFIX` of the file or its tensors, a path where it lies
         or lay, the beginning of its name, and both without regard to case. Raises `NotFound` with
-        close names and `Ambiguous` with the candidates. One of which the header alone was read is read
-        whole now.
+        close names, or those of adapters in files that are called so, and `Ambiguous` with the
+        candidates. One of which the header alone was read is read whole now.
         """
         adapters = [
             Named(*row)
@@ -157,7 +158,14 @@ class Catalog(Doctor):
             at_path = self._at_path(name)
             if at_path is not None:
                 return self._whole(at_path)
-        return self._whole(pick(name, adapters).id)
+        try:
+            return self._whole(pick(name, adapters).id)
+        except NotFound as missed:
+            called = queries.called_in_file(self._store, name)
+            if not called:
+                raise
+            hint = f"A file of that name is known as {listed(called)}."
+            raise NotFound(missed.message, hint=hint) from None
 
     def identified(
         self, records: Sequence[AdapterRecord], on_hash: HashProgress | None = None

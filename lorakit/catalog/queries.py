@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lorakit.catalog.naming import name_of_file, normal
 from lorakit.catalog.paths import holds_file, stat_of
 from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
@@ -116,6 +117,19 @@ def _adapters(rows: Iterable[tuple[Any, ...]]) -> list[AdapterRecord]:
     """One record per adapter, from rows of adapter and location that are sorted by adapter."""
     groups = groupby(rows, key=lambda row: row[0])
     return [_adapter(list(group)) for _, group in groups]
+
+
+def called_in_file(store: Store, stem: str) -> list[str]:
+    """The names of the adapters that lie, or lay, in a file called `stem`, whatever its case.
+
+    A file that was renamed keeps the name it has here, and people type what they see in the folder.
+    """
+    wanted = normal(stem).casefold()
+    rows = store.read(
+        "SELECT a.name, l.path FROM location l JOIN adapter a ON a.id = l.adapter_id ORDER BY a.name"
+    )
+    found = [name for name, path in rows if name_of_file(path).casefold() == wanted]
+    return list(dict.fromkeys(found))
 
 
 def _adapter(rows: list[tuple[Any, ...]]) -> AdapterRecord:

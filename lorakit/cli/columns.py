@@ -150,7 +150,7 @@ _CELLS: Mapping[str, Callable[[AdapterRecord], str]] = MappingProxyType(
         "blocks": lambda record: str(record.model_blocks or ""),
         "layout": lambda record: record.layout or "",
         "dtype": lambda record: record.dtype,
-        "license": lambda record: record.license or "unknown",
+        "license": lambda record: record.license or "none named",
         "size": _size,
         "modules": lambda record: str(record.module_count),
         "components": lambda record: ", ".join(record.components),

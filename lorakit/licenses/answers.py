@@ -46,7 +46,9 @@ def _render(verdict: Verdict) -> Answer:
 def _pictures(verdict: Verdict) -> Answer:
     speaking = [part.terms for part in verdict.parts if part.terms.share_pictures is not None]
     silent = _each(one.name for one in verdict.ingredients if one.terms.share_pictures is None)
-    aside = f" Nothing is on record for {', '.join(silent)}." if silent and speaking else ""
+    aside = (
+        f" Of pictures nothing is on record for {', '.join(silent)}." if silent and speaking else ""
+    )
     if not speaking:
         return Answer("share pictures", "not settled", "no term on record speaks of pictures.")
     share = strictest(t.share_pictures for t in speaking if t.share_pictures is not None)

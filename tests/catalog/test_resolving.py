@@ -57,6 +57,15 @@ def test_close_names_are_offered(filled: Catalog) -> None:
     assert caught.value.hint == "Did you mean ink?"
 
 
+def test_the_name_of_a_renamed_file_leads_to_its_adapter(filled: Catalog, folder: Path) -> None:
+    (folder / "oil.safetensors").rename(folder / "Tusche.safetensors")
+    filled.add([folder])
+    assert filled.resolve("oil").path == folder / "Tusche.safetensors"
+    with pytest.raises(NotFound) as caught:
+        filled.resolve("tusche")
+    assert caught.value.hint == "A file of that name is known as oil."
+
+
 def test_hashes_of_file_and_tensors(filled: Catalog, folder: Path) -> None:
     oil = filled.resolve("oil")
     for digest in (oil.file_sha256, oil.tensor_sha256):

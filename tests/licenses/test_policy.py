@@ -119,7 +119,7 @@ def test_the_answers_say_who_decides_and_what_must_be_included() -> None:
     assert include.include == (*terms.obligations, "Pictures may not be sold.")
     silent = replace(ingredient(ShareMerges.UNKNOWN, "silent"))
     _, pictures, merge, include = answers(judge([ink, silent]))
-    assert "Nothing is on record for silent." in pictures.why
+    assert "Of pictures nothing is on record for silent." in pictures.why
     assert str(merge).startswith("unknown, so denied: silent (adapter, silent)")
     assert include.include == ("Pictures may not be sold.",)
     _, pictures, merge, include = answers(judge([]))
