@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -19,6 +20,7 @@ from lorakit.merging.checking.changes import Form, form_of, inner, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
 from lorakit.merging.checking.refusing import refuse_values, require_alike
+from lorakit.merging.side_by_side import side_by_side
 
 # Columns that are multiplied at once: narrower strips save work, wider ones run faster.
 _STRIP = 64
@@ -60,30 +62,18 @@ def measure(
     grams, units, places, kept = [], [], [], []
     joined: dict[str, Joined] = {}
     left_out: list[tuple[str, str]] = []
-    with torch.inference_mode():
-        for done, name in enumerate(names):
-            on_progress(done, len(names), name)
-            forms: list[Form | None] = [
-                _form(part, name, weight_of) if name in mine else None
-                for part, mine in zip(parts, own, strict=True)
-            ]
-            for part, mine, form in zip(parts, own, forms, strict=True):
-                if name in mine and form is None:
-                    left_out.append((part.label, name))
-            present = [form for form in forms if form is not None]
-            if not present:
-                continue
-            require_alike(parts, forms, name)
-            gram, thin = _gram(forms)
-            if not bool(torch.isfinite(gram).all()):
-                refuse_values(parts, forms, name)
+    jobs = (partial(_measure_module, parts, own, name, weight_of) for name in names)
+    for done, (name, one) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
+        left_out += [(label, name) for label in one.without_base]
+        if one.gram is not None:
             kept.append(name)
-            grams.append(gram)
+            grams.append(one.gram)
             units.append([part.units.get(name, 0.0) for part in parts])
-            out, inside = shape_of(present[0])
-            places.append(out * inside)
-            if thin is not None:
-                joined[name] = thin
+            places.append(one.places)
+        if one.joined is not None:
+            joined[name] = one.joined
+        on_progress(done, len(names), name)
+    with torch.no_grad():
         overlap = overlaps(joined, len(parts))
     count = len(parts)
     table = torch.stack(grams) if grams else torch.zeros(0, count, count, dtype=torch.float64)
@@ -97,6 +87,39 @@ def measure(
         overlap,
         tuple(left_out),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Module:
+    """What was measured of one module; `gram` is None where no entry's change is at hand."""
+
+    gram: torch.Tensor | None
+    joined: Joined | None
+    places: int
+    without_base: tuple[str, ...]
+
+
+def _measure_module(
+    parts: Sequence[Part], own: Sequence[set[str]], name: str, weight_of: WeightOf | None
+) -> _Module:
+    forms: list[Form | None] = [
+        _form(part, name, weight_of) if name in mine else None
+        for part, mine in zip(parts, own, strict=True)
+    ]
+    without_base = tuple(
+        part.label
+        for part, mine, form in zip(parts, own, forms, strict=True)
+        if name in mine and form is None
+    )
+    present = [form for form in forms if form is not None]
+    if not present:
+        return _Module(None, None, 0, without_base)
+    require_alike(parts, forms, name)
+    gram, thin = _gram(forms)
+    if not bool(torch.isfinite(gram).all()):
+        refuse_values(parts, forms, name)
+    out, inside = shape_of(present[0])
+    return _Module(gram, thin, out * inside, without_base)
 
 
 def _chance(
