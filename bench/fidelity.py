@@ -19,7 +19,7 @@ from bench import (
 )
 from bench.fidelity_cases import MODULES, NAMES, SEED, Case, Deltas, make_case
 from bench.fidelity_figures import Figures, Refused, Tool, compare
-from bench.fidelity_page import PAGE, error_text, reasons, replace_part, table, tables
+from bench.fidelity_page import error_text, reasons, table, tables, write_part
 from bench.fidelity_text import CAUSES, OTHERS_TEXT, OWN_TEXT, STATED_TEXT, SUMS_TEXT
 from bench.machine import installed
 from bench.tables import say
@@ -45,10 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     part = measure()
     if options.print:
         print(part)
-        return
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    PAGE.write_text(replace_part(page, PART, part), encoding="utf-8")
-    say(f"Written to {PAGE.relative_to(PAGE.parents[1])}")
+    else:
+        write_part(PART, part)
 
 
 def measure() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bench.diffusers_model import empty_transformer
 from bench.fidelity_cases import Case, Deltas, Source
 from bench.fidelity_figures import Refused, Tool, refusals
 from bench.fidelity_files import write_diffusers, write_flat
@@ -69,21 +70,7 @@ def _pipeline(model: CosmosTransformer3DModel) -> AnimaModularPipeline:
 
 def _transformer(case: Case) -> CosmosTransformer3DModel:
     """One block of the real width, zeros but for the case's modules; the MLP is narrow."""
-    from diffusers import CosmosTransformer3DModel
-
-    with torch.device("meta"):
-        model = CosmosTransformer3DModel(
-            in_channels=16,
-            out_channels=16,
-            num_attention_heads=16,
-            attention_head_dim=128,
-            num_layers=1,
-            mlp_ratio=0.125,
-            text_embed_dim=1024,
-            adaln_lora_dim=256,
-            extra_pos_embed_type=None,
-        )
-    model = model.to(case.dtype).to_empty(device="cpu")
+    model = empty_transformer(1, mlp_ratio=0.125).to(case.dtype).to_empty(device="cpu")
     state = {key: torch.zeros_like(tensor) for key, tensor in model.state_dict().items()}
     for module, weight in case.base.items():
         state[f"{to_diffusers(module)}.weight"] = weight.clone()

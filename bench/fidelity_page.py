@@ -7,12 +7,20 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from bench.fidelity_figures import Figures
+from bench.tables import say
 
 PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
 Results = Mapping[str, Mapping[str, Figures | str]]
 """By tool and case: what was measured, or why nothing was."""
 
 _EXACT_BELOW = 1e-3
+
+
+def write_part(name: str, text: str) -> None:
+    """Put `text` on the page in place of what the script `name` wrote before."""
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(replace_part(page, name, text), encoding="utf-8")
+    say(f"Written to {PAGE.relative_to(PAGE.parents[1])}")
 
 
 def replace_part(page: str, name: str, text: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import lorakit
+from bench.diffusers_model import empty_transformer
 from bench.files import PREFIX, usual_modules
 from bench.memory import watch
 from lorakit.fusion.engine import stream_fused
@@ -141,23 +142,11 @@ def _fuse_with_diffusers(folder: Path, runs: int) -> Result:
 
 def _diffusers_model(base: Path) -> CosmosTransformer3DModel:
     """diffusers' transformer with the base's weights, copied into memory."""
-    from diffusers import CosmosTransformer3DModel
     from safetensors.torch import load_file
 
     from lorakit.formats.anima import diffusers_tensor_name
 
-    with torch.device("meta"):
-        model = CosmosTransformer3DModel(
-            in_channels=16,
-            out_channels=16,
-            num_attention_heads=16,
-            attention_head_dim=128,
-            num_layers=28,
-            mlp_ratio=4.0,
-            text_embed_dim=1024,
-            adaln_lora_dim=256,
-            extra_pos_embed_type=None,
-        )
+    model = empty_transformer(28, mlp_ratio=4.0)
     tensors = {
         diffusers_tensor_name(key.removeprefix(PREFIX)): tensor.clone()
         for key, tensor in load_file(base).items()

@@ -13,7 +13,7 @@ from itertools import combinations
 from multiprocessing import get_context
 from statistics import fmean, stdev
 
-from bench.fidelity_page import PAGE, replace_part, table
+from bench.fidelity_page import table, write_part
 from bench.machine import usable_cores
 from bench.quality_model import Model
 from bench.quality_score import METHODS, TEST_SEEDS, Bench, Score
@@ -37,10 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     part = measure(options.styles, options.methods, options.processes)
     if options.print:
         print(part)
-        return
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    PAGE.write_text(replace_part(page, PART, part), encoding="utf-8")
-    say(f"Written to {PAGE.relative_to(PAGE.parents[1])}")
+    else:
+        write_part(PART, part)
 
 
 def measure(
