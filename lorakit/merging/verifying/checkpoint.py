@@ -19,7 +19,7 @@ from lorakit.merging.gathering import Leaf, Term, gather
 from lorakit.merging.verifying.change_products import checkpoint_products
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.verifying.fitting import Products, fit
-from lorakit.merging.verifying.ingredients import stack_text
+from lorakit.merging.verifying.ingredients import entries_text
 from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
 from lorakit.stack import ResolvedEntry
 
@@ -140,7 +140,7 @@ def _verification(
         header.path,
         "checkpoint",
         outcome,
-        f"what fusing {stack_text(entries) or 'nothing'} into {base.name} gives",
+        f"what fusing {entries_text(entries) or 'nothing'} into {base.name} gives",
         True,
         *sizes,
         tuple(sorted(deviations, key=lambda one: -(one.relative or 0.0))),

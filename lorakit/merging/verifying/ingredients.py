@@ -46,7 +46,7 @@ def find_recorded(
             else:
                 bases.append(base if base and ancestor in given else _base(catalog, ancestor))
         except NotFound as error:
-            missing.append(f"{ancestor.name} ({error.message})")
+            missing.append(f"{ancestor.name} ({error.message.removesuffix('.')})")
     if missing:
         raise NotFound(
             f"Not all it was made from is here: {'; '.join(missing)}",
@@ -56,7 +56,7 @@ def find_recorded(
     return Ingredients(tuple(bases), tuple(entries))
 
 
-def stack_text(entries: Sequence[ResolvedEntry]) -> str:
+def entries_text(entries: Sequence[ResolvedEntry]) -> str:
     """The entries as a person writes them, with the names that they were found by."""
     return " ".join(str(Entry(entry.name, entry.strength)) for entry in entries)
 

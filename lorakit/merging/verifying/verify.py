@@ -26,7 +26,7 @@ from lorakit.merging.verifying.change_products import Weighted, adapter_products
 from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoint
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.verifying.fitting import Fit, fit
-from lorakit.merging.verifying.ingredients import Ingredients, find_recorded, stack_text
+from lorakit.merging.verifying.ingredients import Ingredients, entries_text, find_recorded
 from lorakit.merging.verifying.replay import Replay, replayed
 from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
@@ -171,7 +171,7 @@ def _compare_replay(
 
 def _named(found: Ingredients) -> str:
     """The ingredients as a person names them."""
-    return " ".join([*(base.name for base in found.bases), stack_text(found.entries)]).strip()
+    return " ".join([*(base.name for base in found.bases), entries_text(found.entries)]).strip()
 
 
 def _ingredients(catalog: Catalog, asked: _Asked) -> Ingredients:
@@ -222,7 +222,7 @@ def _compare_change(asked: _Asked, on_progress: Progress) -> Verification:
         header.path,
         "adapter",
         "rounding" if close else "differs",
-        f"what {stack_text(asked.recipe)} should give",
+        f"what {entries_text(asked.recipe)} should give",
         False,
         len(header.tensors),
         _count(header),
