@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from lorakit.merging.factors import exact_factors
 from lorakit.merging.merge import merged
 from lorakit.merging.ranks import Rank
 from lorakit.merging.resizing import resize
+from lorakit.merging.side_by_side import side_by_side
 from lorakit.stack import Entry, resolve_stack
 
 MERGED, MERGED_RANK = 8, 32
@@ -93,7 +95,8 @@ def _norms(folder: Path, runs: int) -> Result:
     }
 
     def work() -> None:
-        total = torch.stack([gram_of(parts) for parts in factors.values()]).sum(0)
+        grams = side_by_side(partial(gram_of, parts) for parts in factors.values())
+        total = torch.stack(list(grams)).sum(0)
         assert total.shape == (MERGED, MERGED)
 
     return _measured(work, runs)

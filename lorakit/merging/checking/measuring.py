@@ -20,10 +20,8 @@ from lorakit.merging.checking.changes import Form, form_of, inner, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
 from lorakit.merging.checking.refusing import refuse_values, require_alike
+from lorakit.merging.cores import gram_of_columns
 from lorakit.merging.side_by_side import side_by_side
-
-# Columns that are multiplied at once: narrower strips save work, wider ones run faster.
-_STRIP = 64
 
 Progress = Callable[[int, int, str], None]
 # Gives the base's weight of a module by canonical name, (out, in); raises LookupError where it has none.
@@ -194,15 +192,3 @@ def _beside(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
     if len({part.dtype for part in parts}) == 1:
         return torch.cat(list(parts), dim).float()
     return torch.cat([part.float() for part in parts], dim)
-
-
-def gram_of_columns(tall: torch.Tensor) -> torch.Tensor:
-    """tallᵀ tall of (n, R), its lower half mirrored from the upper one, which is all that is multiplied."""
-    size = tall.shape[1]
-    gram = tall.new_empty(size, size)
-    for start in range(0, size, _STRIP):
-        end = min(start + _STRIP, size)
-        strip = tall[:, start:end].T @ tall[:, start:]
-        gram[start:end, start:] = strip
-        gram[end:, start:end] = strip[:, end - start :].T
-    return gram
