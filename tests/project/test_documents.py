@@ -105,6 +105,16 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert [page for page in pages if f"](docs/{page})" not in text] == []
 
 
+@pytest.mark.parametrize("name", ["architecture.md", "decisions.md"])
+def test_every_file_that_a_page_points_to_is_there(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z0-9_]+/)+(?:[a-z0-9_]+\.[a-z0-9]+)?)`", text))
+    assert len(named) > 20
+    # Paths start at the package, at the room that a paragraph is about, or at the repository.
+    places = [ROOT, ROOT / "lorakit", ROOT / "lorakit" / "merging"]
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
 # Split, so that this file does not name what it looks for.
 _HOSTS = [
     "pypi" + ".org",
