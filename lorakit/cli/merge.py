@@ -97,6 +97,8 @@ def merge_verb(
     rule = rank_rule(rank, energy, sv_ratio, frobenius)
     wanted_layout, wanted_dtype = chosen_layout(layout), chosen_dtype(dtype)
     found = given_stack(" ".join(stack), out, base=base)
+    if not found.stack.entries:
+        raise BadUsage("The stack is empty: there is nothing to merge.")
     with open_catalog() as catalog, out.progress("Merging") as update:
         plan = MergePlan(
             resolve_stack(found.stack, catalog),

@@ -13,6 +13,9 @@ from lorakit.merging.approximating import Approximation
 from lorakit.merging.factors import Factors
 from lorakit.merging.ranks import RankRule, lost, rank_for
 
+# Next to the largest singular value, what float64 leaves where there is none.
+_NOTHING = 1e-12
+
 
 def approximate_kronecker(module: LokrModule, strength: float, rule: RankRule) -> Approximation:
     """Factors of `strength` times the change with the rank that `rule` asks for: exactly the best."""
@@ -23,7 +26,8 @@ def approximate_kronecker(module: LokrModule, strength: float, rule: RankRule) -
     found, order = torch.sort(
         torch.outer(s, t).flatten() * abs(scale), descending=True, stable=True
     )
-    values = found.tolist()
+    # A side stored as a product has fewer directions than the shape of the side suggests.
+    values = found[: max(1, int((found > _NOTHING * found[0]).sum()))].tolist()
     kept = rank_for(values, rule)
     one, other = order[:kept] // len(t), order[:kept] % len(t)
     share = found[:kept].sqrt()

@@ -34,6 +34,13 @@ def test_two_adapters_become_one_file(stocked: Cli, tmp_path: Path) -> None:
     assert lorakit.inspect(out).ranks == {4: 30}
 
 
+def test_an_empty_stack_is_no_question_of_licences(stocked: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "mix.safetensors"
+    stocked("merge", "", "-o", out).failed_with(2, "stack is empty")
+    stocked("merge", "", "--dry-run").failed_with(2, "stack is empty")
+    assert not out.exists()
+
+
 def test_a_dry_run_tells_the_verdict_and_writes_nothing(stocked: Cli, tmp_path: Path) -> None:
     ran = stocked("merge", "ink:0.8", "wash:0.5", "--dry-run", "--method", "ties", "--json")
     assert ran.code == 0, ran.err

@@ -106,6 +106,23 @@ def test_loha_becomes_a_lora_of_all_its_rank(empty_catalog: Catalog, tmp_path: P
     assert report.total.rank_out == (9, 9)
 
 
+def test_a_lokr_has_no_more_rank_than_its_sides(empty_catalog: Catalog, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    parts = {
+        "lokr_w1": torch.randn(2, 2, generator=generator),
+        "lokr_w2_a": torch.randn(16, 3, generator=generator),
+        "lokr_w2_b": torch.randn(3, 16, generator=generator),
+    }
+    stem = "diffusion_model.blocks.0.self_attn.q_proj"
+    path, out = tmp_path / "lokr.safetensors", tmp_path / "out.safetensors"
+    save_file({f"{stem}.{part}": tensor for part, tensor in parts.items()}, path)
+    written, report = resize(empty_catalog, entry(path), Rank(64), out)
+    assert report.total.rank_out == (6, 6)
+    assert lorakit.inspect(written.written.path).ranks == {6: 1}
+    ((name, found),) = deltas(out).items()
+    torch.testing.assert_close(found, deltas(path)[name], rtol=1e-5, atol=1e-5)
+
+
 def test_what_depends_on_a_base_cannot_be_resized(
     empty_catalog: Catalog, ink: Path, tmp_path: Path
 ) -> None:
