@@ -46,6 +46,11 @@ def require_as_judged(subjects: Sequence[Subject]) -> None:
     for subject in subjects:
         if not isinstance(subject, ChosenBase):
             continue
+        if not subject.sha256:
+            raise BadFile(
+                f"{subject.path} is not registered as a base, so its terms are on no record.",
+                hint=f"Register it: lorakit base add {subject.path} --name NAME",
+            )
         if subject.sha256 != file_hashes(subject.path).file_sha256:
             raise BadFile(
                 f"The file of the base {subject.name} is not the one that was registered: "

@@ -77,6 +77,14 @@ def test_extract_refuses_what_denies_and_what_nobody_named(
     assert list(tmp_path.glob("x*")) == []
 
 
+def test_a_checkpoint_that_is_not_registered_is_said_to_be(stocked: Cli, tmp_path: Path) -> None:
+    path, out = tmp_path / "found.safetensors", tmp_path / "lora.safetensors"
+    save_file(tiny_base(seed=5), path, {"modelspec.license": "Apache-2.0"})
+    ran = stocked("extract", path, "--base", "own", "-o", out)
+    ran.failed_with(4, "not registered as a base", "lorakit base add")
+    assert not out.exists()
+
+
 def test_extract_says_what_is_wrong(
     stocked: Cli, tuned: Path, models: Path, tmp_path: Path
 ) -> None:
