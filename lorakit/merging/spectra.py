@@ -157,7 +157,7 @@ def effective_rank(one: Spectrum) -> float:
 
 def _of(module: AdapterModule) -> Spectrum | None:
     if not isinstance(module, LoraModule):
-        return spectrum(module)
+        return _without_nothing(spectrum(module))
     if module.up.shape[1] >= min(module.up.shape[0], module.down.shape[1]):
         return spectrum(module)
     if not all(bool(torch.isfinite(one).all()) for one in (module.up, module.down)):
@@ -166,6 +166,13 @@ def _of(module: AdapterModule) -> Spectrum | None:
         values = (singular_values(module.up, module.down) * abs(module.scale)).tolist()
     least = _NOTHING * max(values, default=0.0)
     return Spectrum(tuple(value if value > least else 0.0 for value in values))
+
+
+def _without_nothing(found: Spectrum | None) -> Spectrum | None:
+    """Without what sides of low rank leave behind: a Kronecker product's rank is that of its sides."""
+    if found is None or not found.energy:
+        return found
+    return Spectrum(tuple(value for value in found.values if value > _NOTHING * found.values[0]))
 
 
 def _mean(values: Sequence[float]) -> float:

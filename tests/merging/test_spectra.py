@@ -42,6 +42,13 @@ def test_the_values_are_those_of_the_change_formed_whole(algo: str) -> None:
     )
 
 
+@pytest.mark.parametrize("algo", [algo for algo in PARTS if algo.startswith("lokr")])
+def test_the_rank_of_a_kronecker_product_is_that_of_its_change(algo: str) -> None:
+    found = spectra(adapter(algo))
+    change = adapter(algo).modules[LAYER].delta(torch.zeros((), dtype=torch.float64))
+    assert found.rank == int(torch.linalg.matrix_rank(change, rtol=1e-6))
+
+
 @pytest.mark.parametrize("algo", ON_WEIGHT)
 def test_what_depends_on_the_base_is_named(algo: str) -> None:
     found = spectra(adapter(algo))
