@@ -55,6 +55,21 @@ def add_paths(
     headers_only: bool = False,
 ) -> Added:
     """Add files and folders, remember the folders, and keep what lies beside the files."""
+    try:
+        return _add_paths(out, catalog, paths, command, again, headers_only)
+    except KeyboardInterrupt:
+        out.say("Stopped. What was read until now is kept; the same command goes on from there.")
+        raise
+
+
+def _add_paths(
+    out: Output,
+    catalog: Catalog,
+    paths: Sequence[Path],
+    command: str,
+    again: bool,
+    headers_only: bool,
+) -> Added:
     from lorakit.licenses.adding import take_in
 
     # Before anything is known of them: without a list, folders are told from what is known.

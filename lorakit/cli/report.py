@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Force, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand, QueryWords, header_share, query_text
@@ -72,7 +73,8 @@ def report_verb(
             "bytes": size,
         },
         human=lambda console: console.print(
-            f"{path}: {len(exhibits)} adapters, {covers} covers, {size / 1e6:.1f} MB.",
+            f"{path}: {counted_rows(len(exhibits), 'adapter')}, {counted_rows(covers, 'cover')}, "
+            f"{size / 1e6:.1f} MB.",
             soft_wrap=True,
         ),
         ids=[str(path)],
