@@ -80,11 +80,19 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.Dir
     folders come last, so that a file is called by its own path where it has one under `folders`.
     """
     entered: set[tuple[int, int]] = set()
-    waiting = deque(sorted(folders, key=lambda folder: Path(folder).is_symlink()))
+    roots = sorted(folders, key=lambda folder: Path(folder).is_symlink())
+    waiting = deque(roots)
     while waiting:
         current = waiting.popleft()
         stat = stat_of(current)
-        if stat is None or (stat.st_dev, stat.st_ino) in entered:
+        if stat is None:
+            # A root that is not there is a drive that is unplugged; what a listing named is another matter.
+            if current not in roots:
+                failed.append(
+                    RejectedFile(Path(current), "cannot be reached; is the path too long?")
+                )
+            continue
+        if (stat.st_dev, stat.st_ino) in entered:
             continue
         entered.add((stat.st_dev, stat.st_ino))
         try:

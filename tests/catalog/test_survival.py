@@ -298,6 +298,21 @@ def test_a_path_longer_than_most_programs_take(catalog: Catalog, folder: Path, i
     assert kept(catalog, content)[0].existing_path() == now
 
 
+def test_a_folder_that_no_path_reaches_is_named(catalog: Catalog, folder: Path, ink: Path) -> None:
+    most = os.pathconf(folder, "PC_PATH_MAX")
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(most // 200 + 1):
+        os.mkdir("d" * 200, dir_fd=at)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    failed = scan(catalog, folder).failed
+    assert [len(str(one.path)) > most for one in failed] == [True]
+    assert "too long" in failed[0].reason
+    shutil.rmtree(folder / ("d" * 200), ignore_errors=True)
+
+
 def test_broken_files_among_good_ones_cost_nothing_else(
     catalog: Catalog, folder: Path, ink: Path
 ) -> None:
