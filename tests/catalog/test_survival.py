@@ -308,7 +308,7 @@ def test_a_folder_that_no_path_reaches_is_named(catalog: Catalog, folder: Path, 
         at = inner
     os.close(at)
     failed = scan(catalog, folder).failed
-    assert [len(str(one.path)) > most for one in failed] == [True]
+    assert [len(os.fsencode(one.path)) >= most for one in failed] == [True]
     assert "too long" in failed[0].reason
     shutil.rmtree(folder / ("d" * 200), ignore_errors=True)
 
