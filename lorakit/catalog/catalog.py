@@ -123,11 +123,12 @@ class Catalog(Keeping):
         with self.searching(share) as search:
             return search.records(query, limit)
 
-    def resolve(self, name: str) -> AdapterRecord:
+    def resolve(self, name: str, *, whole: bool = False) -> AdapterRecord:
         """The adapter that `name` means.
 
         In this order: its exact name, `sha256:PREFIX` of the file or its tensors, a path where it lies
-        or lay, the beginning of its name, and both without regard to case. Raises `NotFound` with
+        or lay, the beginning of its name, and both without regard to case. With `whole`, as whatever
+        changes something asks it, the beginning of a name is none. Raises `NotFound` with
         close names, or those of adapters in files that are called so, and `Ambiguous` with the
         candidates. One of which the header alone was read is read whole now.
         """
@@ -142,7 +143,7 @@ class Catalog(Keeping):
             if at_path is not None:
                 return self._whole(at_path)
         try:
-            return self._whole(pick(name, adapters).id)
+            return self._whole(pick(name, adapters, whole=whole).id)
         except NotFound as missed:
             called = queries.called_in_file(self._store, name)
             if not called:

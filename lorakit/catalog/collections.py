@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lorakit.catalog.naming import check_name, listed, normal, storable
+from lorakit.catalog.naming import check_name, listed, normal, refuse_beginning, storable
 from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
@@ -45,14 +45,17 @@ def all_collections(store: Store) -> list[CollectionRecord]:
     return sorted(found, key=lambda one: (one.name.casefold(), one.name))
 
 
-def find_collection(store: Store, name: str) -> CollectionRecord:
+def find_collection(store: Store, name: str, *, whole: bool = False) -> CollectionRecord:
     """The collection called `name`, or the only one whose name begins so; case is passed over.
 
+    With `whole`, as whatever changes one asks it, the beginning of a name is none.
     Raises `NotFound` with what there is, and `Ambiguous` with the candidates.
     """
     known = all_collections(store)
     wanted = normal(name).casefold()
     called = [one for one in known if one.name.casefold() == wanted]
+    if whole and not called:
+        refuse_beginning(name, [one.name for one in known], "collection")
     found = called or [one for one in known if wanted and one.name.casefold().startswith(wanted)]
     if len(found) == 1:
         return found[0]

@@ -123,14 +123,14 @@ class Curation:
 
         return all_collections(self._store)
 
-    def collection(self, name: str) -> CollectionRecord:
+    def collection(self, name: str, *, whole: bool = False) -> CollectionRecord:
         """The collection called `name`, or the only one whose name begins so; case is passed over.
 
-        Raises `NotFound` and `Ambiguous`.
+        With `whole`, as whatever changes one asks it, the beginning of a name is none. Raises `NotFound` and `Ambiguous`.
         """
         from lorakit.catalog.collections import find_collection
 
-        return find_collection(self._store, name)
+        return find_collection(self._store, name, whole=whole)
 
     def new_collection(self, name: str, *, query: str | None = None, notes: str = "") -> str:
         """Make an empty collection, or with a `query` a smart one; its name as it is kept.

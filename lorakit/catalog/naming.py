@@ -69,11 +69,11 @@ def matches(name: str, pattern: str) -> bool:
     return pattern in name or fnmatchcase(name, pattern)
 
 
-def pick(wanted: str, adapters: Sequence[Named]) -> Named:
+def pick(wanted: str, adapters: Sequence[Named], *, whole: bool = False) -> Named:
     """The one adapter that `wanted` names: exactly, by `sha256:PREFIX`, or by how its name begins.
 
-    Case counts first, and is passed over only where nothing fits with it. Raises `Ambiguous` when
-    several fit, `NotFound` when none does.
+    With `whole`, the beginning of a name is none. Case counts first, and is passed over only where
+    nothing fits with it. Raises `Ambiguous` when several fit, `NotFound` when none does.
     """
     wanted = normal(wanted)
     exact = [adapter for adapter in adapters if adapter.name == wanted]
@@ -83,13 +83,15 @@ def pick(wanted: str, adapters: Sequence[Named]) -> Named:
         return _only(wanted, _by_hash(wanted.removeprefix(HASH_PREFIX), adapters), adapters)
     folded = wanted.casefold()
     ways: tuple[Callable[[str], bool], ...] = (
-        lambda name: name.startswith(wanted),
+        lambda name: not whole and name.startswith(wanted),
         lambda name: name.casefold() == folded,
-        lambda name: name.casefold().startswith(folded),
+        lambda name: not whole and name.casefold().startswith(folded),
     )
     for fits in ways:
         if found := [adapter for adapter in adapters if fits(adapter.name)]:
             return _only(wanted, found, adapters)
+    if whole:
+        refuse_beginning(wanted, [adapter.name for adapter in adapters], "adapter in the catalog")
     return _only(wanted, [], adapters)
 
 
@@ -117,6 +119,20 @@ def pick_base(wanted: str, bases: Sequence[BaseRecord]) -> BaseRecord:
         f"No base is called {wanted!r}.",
         hint=f"{there_are}Register one: lorakit base add FILE --name NAME",
     )
+
+
+def refuse_beginning(wanted: str, names: Iterable[str], noun: str) -> None:
+    """Raise `NotFound` where `wanted` only begins `names`: what changes something takes whole names.
+
+    Whoever types a name that has gone meanwhile must not hit its neighbour.
+    """
+    folded = normal(wanted).casefold()
+    found = [name for name in names if folded and name.casefold().startswith(folded)]
+    if found:
+        raise NotFound(
+            f"No {noun} is called {wanted!r}.",
+            hint=f"Did you mean {listed(found)}? What changes something takes whole names only.",
+        )
 
 
 def looks_like_path(text: str) -> bool:

@@ -70,7 +70,7 @@ def new(
     with open_catalog() as catalog:
         if query is not None:
             found_by(catalog, query)
-        records = select_adapters(catalog, names or [], out)
+        records = select_adapters(catalog, names or [], out, whole=True)
         text = step_text(f"collection new {collection}", records)
         with catalog.step(text, dry_run=dry_run) as recording:
             name = catalog.new_collection(collection, query=query, notes=notes)
@@ -186,7 +186,7 @@ def rename(
 
     out = Output.of("collection rename", json, quiet)
     with open_catalog() as catalog:
-        old = catalog.collection(collection).name
+        old = catalog.collection(collection, whole=True).name
         with catalog.step(f"collection rename {old} {new_name}") as recording:
             name = catalog.rename_collection(old, new_name)
     tell(out, f"The collection {old} is called {name} now", recording, False)
@@ -204,7 +204,7 @@ def rm(
 
     out = Output.of("collection rm", json, quiet)
     with open_catalog() as catalog:
-        found = catalog.collection(collection)
+        found = catalog.collection(collection, whole=True)
         with catalog.step(f"collection rm {found.name}", dry_run=dry_run) as recording:
             catalog.drop_collection(found.name)
     tell(out, f"Removed the collection {found.name}", recording, dry_run)
@@ -240,8 +240,8 @@ def _change(
     if not names:
         raise BadUsage("There is no NAME.", hint=f"For example: lorakit collection {way} night pen")
     with open_catalog() as catalog:
-        found = catalog.collection(collection)
-        records = select_adapters(catalog, names, out)
+        found = catalog.collection(collection, whole=True)
+        records = select_adapters(catalog, names, out, whole=True)
         contents = contents_of(records)
         text = step_text(f"collection {way} {found.name}", records)
         with catalog.step(text, dry_run=dry_run) as recording:

@@ -50,7 +50,7 @@ def export_metadata_verb(
 
     out = Output.of("export-metadata", json, quiet)
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names, out)
+        records = select_adapters(catalog, names, out, whole=True)
         exports: list[Export] = []
         failures: list[LorakitError] = []
         for record in records:

@@ -43,7 +43,7 @@ def forget_verb(
     if not names and not missing:
         raise BadUsage("There is no NAME.", hint=f"For example: {EXAMPLE}")
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names) if names else catalog.adapters()
+        records = select_adapters(catalog, names, whole=True) if names else catalog.adapters()
         if missing:
             records = [record for record in records if record.missing]
         words = step_text("forget", records, *(["--missing"] if missing else []))

@@ -136,7 +136,7 @@ def set_(
             hint='--source says where the terms stand, such as --source "model page, read 3 May 2026".',
         )
     with open_catalog() as catalog:
-        subject = find_subject(catalog, name, out)
+        subject = find_subject(catalog, name, out, whole=True)
         one = subject.dossier
         if from_file is not None:
             claims = claims_from(expanded(from_file), one.role, one.sha256, subject.content)
@@ -166,7 +166,7 @@ def withdraw_(name: Name, json: Json = False, quiet: Quiet = False) -> None:
 
     out = Output.of("license withdraw", json, quiet)
     with open_catalog() as catalog:
-        subject = find_subject(catalog, name, out)
+        subject = find_subject(catalog, name, out, whole=True)
         with catalog.step(f"license withdraw {name}"):
             count = withdraw(catalog, subject.content)
         if not count:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.bases import ChosenBase, same_content
+from lorakit.catalog.naming import normal, refuse_beginning
 from lorakit.errors import Ambiguous, BadFile, LorakitError, NotFound
 from lorakit.paths import expanded, is_file
 
@@ -29,17 +30,18 @@ class LicenseSubject:
 
 
 def find_subject(
-    catalog: Catalog, name: str, out: Output, *, weights: bool = False
+    catalog: Catalog, name: str, out: Output, *, weights: bool = False, whole: bool = False
 ) -> LicenseSubject:
     """A file, an adapter or base of the catalog, a known model's key, or the SHA-256 of some tensors.
 
-    `weights` compares its weights with those of known models too, as an export does. Raises `NotFound`
+    `weights` compares its weights with those of known models too, as an export does; with `whole` the
+    beginning of a name is none, as whatever puts terms on record asks it. Raises `NotFound`
     and `Ambiguous` for a name, `BadFile` for a file that is neither.
     """
     if is_file(path := expanded(name)):
         return _judged(catalog, _of_file(catalog, path, out), weights)
     base = next((base for base in catalog.bases() if base.name == name), None)
-    adapter, missed = _adapter(catalog, name)
+    adapter, missed = _adapter(catalog, name, whole)
     if base is not None and adapter is not None and adapter.name == name:
         raise Ambiguous(
             f"Both a base and an adapter are called {name!r}.",
@@ -47,11 +49,24 @@ def find_subject(
         )
     if base is None and adapter is not None:
         return _of_adapter(catalog, adapter, weights)
-    try:
-        base = base or catalog.base(name)
-    except NotFound:
+    base = base or _base_called(catalog, name, whole)
+    if base is None:
         return _of_words(catalog, name, missed)
     return _judged(catalog, _of_base(catalog, base), weights and not base.missing)
+
+
+def _base_called(catalog: Catalog, name: str, whole: bool) -> BaseRecord | None:
+    from lorakit.licenses.known import known
+
+    try:
+        found = catalog.base(name)
+    except NotFound:
+        return None
+    if whole and found.name.casefold() != normal(name).casefold():
+        if name in known():
+            return None
+        refuse_beginning(name, [found.name], "adapter, base or known model")
+    return found
 
 
 def _judged(catalog: Catalog, subject: Subject, weights: bool) -> LicenseSubject:
@@ -71,9 +86,9 @@ def _judged(catalog: Catalog, subject: Subject, weights: bool) -> LicenseSubject
     return LicenseSubject(content, dossier)
 
 
-def _adapter(catalog: Catalog, name: str) -> tuple[AdapterRecord | None, NotFound]:
+def _adapter(catalog: Catalog, name: str, whole: bool) -> tuple[AdapterRecord | None, NotFound]:
     try:
-        return catalog.resolve(name), NotFound("")
+        return catalog.resolve(name, whole=whole), NotFound("")
     except NotFound as error:
         return None, error
 

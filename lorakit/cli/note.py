@@ -102,7 +102,8 @@ def note_verb(
     if text is not None:
         changes["notes"] = (sys.stdin.read() if text == "-" else text).strip() or None
     with open_catalog() as catalog:
-        records = select_adapters(catalog, names, out)
+        changing = bool(changes) or edit or name is not None
+        records = select_adapters(catalog, names, out, whole=changing)
         if edit:
             changes["notes"] = _edited(catalog, records)
         if name is not None and len(records) != 1:

@@ -110,7 +110,7 @@ def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
         )
     (asked,) = stack
     # Covers are the catalog's, so a file has to be in it.
-    record = catalog.resolve(asked.name)
+    record = catalog.resolve(asked.name, whole=True)
     name = f"sha256:{record.file_sha256}"
     (entry,) = resolve_stack([Entry(name, asked.strength)], catalog)
     recommended = Recommended(asked.strength.headline, "as given")

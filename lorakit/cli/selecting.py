@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 
 def select_adapters(
-    catalog: Catalog, words: Iterable[str], out: Output | None = None
+    catalog: Catalog, words: Iterable[str], out: Output | None = None, *, whole: bool = False
 ) -> list[AdapterRecord]:
     """The adapters that `words` mean, each once; with `out`, those that are pending are read whole.
 
     A word is a name, the beginning of one, `sha256:PREFIX` or the path of a file in the catalog; `-`
     stands for the lines of standard input. Where one of them is a condition such as `rank:8..`, all of
-    them are one query, as `lorakit ls` takes it. Names keep the order of the words. Raises `NotFound`
-    when nothing fits, `Ambiguous`, and `BadUsage` for what is no query.
+    them are one query, as `lorakit ls` takes it. Names keep the order of the words. With `whole`, as
+    whatever changes something asks it, the beginning of a name is none. Raises `NotFound` when nothing
+    fits, `Ambiguous`, and `BadUsage` for what is no query.
     """
     given = list(words)
     if _is_query(catalog, given):
         found = found_by(catalog, query_text(given))
         return found if out is None else read_whole(out, catalog, found)
-    found = [catalog.resolve(word) for word in read_names(given)]
+    found = [catalog.resolve(word, whole=whole) for word in read_names(given)]
     return list({record.id: record for record in found}.values())
 
 

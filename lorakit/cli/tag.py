@@ -68,7 +68,7 @@ def tag_verb(
                 raise BadUsage("There is no NAME.", hint=f"For example: {EXAMPLE}")
             _list_all(catalog, out)
             return
-        records = select_adapters(catalog, names, out)
+        records = select_adapters(catalog, names, out, whole=bool(given or taken))
         step = {}
         if given or taken:
             step = _change(catalog, records, given, taken, dry_run, out)

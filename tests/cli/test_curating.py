@@ -320,3 +320,45 @@ def test_a_wide_terminal_has_room_for_ratings_and_tags(
     monkeypatch.setenv("COLUMNS", "80")
     assert "tags" not in kept("ls").lines[0]
     assert kept("ls", "--format", "name,tags").lines[0].split() == ["name", "tags"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["forget", "ink"],
+        ["forget", "wash", "INK"],
+        ["tag", "ink", "--add", "x"],
+        ["note", "ink", "--rating", "5"],
+        ["note", "ink", "--name", "sumi"],
+        ["collection", "new", "night", "ink"],
+        ["collection", "add", "best", "ink"],
+        ["export-metadata", "ink", "--to", "a1111"],
+        ["license", "set", "ink", "--share-merges", "allow", "--source", "its author"],
+    ],
+    ids=" ".join,
+)
+def test_what_changes_something_takes_no_beginning_of_a_name(
+    kept: Cli, folder: Path, words: list[str]
+) -> None:
+    write_adapter(folder / "ink-2.safetensors", 3)
+    assert kept("add", folder).code == 0
+    assert kept("collection", "new", "best", "wash").code == 0
+    assert kept("forget", "ink").code == 0
+    # What is read is found by its beginning, and changes nothing.
+    assert kept("tag", "ink", "-q").lines == ["ink-2"]
+    assert kept("note", "ink", "-q").lines == ["ink-2"]
+    kept(*words).failed_with(1, "called '", "Did you mean ink-2?")
+    assert kept("ls", "-q").lines == ["ink-2", "wash"]
+    assert len(kept("undo", "--list", "-q").lines) == 2
+    assert kept("forget", "INK-2", "--dry-run", "-q").lines == ["ink-2"]
+    assert kept("forget", folder / "ink-2.safetensors", "-q").lines == ["ink-2"]
+
+
+def test_a_collection_is_changed_by_its_whole_name(kept: Cli) -> None:
+    assert kept("collection", "new", "nightly", "ink").code == 0
+    assert kept("collection", "show", "night", "-q").lines == ["ink"]
+    for words in (["rm", "night"], ["rename", "night", "day"], ["add", "night", "wash"]):
+        kept("collection", *words).failed_with(
+            1, "No collection is called 'night'", "Did you mean nightly?"
+        )
+    assert kept("collection", "rm", "NIGHTLY", "-q").lines == ["nightly"]
