@@ -13,9 +13,9 @@ from lorakit.catalog.doctor import Finding
 if TYPE_CHECKING:
     from lorakit.catalog.catalog import Catalog
 
-_KIND = "relatives 1"
+_KIND = "relatives 2"
 # The comparison's words for the same weights in another form; and from here on nearly so.
-_SAME = ("same weights", "scaled")
+_SAME = ("same weights", "scaled", "nearly the same")
 _NEARLY = 0.95
 
 
@@ -72,22 +72,36 @@ def near_duplicates(catalog: Catalog, adapters: Collection[int] | None = None) -
                 continue
             if one.content in names:
                 name = names[content]
-                text = f"{name} and {names[one.content]}: {one.words} (cosine {one.cosine:.3f})"
+                text = f"{name} and {names[one.content]}: {one.words} (cosine {one.cosine:.4f})"
                 found.setdefault(frozenset((content, one.content)), Finding("alike", text, name))
     return list(found.values())
 
 
 def keep_relatives(
-    catalog: Catalog, compared: int, found: Mapping[str, Sequence[Relative]]
+    catalog: Catalog,
+    compared: int,
+    found: Mapping[str, Sequence[Relative]],
+    back: Mapping[str, Mapping[str, Relative]],
 ) -> None:
-    """Keep what was found of contents among `compared`, in place of what was found before."""
-    data = {
-        content: json.dumps(
-            [compared, [[one.content, one.kind, one.words, one.cosine] for one in near]]
-        ).encode()
-        for content, near in found.items()
-    }
-    keep_derived(catalog, _KIND, data)
+    """Keep what was found of contents among `compared`, in place of what was found before.
+
+    `back` is how those that were compared stand to others that were found like them, by content: that goes
+    beside what is kept of these others, which were not compared with all.
+    """
+    kept = {content: Relatives(compared, tuple(near)) for content, near in found.items()}
+    for content, ones in back.items():
+        # Itself, where nothing was compared with it yet.
+        before = kept_relatives(catalog, content) or Relatives(1, ())
+        known = {one.content: one for one in before.near}
+        new = sum(other not in known for other in ones)
+        near = sorted({**known, **ones}.values(), key=lambda one: -abs(one.cosine))
+        kept[content] = Relatives(min(before.compared + new, compared), tuple(near))
+    keep_derived(catalog, _KIND, {content: _written(one) for content, one in kept.items()})
+
+
+def _written(relatives: Relatives) -> bytes:
+    near = [[one.content, one.kind, one.words, one.cosine] for one in relatives.near]
+    return json.dumps([relatives.compared, near]).encode()
 
 
 def _read(data: bytes | None) -> Relatives | None:

@@ -118,7 +118,7 @@ def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | Non
     rows: list[tuple[str, str | None]] = [
         ("same tensors", ", ".join(alike["same_tensors"])),
         *(
-            (one["name"], f"{one['words']} (cosine {one['cosine']:.3f})")
+            (one["name"], f"{one['words']} (cosine {one['cosine']:.4f})")
             for one in alike["relatives"]
         ),
     ]

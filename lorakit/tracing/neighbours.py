@@ -33,6 +33,8 @@ _KEEP_EVERY = 50
 _MOST = 40
 # Sketches in memory at once, of about a megabyte each.
 _MOST_HELD = 150
+# What is one of these is no sum of others.
+_THE_SAME = ("same tensors", "same weights", "scaled", "nearly the same")
 # With fewer modules, the coarse part says too little to pass anything over.
 _FEWEST_MODULES = 64
 
@@ -163,30 +165,31 @@ def all_neighbours(
 
 
 def keep_neighbours(shelf: Shelf, found: Mapping[str, Sequence[Neighbour]]) -> None:
-    """Keep what was found of contents on the shelf, for whoever looks at them later."""
-    keep_relatives(
-        shelf.catalog,
-        # With those that could not be compared: another look would not find more.
-        len(shelf.records),
-        {
-            content: [
-                Relative(
-                    one.record.tensor_sha256,
-                    one.likeness.kind,
-                    one.likeness.words,
-                    round(one.likeness.cosine, 4),
-                )
-                for one in near
-                if one.record.tensor_sha256 != content
-            ]
-            for content, near in found.items()
-        },
-    )
+    """Keep what was found of contents on the shelf, for whoever looks at them or at what they are like."""
+    near = {
+        content: [
+            _relative(one.record.tensor_sha256, one.likeness)
+            for one in ones
+            if one.record.tensor_sha256 != content
+        ]
+        for content, ones in found.items()
+    }
+    back: dict[str, dict[str, Relative]] = {}
+    for content, ones in found.items():
+        for one in ones:
+            if (other := one.record.tensor_sha256) not in found:
+                back.setdefault(other, {})[content] = _relative(content, one.likeness.back)
+    # With those that could not be compared: another look would not find more.
+    keep_relatives(shelf.catalog, len(shelf.records), near, back)
+
+
+def _relative(content: str, likeness: Likeness) -> Relative:
+    return Relative(content, likeness.kind, likeness.words, round(likeness.cosine, 6))
 
 
 def explained(shelf: Shelf, sketch: Sketch, near: Sequence[Neighbour]) -> Mixture | None:
     """The sum of its relatives among `near` that an adapter is, where it is one; by place in `near`."""
-    if any(one.likeness.kind in ("same weights", "scaled", "same tensors") for one in near):
+    if any(one.likeness.kind in _THE_SAME for one in near):
         return None
     return mixture(sketch, [shelf.sketch(one.record.tensor_sha256) for one in near])
 

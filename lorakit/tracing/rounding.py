@@ -17,7 +17,7 @@ import numpy as np
 from lorakit.tracing.arrays import Flags, Floats, Integers
 
 # safetensors code -> (bits of the fraction, exponent of the smallest normal number).
-_FORMATS: Mapping[str, tuple[int, int]] = MappingProxyType(
+FORMATS: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
         "F64": (52, -1022),
         "F32": (23, -126),
@@ -33,7 +33,7 @@ _SLACK = 1.02
 
 def fraction_bits(dtype: str) -> int:
     """How many bits of fraction the format `dtype` keeps. Raises `KeyError` for one that is no float."""
-    return _FORMATS[dtype][0]
+    return FORMATS[dtype][0]
 
 
 def step(values: Floats, dtype: str) -> Floats:
@@ -47,7 +47,7 @@ def step(values: Floats, dtype: str) -> Floats:
 
 def step_exponent(values: Floats, dtype: str) -> Integers:
     """The same as an exponent of two, whole numbers."""
-    fraction, smallest = _FORMATS[dtype]
+    fraction, smallest = FORMATS[dtype]
     # The exponent's bits of float32, which sketches are taken in.
     exponents: Integers = (values.astype(np.float32).view(np.int32) >> 23 & 0xFF) - 127
     return np.maximum(exponents, smallest) - fraction
@@ -58,7 +58,7 @@ def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
 
     None when one of the formats is no plain float, so that its steps cannot be known.
     """
-    if not set(dtypes) <= set(_FORMATS):
+    if not set(dtypes) <= set(FORMATS):
         return None
     if min(map(fraction_bits, dtypes)) >= fraction_bits("F32"):
         return np.asarray(one == other)
@@ -68,7 +68,7 @@ def agrees(one: Floats, other: Floats, dtypes: tuple[str, str]) -> Flags | None:
 
 def on_format(values: Floats, dtype: str) -> bool:
     """Whether all of `values` are numbers of the format `dtype`, as a scaled weight's are not."""
-    if dtype not in _FORMATS:
+    if dtype not in FORMATS:
         return False
     scaled = np.ldexp(values, -step_exponent(values, dtype))
     return bool(np.all(scaled == np.round(scaled)))

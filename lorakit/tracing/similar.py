@@ -8,7 +8,7 @@ as no change in the other. Signs of runs drawn at random say how large it would 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,13 +16,19 @@ import numpy as np
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.arrays import Floats
 from lorakit.tracing.grid import Grid, common_grid, with_blocks
+from lorakit.tracing.rounding import FORMATS, fraction_bits
 
-Kind = Literal["same tensors", "same weights", "scaled", "relative", "part", "unrelated"]
+Kind = Literal[
+    "same tensors", "same weights", "scaled", "nearly the same", "relative", "part", "unrelated"
+]
 
-# Factors that were cast to 8 bits still point this much the same way.
+# From here on they are nearly the same.
 _SAME = 0.998
-# A change of size within this is rounding.
 _SAME_SIZE = 0.01
+# Sums of products in float32, in whatever order they were taken.
+_ARITHMETIC = 1e-4
+# A module that is so much smaller than the others is near zero, where formats have coarser steps.
+_FAINT = 0.01
 _RELATED = 0.3
 # What adapters that were trained apart on one base may have in common, beyond chance.
 LEAST = 0.03
@@ -38,7 +44,8 @@ class Likeness:
     `cosine` is between -1 and 1 over all modules of either, `within` over those that both have. `ratio` is
     the size of the other's change relative to this one's. `chance` is what the cosine of strangers would
     seldom exceed (four standard errors). Of the modules, `either` counts those that one of them has,
-    `common` those that both have, `equal` those that change in the same direction in both.
+    `common` those that both have, `equal` those that change in the same direction in both, and `differing`
+    those that differ by more than rounding to the formats of both files explains, at the scale of most.
     """
 
     kind: Kind
@@ -49,6 +56,7 @@ class Likeness:
     either: int
     common: int
     equal: int
+    differing: int
 
     @property
     def scale(self) -> float:
@@ -56,12 +64,22 @@ class Likeness:
         return self.cosine * self.ratio
 
     @property
+    def back(self) -> Likeness:
+        """How this one stands to the other."""
+        return replace(self, ratio=1 / self.ratio) if self.ratio else self
+
+    @property
     def words(self) -> str:
         """What the other is to this one, in a few words."""
         if self.kind == "same weights":
             return "the same weights, stored otherwise"
         if self.kind == "scaled":
-            return f"scaled by {self.scale:.2f}"
+            return f"scaled by {_factor(self.scale)}"
+        if self.kind == "nearly the same":
+            sized = self.cosine > 0 and abs(self.ratio - 1) <= _SAME_SIZE
+            scaled = "" if sized else f", scaled by {_factor(self.scale)}"
+            differ = "differs" if self.differing == 1 else "differ"
+            return f"nearly the same weights{scaled}: {self.differing} of {self.either} modules {differ}"
         if self.kind == "relative":
             return "resized, fine-tuned or merged relative"
         if self.kind == "part":
@@ -70,7 +88,7 @@ class Likeness:
         return "the same tensors" if self.kind == "same tensors" else "unrelated"
 
 
-SAME_TENSORS = Likeness("same tensors", 1.0, 1.0, 1.0, 0.0, 0, 0, 0)
+SAME_TENSORS = Likeness("same tensors", 1.0, 1.0, 1.0, 0.0, 0, 0, 0, 0)
 
 
 def compare(this: Sketch, other: Sketch) -> Likeness:
@@ -84,7 +102,7 @@ def compare(this: Sketch, other: Sketch) -> Likeness:
     product = sizes[0] * sizes[1]
     either = len(mine | theirs)
     if not product:
-        return Likeness("unrelated", 0.0, 0.0, 0.0, 1.0, either, len(grid.names), 0)
+        return Likeness("unrelated", 0.0, 0.0, 0.0, 1.0, either, len(grid.names), 0, either)
     cosine = float(one @ two) / product
     lengths = float(np.linalg.norm(one) * np.linalg.norm(two))
     within = float(one @ two) / lengths if lengths else 0.0
@@ -93,15 +111,68 @@ def compare(this: Sketch, other: Sketch) -> Likeness:
     by_module = _module_cosines(one, two, grid)
     equal, alike = (int(np.count_nonzero(by_module >= least)) for least in (_SAME, _RELATED))
     ratio = sizes[1] / sizes[0]
-    if abs(cosine) >= _SAME:
-        kind: Kind = "same weights" if cosine > 0 and abs(ratio - 1) <= _SAME_SIZE else "scaled"
+    rounding, scale = rounded_apart(this.dtype, other.dtype), _usual_scale(one, two, grid)
+    beyond = _beyond(scale * one, two, grid, rounding)
+    lone = _counting(this, mine - set(grid.names)) + _counting(other, theirs - set(grid.names))
+    differing = beyond + lone
+    if not differing:
+        kind: Kind = "same weights" if abs(scale - 1) <= rounding else "scaled"
+    elif abs(cosine) >= _SAME:
+        kind = "nearly the same"
     elif equal and equal >= _COPIED * alike and alike < either:
         kind = "part"
     elif within >= _RELATED and cosine > chance:
         kind = "relative"
     else:
         kind = "part" if abs(cosine) > max(LEAST, chance) else "unrelated"
-    return Likeness(kind, cosine, within, ratio, min(chance, 1.0), either, len(grid.names), equal)
+    common = len(grid.names)
+    return Likeness(kind, cosine, within, ratio, min(chance, 1.0), either, common, equal, differing)
+
+
+def rounded_apart(one: str, other: str) -> float:
+    """How far a module of two files may be apart by rounding alone, relative to its size.
+
+    `one` and `other` are the safetensors codes of what is stored. A product of two factors, each of f bits of
+    fraction, is off by 0.28 * 2^-f in the mean square (0.41 at most, where all values lie just above a power
+    of two), and one of four factors by 0.4 * 2^-f; 2^-f leaves room for what sketches see of it. A format
+    that is no plain float explains nothing.
+    """
+    parts = [2.0 ** -fraction_bits(code) if code in FORMATS else 0.0 for code in (one, other)]
+    return float(np.hypot(*parts)) + _ARITHMETIC
+
+
+def _usual_scale(one: Floats, two: Floats, grid: Grid) -> float:
+    """By what to multiply `one` to come nearest to `two` in the module in the middle.
+
+    Unlike the scale of all, this is not moved by a module that alone has another one.
+    """
+    count = len(grid.names)
+    dots, squares = (np.bincount(grid.module, one * values, count) for values in (two, one))
+    there = squares > 0
+    return float(np.median(dots[there] / squares[there])) if there.any() else 0.0
+
+
+def _beyond(one: Floats, two: Floats, grid: Grid, rounding: float) -> int:
+    """In how many modules `one` and `two` differ by more than `rounding`, relative to the larger."""
+    count = len(grid.names)
+    apart, first, second = (
+        np.sqrt(np.bincount(grid.module, values * values, count))
+        for values in (one - two, one, two)
+    )
+    size = np.maximum(first, second)
+    usual = float(np.sqrt(np.mean(size**2))) if count else 0.0
+    return int(np.count_nonzero(apart > rounding * np.maximum(size, _FAINT * usual)))
+
+
+def _counting(sketch: Sketch, modules: set[str]) -> int:
+    """How many of `modules` change anything."""
+    return sum(bool(sketch.values[name].any()) for name in modules)
+
+
+def _factor(scale: float) -> str:
+    """`0.50`; with more digits where two would say 1."""
+    near_one = _ARITHMETIC < abs(abs(scale) - 1) < 0.005
+    return f"{scale:.4f}" if near_one else f"{scale:.2f}"
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_what_was_found_is_shown_by_inspect_and_doctor(cli: Cli, family: Path) -
     assert "not compared yet: lorakit similar ink" in cli("inspect", "ink").out
     assert cli("similar", "ink").code == 0
     shown = cli("inspect", "ink").out
-    assert "scaled by 0.50 (cosine 1.000)" in shown
+    assert "scaled by 0.50 (cosine 1.0000)" in shown
     assert re.search(r"same tensors +ink-titled", shown)
     alike = cli("inspect", "ink", "--json").document["adapters"][0]["yours"]["alike"]
     assert alike["same_tensors"] == ["ink-titled"]
@@ -131,4 +131,12 @@ def test_what_was_found_is_shown_by_inspect_and_doctor(cli: Cli, family: Path) -
     assert "ink" in one["text"]
     assert "ink-half: scaled by 0.50" in one["text"]
     assert not one["problem"]
+    # The other side of it is known as well, though it was not compared with all.
+    other = " ".join(cli("inspect", "ink-half").out.split())
+    assert "ink scaled by 2.00 (cosine 1.0000)" in other
+    assert "by weights of 4 adapters, 2 were compared: lorakit similar ink-half" in other
+    assert cli("similar", "evening").code == 0
+    assert cli("similar", "ink").code == 0
+    other = " ".join(cli("inspect", "ink-half").out.split())
+    assert "of 4 adapters, 3 were compared" in other
     assert cli("doctor", "wash", "--json").document["findings"] == []

@@ -28,6 +28,23 @@ def sketch(modules: Modules) -> Sketch:
     return sketch_adapter(memory_adapter(modules))
 
 
+def cast(modules: Modules, dtype: str) -> Sketch:
+    """The sketch of the file that holds `modules` in another format."""
+    torch_dtype = {
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "F8_E4M3": torch.float8_e4m3fn,
+    }[dtype]
+    factors = {
+        name: LoraModule(
+            one.up.to(torch_dtype).float(), one.down.to(torch_dtype).float(), one.scale
+        )
+        for name, one in modules.items()
+    }
+    return replace(sketch(factors), dtype=dtype)
+
+
 def delta(module: LoraModule) -> torch.Tensor:
     return module.delta(torch.zeros((), dtype=torch.float64))
 
@@ -44,14 +61,40 @@ def joined(one: LoraModule, two: LoraModule, a: float, b: float) -> LoraModule:
 
 def test_the_same_weights_in_another_dtype_are_the_same() -> None:
     ink = made(0)
-    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
-        cast = {
-            n: LoraModule(m.up.to(dtype).float(), m.down.to(dtype).float(), m.scale)
-            for n, m in ink.items()
-        }
-        found = compare(sketch(ink), sketch(cast))
+    for dtype in ("BF16", "F16", "F8_E4M3"):
+        found = compare(sketch(ink), cast(ink, dtype))
         assert found.kind == "same weights", found
         assert found.equal >= 0.9 * found.either
+    # As far apart as two files of one adapter can be: each of them was rounded.
+    assert compare(cast(ink, "F16"), cast(ink, "BF16")).kind == "same weights"
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_one_alpha_that_differs_is_no_rounding(dtype: str) -> None:
+    ink = made(0)
+    name = NAMES[3]
+    other = {**ink, name: replace(ink[name], scale=ink[name].scale * 0.97)}
+    found = compare(sketch(ink), cast(other, dtype))
+    assert 0.9999 < found.cosine < 1
+    assert (found.kind, found.differing) == ("nearly the same", 1)
+    assert found.words == "nearly the same weights: 1 of 80 modules differs"
+
+
+def test_a_size_that_differs_by_less_than_it_seems_is_told() -> None:
+    ink = made(0)
+    other = {name: replace(one, scale=one.scale * 1.004) for name, one in ink.items()}
+    assert compare(sketch(ink), sketch(other)).words == "scaled by 1.0040"
+    # Beside the steps of bfloat16, this may be a rounded alpha.
+    assert compare(sketch(ink), cast(other, "BF16")).kind == "same weights"
+
+
+def test_what_was_cut_off_is_no_rounding() -> None:
+    ink = {
+        name: joined(one, made(1, 1)[name], 1.0, 0.1) if name in NAMES[:9] else one
+        for name, one in made(0).items()
+    }
+    found = compare(sketch(ink), sketch(made(0)))
+    assert (found.kind, found.differing) == ("nearly the same", 9)
 
 
 @pytest.mark.parametrize("factor", [0.5, -1.0, 3.0])
