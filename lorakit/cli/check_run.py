@@ -15,10 +15,11 @@ from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
     from lorakit.bases import ChosenBase
-    from lorakit.catalog import Catalog
-    from lorakit.merging.checking.advice import Usual
+    from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.merging.checking.comparing import Comparison
+    from lorakit.merging.checking.usual import Usual
     from lorakit.stack import ResolvedEntry, Stack
+    from lorakit.suggesting.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def run_check(words: Sequence[str], base: str | None, out: Output) -> Checked:
             norms=norms,
             on_progress=update,
         )
-        usual = _usual(catalog, entries)
+        usual = _usual(catalog, comparison, entries, chosen)
     return Checked(comparison, str(given.stack), chosen.name if chosen else None, usual)
 
 
@@ -95,18 +96,21 @@ def _is_entry(catalog: Catalog, word: str) -> bool:
 
 
 def _queried(catalog: Catalog, query: str) -> Stack:
-    """The adapters that a query finds, at the strengths on record, else 1."""
+    """The adapters that a query finds, at the strengths that are said of them, else 1.
+
+    A strength that suggests itself by size alone is none that anybody uses.
+    """
     from lorakit.cli.selecting import found_by
     from lorakit.stack import Entry, Stack
 
     records = found_by(catalog, query)
-    said = catalog.all_facts([record.tensor_sha256 for record in records], ("strength",))
-    entries: list[Entry] = []
-    for record in records:
-        facts = said.get(record.tensor_sha256, {}).get("strength")
-        value = facts[0].value.get("value") if facts else None
-        entries.append(Entry(record.name, 1.0 if value is None else value))
-    return Stack(tuple(entries))
+    said = zip(records, _suggested(catalog, records, None), strict=True)
+    return Stack(
+        tuple(
+            Entry(record.name, 1.0 if one is None or one.by == "size" else one.value or 1.0)
+            for record, one in said
+        )
+    )
 
 
 def find_base(catalog: Catalog, name: str | None, out: Output) -> ChosenBase | None:
@@ -143,15 +147,45 @@ def norms_of(
     return None if record is None else base_norms_of(catalog, record, on_progress)
 
 
-def _usual(catalog: Catalog, entries: Sequence[ResolvedEntry]) -> dict[str, Usual]:
-    from lorakit.merging.checking.advice import Usual
+def _usual(
+    catalog: Catalog,
+    comparison: Comparison,
+    entries: Sequence[ResolvedEntry],
+    chosen: ChosenBase | None,
+) -> dict[str, Usual]:
+    """What suggests itself for each entry, by label: what `lorakit strength` says, without measuring."""
+    known = {entry.path: entry.name for entry in entries if entry.tensor_sha256}
+    names = {
+        part.label: known[part.adapter.path]
+        for part in comparison.parts
+        if part.adapter.path in known
+    }
+    found = _suggested(
+        catalog, [catalog.resolve(name) for name in names.values()], chosen.name if chosen else None
+    )
+    return {label: usual for label, usual in zip(names, found, strict=True) if usual is not None}
 
-    contents = {entry.name: entry.tensor_sha256 for entry in entries if entry.tensor_sha256}
-    said = catalog.all_facts(list(contents.values()), ("strength",))
-    found: dict[str, Usual] = {}
-    for name, content in contents.items():
-        facts = said.get(content, {}).get("strength")
-        if facts:
-            value = facts[0].value
-            found[name] = Usual(value.get("value"), value.get("min"), value.get("max"))
-    return found
+
+def _suggested(
+    catalog: Catalog, records: Sequence[AdapterRecord], base: str | None
+) -> list[Usual | None]:
+    """What suggests itself for each adapter by what is known already; None where nothing does."""
+    if not records:
+        return []
+    from lorakit.suggesting.measuring import the_base
+    from lorakit.suggesting.sources import read_sources
+    from lorakit.suggesting.suggestion import suggest
+
+    registered = next((one for one in catalog.bases() if one.name == base), None)
+    sources = read_sources(catalog, registered or the_base(catalog, None))
+    return [_usual_of(suggest(sources, record)) for record in records]
+
+
+def _usual_of(found: Suggestion) -> Usual | None:
+    from lorakit.merging.checking.usual import Usual
+
+    if found.value is None:
+        return None
+    first = sorted(found.evidence, key=lambda one: one.kind != found.by)
+    because = tuple(one.text for one in first)
+    return Usual(found.value, found.low, found.high, str(found.by), because)

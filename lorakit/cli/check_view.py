@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from lorakit.cli.check_groups import bar, percent, show_groups, unit
 from lorakit.cli.output import visible
 from lorakit.cli.render import heading, notes, rows
+from lorakit.cli.stack_view import TOUCHED
 from lorakit.merging.checking.advice import Advice, advise
 from lorakit.merging.checking.balance import balanced
 from lorakit.merging.checking.document import stack_text
 from lorakit.merging.checking.notes import notes_on
 from lorakit.merging.checking.relations import relation
+from lorakit.merging.checking.wording import filled
 from lorakit.strengths.text import number
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from lorakit.merging.checking.comparing import Angle, Comparison, Pair
 
 _MOST_PAIRS = 10
+_BAR = 16
 _SERIOUS = ("refused", "same", "apart")
 _RELATIONS = {
     "same": "the same change",
@@ -80,26 +83,27 @@ def _show_entries(console: Console, comparison: Comparison) -> None:
                 label,
                 strength,
                 _part(sizes[at], whole_unit),
-                bar(sizes[at], most),
+                bar(sizes[at], most, _BAR),
+                _touched(comparison, at),
                 _lost(comparison, alone),
             ]
         )
     if len(strengths) > 1:
         lost = _lost(comparison, strengths)
-        body.append(["together", "", _part(together, whole_unit), bar(together, most), lost])
-    columns = ["entry", "strength", _unit_word(comparison), "", "rounded away"]
-    if comparison.lost(strengths) is None:
+        size = _part(together, whole_unit)
+        body.append(["together", "", size, bar(together, most, _BAR), "", lost])
+    columns = ["entry", "strength", _unit_word(comparison), "", TOUCHED, "rounded away"]
+    if not _on_base(comparison):
         columns, body = columns[:4], [row[:4] for row in body]
-    right = ("strength", _unit_word(comparison), "rounded away")
+    elif not any(row[5] for row in body):
+        columns, body = columns[:5], [row[:5] for row in body]
+    right = ("strength", _unit_word(comparison), TOUCHED, "rounded away")
     rows(console, columns, body, right=right)
     strongest = max(sizes)
     if len(strengths) > 1 and strongest:
         apart = whole.apart_size(strengths) / strongest
-        console.print(
-            f"Together they are {together / strongest:.2f} times the strongest; with nothing in common they "
-            f"would be {apart:.2f} times.",
-            style="dim",
-        )
+        said = filled("sum", sum=f"{together / strongest:.2f}", apart=f"{apart:.2f}")
+        console.print(said, style="dim")
 
 
 def _show_pairs(console: Console, comparison: Comparison) -> None:
@@ -111,10 +115,10 @@ def _show_pairs(console: Console, comparison: Comparison) -> None:
         [
             (
                 f"{labels[pair.one]}, {labels[pair.other]}",
-                _cosine(_turned(comparison, pair)),
+                _cosine(comparison.cosine(pair.one, pair.other)),
                 _times(pair.outputs),
                 _times(pair.inputs),
-                _RELATIONS[relation(comparison, pair.one, pair.other, given=True)],
+                _relation(comparison, pair),
             )
             for pair in pairs[:_MOST_PAIRS]
         ],
@@ -122,9 +126,9 @@ def _show_pairs(console: Console, comparison: Comparison) -> None:
     )
     chances = [whole.by_chance(pair.one, pair.other) or 0.0 for pair in pairs]
     text = (
-        f"Cosine: 1 the same change, 0 nothing in common, below 0 against one another; strangers lie "
-        f"within ±{max(4 * max(chances), 0.0001):.2g}. Outputs, inputs: how far directions agree, as a "
-        "multiple of chance."
+        f"Cosine at these strengths: 1 the same change, 0 nothing in common, below 0 against one another; "
+        f"strangers lie within ±{max(4 * max(chances), 0.0001):.2g}. Outputs, inputs: how far directions "
+        "agree, as a multiple of chance."
     )
     if len(pairs) > _MOST_PAIRS:
         text = f"{len(pairs) - _MOST_PAIRS} more pairs are in --json. {text}"
@@ -145,12 +149,16 @@ def _show_balance(console: Console, checked: Checked) -> None:
         said = checked.usual.get(label)
         if said is None:
             continue
+        because = f" {said.because[0]}" if said.because else ""
         if said.excludes(strength):
-            notes(
-                console, [f"{label} is said to work {said.words}; {number(strength)} is outside."]
+            outside = (
+                f"{number(strength)} for {label} is outside {said.words}, which suggests itself."
             )
-        elif said.value is not None:
-            console.print(f"{visible(label)} is usually used at {number(said.value)}.", style="dim")
+            notes(console, [f"{outside}{because}"])
+        else:
+            console.print(
+                visible(f"For {label} {said.words} suggests itself.{because}"), style="dim"
+            )
 
 
 def _show_advice(console: Console, advice: Sequence[Advice]) -> None:
@@ -160,8 +168,24 @@ def _show_advice(console: Console, advice: Sequence[Advice]) -> None:
 
 
 def _unit_word(comparison: Comparison) -> str:
-    on_base = comparison.ground is not None and comparison.whole.base
-    return "change / base" if on_base else "of the strongest"
+    return "of the base" if _on_base(comparison) else "of the strongest"
+
+
+def _on_base(comparison: Comparison) -> bool:
+    return comparison.ground is not None and bool(comparison.whole.base)
+
+
+def _touched(comparison: Comparison, at: int) -> str:
+    part = comparison.touched(at)
+    return "" if part is None else percent(part)
+
+
+def _relation(comparison: Comparison, pair: Pair) -> str:
+    """In words; of one change and of relatives, whether the strengths set them against one another."""
+    found = relation(comparison, pair.one, pair.other, given=True)
+    alike = found in ("same", "scaled", "relative")
+    against = alike and (comparison.cosine(pair.one, pair.other) or 0.0) < 0
+    return f"{_RELATIONS[found]}, opposed" if against else _RELATIONS[found]
 
 
 def _part(size: float, unit: float) -> str:
@@ -171,13 +195,6 @@ def _part(size: float, unit: float) -> str:
 def _lost(comparison: Comparison, strengths: Sequence[float]) -> str:
     lost = comparison.lost(strengths)
     return "" if lost is None else f"{100 * lost:.1f} %"
-
-
-def _turned(comparison: Comparison, pair: Pair) -> float | None:
-    """The cosine at the given strengths, which a negative one turns."""
-    cosine = comparison.whole.cosine(pair.one, pair.other)
-    opposed = comparison.strengths[pair.one] * comparison.strengths[pair.other] < 0
-    return -cosine if cosine is not None and opposed else cosine
 
 
 def _cosine(value: float | None) -> str:

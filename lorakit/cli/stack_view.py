@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lorakit.fusion.sizes import EntrySize
     from lorakit.licenses.policy import Verdict
 
+# A change beside the weights that the entry itself changes, not beside the whole base.
+TOUCHED = "of what it changes"
 # A checkpoint holds these two; the text encoder is a file of its own.
 _BASE_COMPONENTS = ("dit", "llm_adapter")
 
@@ -38,16 +40,16 @@ def show_plan(
     if sizes is not None:
         rows(
             console,
-            ("entry", "change / base", "lost to rounding"),
+            ("entry", TOUCHED, "rounded away"),
             [
                 (
                     entry.label,
-                    f"{100 * size.relative:.2f} %",
-                    f"{100 * size.lost:.1f} % of the change",
+                    f"{100 * size.relative_touched:.2f} %",
+                    f"{100 * size.lost:.1f} %",
                 )
                 for entry, size in zip(plan.entries, sizes, strict=True)
             ],
-            right=("change / base", "lost to rounding"),
+            right=(TOUCHED, "rounded away"),
         )
     facts(
         console,

@@ -29,13 +29,13 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class EntrySize:
-    """`relative`: ||delta|| / ||W|| over the weights that the entry touches, Frobenius norms.
+    """`relative_touched`: ||delta|| / ||W|| over the weights that the entry touches, Frobenius norms.
 
     `lost`: ||round(W + delta) - (W + delta)|| / ||delta||, the part of the change that rounding the sum
     to the dtype puts wrong when the entry is fused alone.
     """
 
-    relative: float
+    relative_touched: float
     lost: float
 
 

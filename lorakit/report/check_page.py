@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lorakit.merging.checking.advice import Usual, advise
 from lorakit.merging.checking.balance import balanced, with_base
 from lorakit.merging.checking.comparing import Comparison
 from lorakit.merging.checking.grouping import Group
 from lorakit.merging.checking.notes import notes_on
+from lorakit.merging.checking.usual import Usual
+from lorakit.report.check_rules import advice_rules
 from lorakit.report.pages import fill_page
 from lorakit.stack import Entry
 
@@ -31,12 +32,11 @@ def check_page(
     return fill_page(
         "check.html.j2",
         ("page.css", "check.css"),
-        ("check.js",),
+        ("check_advice.js", "check.js"),
         title=f"Check on {where}" if where else "Check",
         about=_about(comparison),
         entries=[_entry(comparison, at, said) for at in range(len(comparison.parts))],
         can_balance=found is not None,
-        advice=advise(comparison, said),
         notes=notes_on(comparison),
         on_base=comparison.whole.base is not None,
         data={
@@ -46,6 +46,12 @@ def check_page(
             "all": _group(comparison.whole),
             "kinds": _groups(comparison.kinds),
             "blocks": _groups(comparison.blocks),
+            "rules": advice_rules(
+                comparison,
+                said,
+                [_reach(part.strength.base) for part in comparison.parts],
+                _DIGITS,
+            ),
         },
     )
 
@@ -63,17 +69,20 @@ def _about(comparison: Comparison) -> str:
 def _entry(comparison: Comparison, at: int, usual: Mapping[str, Usual]) -> dict[str, Any]:
     part = comparison.parts[at]
     strength = part.strength.base
-    reach = max(_REACH, 2 * abs(strength))
     said = usual.get(part.label)
-    ranged = said is not None and (said.low is not None or said.high is not None)
     return {
         "label": part.label,
         "algos": ", ".join(part.adapter.report.algos),
         "refined": "" if part.strength.is_plain else str(part.strength).partition("@")[2],
         "strength": strength,
-        "reach": reach,
-        "usual": f"said to work {said.words}" if said is not None and ranged else "",
+        "reach": _reach(strength),
+        "usual": f"{said.words} suggests itself" if said is not None else "",
+        "because": " ".join(said.because) if said is not None else "",
     }
+
+
+def _reach(strength: float) -> float:
+    return max(_REACH, 2 * abs(strength))
 
 
 def _words(comparison: Comparison, at: int) -> dict[str, str]:

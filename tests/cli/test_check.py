@@ -112,9 +112,39 @@ def test_queries_kept_stacks_files_and_paths_with_spaces(
 
 def test_what_the_catalog_says_of_a_strength_is_held_against_it(stocked: Cli) -> None:
     stocked("note", "ink", "--strength", "0.7,0.5..0.9")
+    stocked("stack", "ink:1.2 wash:0.4", "--keep", "evening")
+    said = {
+        one["name"]: one
+        for one in stocked("strength", "ink", "wash", "--json").document["adapters"]
+    }
     ran = stocked("check", "ink:1.4", "wash", "--json").document
-    assert ran["entries"][0]["usual"] == {"value": 0.7, "low": 0.5, "high": 0.9}
-    assert [one["kind"] for one in ran["advice"]][-1] == "range"
+    for entry in ran["entries"]:
+        there, usual = said[entry["name"]], entry["usual"]
+        assert [usual[key] for key in ("value", "low", "high", "by")] == [
+            there[key] for key in ("value", "low", "high", "by")
+        ]
+        assert sorted(usual["because"]) == sorted(one["text"] for one in there["evidence"])
+    assert [one["text"] for one in ran["advice"] if one["kind"] == "range"] == [
+        "ink stands at 1.4; 0.7 (0.5 to 0.9) suggests itself. You set 0.7, from 0.5 to 0.9."
+    ]
+
+
+def test_cosines_are_at_the_strengths_given_and_at_one(stocked: Cli) -> None:
+    plain, turned = (
+        stocked("check", f"ink:0.8 wash:{w}", "--json").document for w in ("0.5", "-0.5")
+    )
+    for document, sign in ((plain, 1), (turned, -1)):
+        (pair,) = document["pairs"]
+        assert pair["cosine_at_1"] == plain["pairs"][0]["cosine"]
+        assert pair["cosine"] == sign * pair["cosine_at_1"]
+        for group in (*document["groups"]["all"], *document["groups"]["blocks"]):
+            gram, cosine = group["gram"], group["cosines"][0][1]
+            assert cosine * sign == pytest.approx(
+                gram[0][1] / (gram[0][0] * gram[1][1]) ** 0.5, abs=1e-9
+            )
+    shown = stocked("check", "ink:0.8 wash:-0.5").out
+    assert f"{turned['pairs'][0]['cosine']:+.3f}" in shown
+    assert "Cosine at these strengths" in shown
 
 
 def test_what_cannot_be_stacked_is_named_and_fails(stocked: Cli, models: Path) -> None:

@@ -43,7 +43,7 @@ def test_sizes_are_those_of_the_written_formula(tmp_path: Path, strength: float)
         weights += float(weight.square().sum())
         deltas += float(delta.square().sum())
         errors += float((total.to(torch.bfloat16).double() - total).square().sum())
-    assert size.relative == pytest.approx((deltas / weights) ** 0.5, rel=1e-3)
+    assert size.relative_touched == pytest.approx((deltas / weights) ** 0.5, rel=1e-3)
     assert size.lost == pytest.approx((errors / deltas) ** 0.5, rel=1e-2)
     (finer,) = measure_sizes(base, [(path, Strength(strength))], dtype=torch.float32)
     assert finer.lost < size.lost / 100
@@ -52,7 +52,7 @@ def test_sizes_are_those_of_the_written_formula(tmp_path: Path, strength: float)
 def test_an_entry_of_strength_zero_has_no_size(tmp_path: Path) -> None:
     path = lora_file(tmp_path / "a.safetensors", random_lora(NAMES, 3))
     (size,) = measure_sizes(tiny_base(), [(path, Strength(0.0))])
-    assert (size.relative, size.lost) == (0.0, 0.0)
+    assert (size.relative_touched, size.lost) == (0.0, 0.0)
 
 
 def test_a_text_encoder_beside_the_base_is_fused_in_its_own_dtype(tmp_path: Path) -> None:

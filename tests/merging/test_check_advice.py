@@ -12,11 +12,12 @@ import torch
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadFile, BadUsage, NotFusable
-from lorakit.merging.checking.advice import Usual, advise
+from lorakit.merging.checking.advice import advise
 from lorakit.merging.checking.balance import balanced
 from lorakit.merging.checking.comparing import Comparison, compare
 from lorakit.merging.checking.notes import notes_on
 from lorakit.merging.checking.relations import meetings, relation
+from lorakit.merging.checking.usual import Usual
 from lorakit.strengths import Strength
 from lorakit.strengths.text import number
 from tests.models import memory_adapter, random_lora, tiny_base, usual_names

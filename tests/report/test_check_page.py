@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lorakit.merging.checking.advice import Usual
 from lorakit.merging.checking.comparing import Comparison, compare
+from lorakit.merging.checking.usual import Usual
 from lorakit.report.check_page import check_page
 from lorakit.strengths import Strength
 from tests.models import memory_adapter, random_lora, tiny_base, usual_names
@@ -56,7 +56,7 @@ def test_the_page_asks_nothing_and_shows_names_as_they_are(browser: Page, tmp_pa
     assert browser.requests == [page.as_uri()]
     assert browser.run("document.images.length") == 0
     assert text_of(browser, "[data-entry='2'] .name") == NASTY
-    assert "from 0.5 to 0.9" in text_of(browser, "[data-entry='0'] .aside")
+    assert "0.7 (0.5 to 0.9) suggests itself" in text_of(browser, "[data-entry='0'] .aside")
 
 
 def test_a_slider_gives_what_is_computed_for_that_strength(browser: Page, tmp_path: Path) -> None:

@@ -7,45 +7,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lorakit.formats import anima
-from lorakit.merging.checking.balance import balanced, rounded
+from lorakit.merging.checking.balance import balanced, rounded, with_base
 from lorakit.merging.checking.comparing import Comparison
-from lorakit.merging.checking.relations import Meeting, meetings, relation
+from lorakit.merging.checking.relations import Place, places, relation
+from lorakit.merging.checking.usual import Usual
+from lorakit.merging.checking.wording import LIMITS, SENTENCES, figure, filled
 from lorakit.strengths.text import number
 
-# From this ratio of sizes on one entry is said to drown another.
-UNEVEN = 1.5
-# From this part of a change on, what rounding puts wrong is worth a word.
-_ROUGH = 0.1
-_MOST_MEETINGS = 3
-# Below this a sum that is larger or smaller is not worth a word.
-_LEAST_EFFECT = 0.02
-_NEARLY = 0.5
-_DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+_ONE_CHANGE = ("same", "scaled")
+DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
 
 Kind = Literal["refused", "same", "relative", "uneven", "apart", "together", "rounding", "range"]
-
-
-@dataclass(frozen=True)
-class Usual:
-    """The strength at which an adapter is said to work, and from where to where, by the catalog."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    def excludes(self, strength: float) -> bool:
-        """Whether a strength lies outside the range."""
-        low, high = self.low, self.high
-        return (low is not None and strength < low) or (high is not None and strength > high)
-
-    @property
-    def words(self) -> str:
-        """The range in words."""
-        if self.low is not None and self.high is not None:
-            return f"from {number(self.low)} to {number(self.high)}"
-        if self.low is not None:
-            return f"from {number(self.low)} on"
-        return f"up to {number(self.high or 0.0)}"
 
 
 @dataclass(frozen=True)
@@ -59,178 +31,217 @@ class Advice:
 
 
 def advise(comparison: Comparison, usual: Mapping[str, Usual] | None = None) -> list[Advice]:
-    """Everything that is worth doing, what stops a stack first. `usual` is what the catalog says, by label."""
+    """Everything that is worth doing, what stops a stack first. `usual` is what suggests itself, by label.
+
+    `lorakit/report/templates/check_advice.js` follows the same rules.
+    """
     return [
-        *_refused(comparison),
+        *refused(comparison),
         *_likenesses(comparison),
         *_uneven(comparison),
-        *_meeting_advice(comparison),
+        *_meetings(comparison),
         *_rounding(comparison),
         *_ranges(comparison, usual or {}),
     ]
 
 
-def _refused(comparison: Comparison) -> Iterator[Advice]:
+def refused(comparison: Comparison) -> Iterator[Advice]:
+    """What cannot be stacked, and why."""
     for label, why in comparison.refused.items():
-        yield Advice("refused", f"{label} cannot be stacked: {why}", (label,))
+        yield Advice("refused", filled("refused", entry=label, why=why), (label,))
 
 
 def _likenesses(comparison: Comparison) -> Iterator[Advice]:
-    whole, strengths = comparison.whole, comparison.strengths
+    whole, labels = comparison.whole, comparison.labels
     for pair in comparison.pairs:
-        one, other = pair.one, pair.other
-        found = relation(comparison, one, other)
-        if found not in ("same", "scaled", "relative"):
+        found = relation(comparison, pair.one, pair.other)
+        if found not in (*_ONE_CHANGE, "relative"):
             continue
-        a, b = comparison.labels[one], comparison.labels[other]
-        cosine = whole.cosine(one, other) or 0.0
-        ratio = whole.size(other, 1.0) / whole.size(one, 1.0)
-        figures = {"cosine": cosine, "size_ratio": ratio}
+        a, b = labels[pair.one], labels[pair.other]
+        cosine = whole.cosine(pair.one, pair.other) or 0.0
+        ratio = whole.size(pair.other, 1.0) / whole.size(pair.one, 1.0)
+        figures = {"cosine_at_1": cosine, "size_ratio": ratio}
         if found == "relative":
-            text = (
-                f"{b} is much the same change as {a} (cosine {cosine:.2f}): resized, trained further or a "
-                "merge of it. Both together do little that one of them does not do alone."
-            )
+            opposed = comparison.opposed(pair.one, pair.other)
+            together = SENTENCES["taken_back" if opposed else "doubled"]
+            text = filled("relative", a=a, b=b, cosine=figure(cosine, 2), together=together)
             yield Advice("relative", text, (a, b), figures)
             continue
-        alone = strengths[one] + strengths[other] * ratio * (1 if cosine > 0 else -1)
-        again = "again" if found == "same" else f"again, {_signed(cosine, ratio)} times its size"
-        text = (
-            f"{b} is {a} {again} (cosine {cosine:.4f}): together they are {a}:{number(rounded(alone))} "
-            "alone."
+        turned = ratio if cosine > 0 else -ratio
+        alone = comparison.strengths[pair.one] + comparison.strengths[pair.other] * turned
+        text = filled(
+            found,
+            a=a,
+            b=b,
+            ratio=figure(turned, 2),
+            cosine=figure(cosine, 4),
+            together=_together(comparison, pair.one, alone),
         )
         yield Advice("same", text, (a, b), {**figures, "alone": alone})
 
 
-def _signed(cosine: float, ratio: float) -> str:
-    return f"{ratio if cosine > 0 else -ratio:.2f}"
+def _together(comparison: Comparison, at: int, alone: float) -> str:
+    if abs(alone) < LIMITS["nothing"]:
+        return SENTENCES["cancel"]
+    return filled("alone", a=comparison.labels[at], alone=_strength(comparison, at, rounded(alone)))
+
+
+def _strength(comparison: Comparison, at: int, base: float) -> str:
+    """Another base strength of an entry, with its refinements."""
+    return str(with_base(comparison.parts[at].strength, base))
 
 
 def _uneven(comparison: Comparison) -> Iterator[Advice]:
     """The strongest entry beside the weakest."""
-    whole, strengths = comparison.whole, comparison.strengths
+    whole, strengths, labels = comparison.whole, comparison.strengths, comparison.labels
     sizes = {at: whole.size(at, w) for at, w in enumerate(strengths) if whole.size(at, w)}
     if len(sizes) < 2:
         return
     strong, weak = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
     ratio = sizes[strong] / sizes[weak]
-    if ratio < UNEVEN or relation(comparison, *sorted((strong, weak))) in ("same", "scaled"):
+    if ratio < LIMITS["uneven"] or relation(comparison, *sorted((strong, weak))) in _ONE_CHANGE:
         return
-    a, b = comparison.labels[strong], comparison.labels[weak]
     even = strengths[strong] / ratio
-    beside = [comparison.relative(sizes[at]) for at in (strong, weak)]
-    of_base = (
-        f" ({100 * beside[0]:.2f} % and {100 * beside[1]:.2f} % of the base)"
-        if beside[0] is not None and beside[1] is not None
-        else ""
-    )
-    text = f"{a} is {_times(ratio)} as strong as {b}{of_base}: {a}:{number(rounded(even))} balances them"
+    parts = [comparison.relative(sizes[at]) for at in (strong, weak)]
+    shown = [figure(100 * part, 2) for part in parts if part is not None]
     many = balanced(whole, strengths) if len(sizes) > 2 else None
-    text += ", and --balance all of them." if many else "."
-    yield Advice("uneven", text, (a, b), {"ratio": ratio, "balancing_strength": even})
+    text = filled(
+        "uneven",
+        strong=labels[strong],
+        weak=labels[weak],
+        times=figure(ratio, 1) if ratio < 10 else figure(ratio, 0),
+        beside=filled("beside", strong=shown[0], weak=shown[1]) if len(shown) == 2 else "",
+        even=_strength(comparison, strong, rounded(even)),
+        many=SENTENCES["many"] if many else "",
+    )
+    figures = {"ratio": ratio, "balancing_strength": even}
+    yield Advice("uneven", text, (labels[strong], labels[weak]), figures)
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
+def _meetings(comparison: Comparison) -> Iterator[Advice]:
+    strengths = comparison.strengths
+    found = _worth_a_word(comparison)
+    for apart in (True, False):
+        those = [one for one in found if (one.cosine(strengths) < 0) == apart]
+        most = int(LIMITS["meetings"])
+        for one in those[:most]:
+            yield _of_place(comparison, one)
+        if len(those) > most:
+            doing = SENTENCES["apart" if apart else "together"]
+            text = filled("more", count=str(len(those) - most), doing=doing)
+            yield Advice("apart" if apart else "together", text, ())
 
 
-def _meeting_advice(comparison: Comparison) -> Iterator[Advice]:
-    found = _worth_a_word(comparison, meetings(comparison))
-    for fight in (True, False):
-        those = [one for one in found if one.apart == fight]
-        for one in those[:_MOST_MEETINGS]:
-            yield _of_meeting(comparison, one)
-        more = len(those) - _MOST_MEETINGS
-        if more > 0:
-            what = "pull against one another" if fight else "pull the same way"
-            text = f"There are {more} more places where two entries {what} (--json lists all)."
-            yield Advice("apart" if fight else "together", text, ())
-
-
-def _worth_a_word(comparison: Comparison, found: Sequence[Meeting]) -> list[Meeting]:
+def _worth_a_word(comparison: Comparison) -> list[Place]:
     """For each pair where it meets most, and where nearly as much: a fight in some blocks shows in every
     kind, and one in a kind in every block. A run over all blocks says less than the kinds."""
-    by_kind = {(one.one, one.other, one.apart) for one in found if one.where == "kinds"}
-    kept: list[Meeting] = []
+    strengths = comparison.strengths
+    found = sorted(places(comparison), key=lambda one: -abs(one.effect(strengths)))
+    by_kind = {_met(one, strengths) for one in found if one.where == "kinds"}
+    kept: list[Place] = []
     most: dict[tuple[int, int, bool], float] = {}
     # The strongest come first.
     for one in found:
-        pair = (one.one, one.other, one.apart)
+        pair = _met(one, strengths)
         if one.where == "blocks" and len(one.names) == len(comparison.blocks) and pair in by_kind:
             continue
-        effect = abs(one.effect)
-        if effect >= max(_LEAST_EFFECT, _NEARLY * most.setdefault(pair, effect)):
+        effect = abs(one.effect(strengths))
+        least = LIMITS["nearly"] * most.setdefault(pair, effect)
+        if effect >= max(LIMITS["effect"], least):
             kept.append(one)
     return kept
 
 
-def _of_meeting(comparison: Comparison, one: Meeting) -> Advice:
+def _met(one: Place, strengths: Sequence[float]) -> tuple[int, int, bool]:
+    """Who meets there, and whether they fight."""
+    return one.one, one.other, one.cosine(strengths) < 0
+
+
+def _of_place(comparison: Comparison, one: Place) -> Advice:
+    strengths = comparison.strengths
     a, b = comparison.labels[one.one], comparison.labels[one.other]
-    place = place_words(one)
-    change = f"{100 * abs(one.effect):.0f} % {'smaller' if one.effect < 0 else 'larger'}"
-    figures = f"cosine {one.cosine:+.2f}, strangers ±{one.chance:.3f}"
-    doing = "pull against one another" if one.apart else "pull the same way"
-    text = (
-        f"{a} and {b} {doing} in {place} ({figures}): their sum there is {change} than that of two "
-        "with nothing in common."
+    cosine, effect = one.cosine(strengths), one.effect(strengths)
+    kind: Literal["apart", "together"] = "apart" if cosine < 0 else "together"
+    text = filled(
+        "meeting",
+        a=a,
+        b=b,
+        doing=SENTENCES[kind],
+        place=one.words,
+        cosine=f"{'+' if cosine >= 0 else ''}{figure(cosine, 2)}",
+        chance=figure(one.chance, 3),
+        effect=figure(100 * abs(effect), 0),
+        than=SENTENCES["smaller" if effect < 0 else "larger"],
     )
-    if one.apart:
+    if kind == "apart":
         text += _held_back(comparison, one)
-    return Advice(
-        "apart" if one.apart else "together",
-        text,
-        (a, b),
-        {"cosine": one.cosine, "chance": one.chance, "effect": one.effect},
-    )
+    figures = {"cosine": cosine, "chance": one.chance, "effect": effect}
+    return Advice(kind, text, (a, b), figures)
 
 
-def _held_back(comparison: Comparison, one: Meeting) -> str:
+def _held_back(comparison: Comparison, one: Place) -> str:
     """How to hold the weaker of two back where they fight; nothing where its strength is refined already."""
     whole, strengths = comparison.whole, comparison.strengths
     weaker = min((one.one, one.other), key=lambda at: whole.size(at, strengths[at]))
     part = comparison.parts[weaker]
     if not part.strength.is_plain:
         return ""
+    return filled(
+        "held", entry=part.label, strength=number(part.strength.base), where=refinement(one)
+    )
+
+
+def refinement(one: Place) -> str:
+    """A place as a stack writes it: `blocks=2-3`, `kinds=mlp`."""
     if one.where == "blocks":
-        where = f"blocks={'-'.join(dict.fromkeys((one.names[0], one.names[-1])))}"
-    else:
-        where = f"{'components' if one.names[0] in anima.COMPONENTS else 'kinds'}={one.names[0]}"
-    return f" {part.label}:{part.strength}@{where}:0.5 would hold {part.label} back there."
-
-
-def place_words(one: Meeting) -> str:
-    """Where two entries meet: `blocks 10-14`, or `mlp`."""
-    if one.where == "kinds":
-        return one.names[0]
-    if len(one.names) == 1:
-        return f"block {one.names[0]}"
-    return f"blocks {one.names[0]}-{one.names[-1]}"
+        return f"blocks={'-'.join(dict.fromkeys((one.names[0], one.names[-1])))}"
+    return f"{'components' if one.names[0] in anima.COMPONENTS else 'kinds'}={one.names[0]}"
 
 
 def _rounding(comparison: Comparison) -> Iterator[Advice]:
-    ground = comparison.ground
-    if ground is None or ground.kept is None:
+    kept = None if comparison.ground is None else comparison.ground.kept
+    if kept is None:
         return
-    dtype = _DTYPES[ground.kept]
     for at, (label, strength) in enumerate(
         zip(comparison.labels, comparison.strengths, strict=True)
     ):
-        alone = [strength if place == at else 0.0 for place in range(len(comparison.parts))]
-        lost = comparison.lost(alone)
-        if lost is None or lost < _ROUGH:
+        found = rounded_away(comparison, at, strength)
+        if found is None:
             continue
-        finer = comparison.lost(alone, "F16") if ground.kept == "BF16" else None
-        instead = f"; fp16 would put {100 * finer:.0f} % wrong" if finer is not None else ""
-        text = (
-            f"{label} is small beside the base: rounding to {dtype} will put {100 * lost:.0f} % of its change "
-            f"wrong{instead} (predicted)."
+        lost, finer = found
+        text = filled(
+            "rounding",
+            entry=label,
+            dtype=DTYPES[kept],
+            lost=figure(100 * lost, 0),
+            instead="" if finer is None else filled("finer", lost=figure(100 * finer, 0)),
         )
         yield Advice("rounding", text, (label,), {"lost": lost})
+
+
+def rounded_away(
+    comparison: Comparison, at: int, strength: float
+) -> tuple[float, float | None] | None:
+    """What rounding puts wrong of one entry at a strength, and what it would in fp16 instead of bf16; None
+    where it is not worth a word or not known."""
+    alone = [strength if place == at else 0.0 for place in range(len(comparison.parts))]
+    lost = comparison.lost(alone)
+    if lost is None or lost < LIMITS["rough"]:
+        return None
+    ground = comparison.ground
+    finer = comparison.lost(alone, "F16") if ground and ground.kept == "BF16" else None
+    return lost, finer
 
 
 def _ranges(comparison: Comparison, usual: Mapping[str, Usual]) -> Iterator[Advice]:
     for label, strength in zip(comparison.labels, comparison.strengths, strict=True):
         said = usual.get(label)
         if said is not None and said.excludes(strength):
-            text = f"{label} is said to work {said.words}, and stands at {number(strength)}."
+            text = filled(
+                "range",
+                entry=label,
+                strength=number(strength),
+                usual=said.words,
+                because=f" {said.because[0]}" if said.because else "",
+            )
             yield Advice("range", text, (label,), {"strength": strength})

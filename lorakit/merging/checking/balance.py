@@ -15,7 +15,7 @@ from lorakit.merging.checking.grouping import Group
 from lorakit.strengths import MAX_STRENGTH, Strength
 
 # Where entries cancel out nearly all of one another, no strengths make the sum as strong as one of them.
-_CANCELLED = 0.05
+CANCELLED = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def balanced(whole: Group, strengths: Sequence[float]) -> Balance | None:
         for at, w in enumerate(strengths)
     ]
     together = whole.sum_size(even)
-    if together < _CANCELLED * sqrt(len(among)):
+    if together < CANCELLED * sqrt(len(among)):
         return None
     found = [
         rounded(wanted / together * one) if at in among else strengths[at]
@@ -55,7 +55,8 @@ def balanced(whole: Group, strengths: Sequence[float]) -> Balance | None:
 
 def rounded(strength: float) -> float:
     """To two digits behind the point, or to two digits where it is small."""
-    return round(strength, 2) if abs(strength) >= 0.1 else float(f"{strength:.2g}")
+    close = float(f"{strength:.7g}")
+    return round(close, 2) if abs(close) >= 0.1 else float(f"{close:.2g}")
 
 
 def with_base(strength: Strength, base: float) -> Strength:

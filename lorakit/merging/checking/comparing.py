@@ -78,6 +78,22 @@ class Comparison:
         return [part.strength.base for part in self.parts]
 
     @cached_property
+    def opposed(self, one: int, other: int) -> bool:
+        """Whether the given strengths of two entries have opposite signs, which turns their cosine."""
+        return self.strengths[one] * self.strengths[other] < 0
+
+    def cosine(self, one: int, other: int) -> float | None:
+        """The cosine of two entries over all modules at the given strengths; None where one changes
+        nothing."""
+        cosine = self.whole.cosine(one, other)
+        return -cosine if cosine is not None and self.opposed(one, other) else cosine
+
+    def at(self, strengths: Sequence[float]) -> Comparison:
+        """The same comparison with other base strengths; nothing is measured again."""
+        pairs = zip(self.parts, strengths, strict=True)
+        parts = [replace(part, strength=replace(part.strength, base=w)) for part, w in pairs]
+        return replace(self, parts=tuple(parts))
+
     def whole(self) -> Group:
         """All modules of the transformer and its text adapter; of the text encoder if there are no others."""
         names = enumerate(self.measured.names)
@@ -193,7 +209,7 @@ def compare(
     if not parts:
         raise NotFusable(next(iter(refused.values())), hint="Nothing is left to compare.")
     parts = [replace(part, name=called[part.label]) for part in parts]
-    measured = measure(parts, ground.weight_of if ground else None, on_progress)
+    measured = measure(parts, ground.weight_of if ground else None, on_progress, where)
     return Comparison(tuple(parts), refused, ground, measured, _pairs(parts, measured))
 
 

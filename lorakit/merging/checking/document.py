@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from lorakit.merging.checking.advice import Usual, advise
+from lorakit.merging.checking.advice import advise
 from lorakit.merging.checking.balance import balanced, with_base
 from lorakit.merging.checking.comparing import Comparison, Pair
 from lorakit.merging.checking.grouping import Group
 from lorakit.merging.checking.notes import notes_on
 from lorakit.merging.checking.relations import meetings, relation
+from lorakit.merging.checking.usual import Usual
 from lorakit.stack import Entry, Stack
 
 
 def comparison_document(
     comparison: Comparison, usual: Mapping[str, Usual] | None = None
 ) -> dict[str, Any]:
-    """Every figure. Gram matrices are at a base strength of 1, so that any strengths can be tried:
+    """Every figure, at the given strengths, of which a negative one turns cosines; what ends in `_at_1`
+    is at strength 1. Gram matrices are at a base strength of 1, too, so that any strengths can be tried:
     the energy of the sum at strengths w is wᵀ gram w."""
     labels = comparison.labels
     groups = {
@@ -61,9 +63,14 @@ def group_document(comparison: Comparison, one: Group) -> dict[str, Any]:
         "gram": one.gram,
         "sizes": [one.size(at, w) for at, w in enumerate(strengths)],
         "sum": one.sum_size(strengths),
-        "cosines": [[one.cosine(i, j) for j in many] for i in many],
+        "cosines": [[_turned(comparison, one, i, j) for j in many] for i in many],
         "chance": [[one.by_chance(i, j) for j in many] for i in many],
     }
+
+
+def _turned(comparison: Comparison, where: Group, one: int, other: int) -> float | None:
+    cosine = where.cosine(one, other)
+    return -cosine if cosine is not None and comparison.opposed(one, other) else cosine
 
 
 def sum_document(comparison: Comparison, strengths: list[float]) -> dict[str, Any]:
@@ -147,8 +154,9 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     return {
         "one": comparison.labels[one],
         "other": comparison.labels[other],
-        "relation": relation(comparison, one, other),
-        "cosine": whole.cosine(one, other),
+        "relation": relation(comparison, one, other, given=True),
+        "cosine": comparison.cosine(one, other),
+        "cosine_at_1": whole.cosine(one, other),
         "chance": whole.by_chance(one, other),
         "common_modules": pair.modules,
         **sides,

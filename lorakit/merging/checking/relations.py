@@ -33,7 +33,8 @@ class Meeting:
 
     `where` is "kinds" or "blocks", `names` which of them. `cosine` is that of the changes at the given
     strengths, so a negative strength turns it; `chance` four standard errors of strangers. `effect` is how
-    much larger the sum of both is there than if they had nothing in common, 0.1 for a tenth.
+    much larger the sum of both is there than if they had nothing in common, 0.1 for a tenth. `place` says
+    where in words.
     """
 
     one: int
@@ -43,6 +44,7 @@ class Meeting:
     cosine: float
     chance: float
     effect: float
+    place: str
 
     @property
     def apart(self) -> bool:
@@ -52,7 +54,7 @@ class Meeting:
 
 def relation(comparison: Comparison, one: int, other: int, *, given: bool = False) -> Relation:
     """What two entries are to one another, over all modules, at strength 1; or at the `given` strengths,
-    of which a negative one turns `together` into `apart`."""
+    which if of opposite signs turn `together` into `apart`, and back."""
     whole = comparison.whole
     cosine = whole.cosine(one, other)
     if cosine is None:
@@ -64,28 +66,84 @@ def relation(comparison: Comparison, one: int, other: int, *, given: bool = Fals
         return "relative"
     if not _stands_out(whole, one, other):
         return "independent"
-    opposed = given and comparison.strengths[one] * comparison.strengths[other] < 0
+    opposed = given and comparison.opposed(one, other)
     return "together" if (cosine > 0) != opposed else "apart"
 
 
+@dataclass(frozen=True)
+class Place:
+    """Kinds or blocks that stand out for two entries, whatever the strengths; `group` is what they are
+    together."""
+
+    one: int
+    other: int
+    where: Literal["kinds", "blocks"]
+    names: tuple[str, ...]
+    group: Group
+
+    @property
+    def words(self) -> str:
+        """As a person says it: `blocks 10-14`, or `mlp`."""
+        if self.where == "kinds":
+            return self.names[0]
+        if len(self.names) == 1:
+            return f"block {self.names[0]}"
+        return f"blocks {self.names[0]}-{self.names[-1]}"
+
+    def cosine(self, strengths: Sequence[float]) -> float:
+        """The cosine there at the strengths, of which a negative one turns it."""
+        sign = -1.0 if strengths[self.one] * strengths[self.other] < 0 else 1.0
+        return sign * (self.group.cosine(self.one, self.other) or 0.0)
+
+    @property
+    def chance(self) -> float:
+        """Four standard errors of strangers."""
+        return _CHANCE * (self.group.by_chance(self.one, self.other) or 0.0)
+
+    def effect(self, strengths: Sequence[float]) -> float:
+        """How much larger the sum of both is there than if they had nothing in common."""
+        own = [w if at in (self.one, self.other) else 0.0 for at, w in enumerate(strengths)]
+        apart = self.group.apart_size(own)
+        return self.group.sum_size(own) / apart - 1 if apart else 0.0
+
+
 def meetings(comparison: Comparison) -> list[Meeting]:
-    """The kinds and blocks where two entries clearly fight or double up, the strongest effect first.
+    """The kinds and blocks where two entries clearly fight or double up, the strongest effect first."""
+    strengths = comparison.strengths
+    found = [
+        Meeting(
+            place.one,
+            place.other,
+            place.where,
+            place.names,
+            place.cosine(strengths),
+            place.chance,
+            place.effect(strengths),
+            place.words,
+        )
+        for place in places(comparison)
+    ]
+    return sorted(found, key=lambda one: -abs(one.effect))
+
+
+def places(comparison: Comparison) -> list[Place]:
+    """The kinds and blocks where two entries stand out, pair by pair.
 
     Blocks next to one another are taken together. Entries that are the same change, or relatives, do so
     everywhere and are left out.
     """
-    found: list[Meeting] = []
+    found: list[Place] = []
     for pair in comparison.pairs:
         one, other = pair.one, pair.other
         if relation(comparison, one, other) in ("same", "scaled", "relative", "nothing"):
             continue
         for kind in comparison.kinds:
             if _stands_out(kind, one, other):
-                found.append(_meeting(comparison, kind, one, other, "kinds", (kind.name,)))
+                found.append(Place(one, other, "kinds", (kind.name,), kind))
         for run in _runs(comparison, one, other):
             together = _joined(comparison, run)
-            found.append(_meeting(comparison, together, one, other, "blocks", tuple(run)))
-    return sorted(found, key=lambda one: -abs(one.effect))
+            found.append(Place(one, other, "blocks", tuple(run), together))
+    return found
 
 
 def _runs(comparison: Comparison, one: int, other: int) -> list[list[str]]:
@@ -120,25 +178,3 @@ def _stands_out(where: Group, one: int, other: int) -> bool:
     if cosine is None or chance is None or turns is None:
         return False
     return abs(cosine) > max(LEAST, _CHANCE * chance, _TURNS * turns)
-
-
-def _meeting(
-    comparison: Comparison,
-    where: Group,
-    one: int,
-    other: int,
-    by: Literal["kinds", "blocks"],
-    names: tuple[str, ...],
-) -> Meeting:
-    strengths = [w if at in (one, other) else 0.0 for at, w in enumerate(comparison.strengths)]
-    sign = -1.0 if strengths[one] * strengths[other] < 0 else 1.0
-    apart = where.apart_size(strengths)
-    return Meeting(
-        one,
-        other,
-        by,
-        names,
-        sign * (where.cosine(one, other) or 0.0),
-        _CHANCE * (where.by_chance(one, other) or 0.0),
-        where.sum_size(strengths) / apart - 1 if apart else 0.0,
-    )

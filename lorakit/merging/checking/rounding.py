@@ -40,6 +40,8 @@ GRIDS: Mapping[str, Grid] = MappingProxyType(
 _TERMS = 40
 # Below this width the series needs more terms, and next to nothing is rounded away from zero.
 _NARROW = 0.05
+# From this width on the series is nothing beside 1/12.
+_WIDE = 1.5
 # Binades below the widest weight that are told apart; what lies below them is a thousandth of a thousandth.
 _BINADES = 24
 
@@ -80,5 +82,8 @@ def _sawtooth(wide: torch.Tensor) -> torch.Tensor:
     """E[(x - round x)²] of a bell curve of width `wide`."""
     n = torch.arange(1, _TERMS + 1, dtype=torch.float64)
     signs = 1 - 2 * (n % 2)
-    waves = torch.exp(-2 * (pi * n * wide[..., None]).square()) * signs / (pi * n).square()
-    return torch.where(wide < _NARROW, wide.square(), 1 / 12 + waves.sum(-1))
+    found = torch.where(wide < _NARROW, wide.square(), 1 / 12)
+    between = (wide >= _NARROW) & (wide < _WIDE)
+    waves = torch.exp(-2 * (pi * n * wide[between][:, None]).square()) * signs / (pi * n).square()
+    found[between] += waves.sum(-1)
+    return found

@@ -9,10 +9,10 @@ let chosen = null;
 
 // ‖w Δ‖ of one entry, ‖Σ w Δ‖ of all, and what that would be with nothing in common.
 const size = (group, at) => Math.abs(strengths[at]) * Math.sqrt(Math.max(group.gram[at][at], 0));
-function together(group) {
+function together(group, at = strengths) {
   let energy = 0;
   for (let i = 0; i < count; i += 1) {
-    for (let j = 0; j < count; j += 1) energy += strengths[i] * strengths[j] * group.gram[i][j];
+    for (let j = 0; j < count; j += 1) energy += at[i] * at[j] * group.gram[i][j];
   }
   return Math.sqrt(Math.max(energy, 0));
 }
@@ -27,12 +27,11 @@ function cosine(group, i, j) {
 const strongest = Math.max(...strengths.map((_, at) => size(data.all, at))) || 1;
 // A text encoder beside the base has weights of sizes that are not known.
 const whole = (group) => (data.all.base ? Math.sqrt(group.base || NaN) : strongest);
-const percent = (part) => (Number.isFinite(part) ? `${(100 * part).toFixed(2)} %` : "–");
+const percent = (part) => (Number.isFinite(part) ? `${fixed(100 * part, 2)} %` : "–");
 function signed(value) {
   const digits = Math.abs(value).toFixed(2);
   return Number(digits) ? `${value < 0 ? "−" : "+"}${digits}` : digits;
 }
-const short = (value) => String(Number(value.toFixed(Math.abs(value) < 0.1 ? 3 : 2)));
 // Scales stay as they are while a slider moves, so that what is seen can be compared.
 let most = {};
 
@@ -147,12 +146,12 @@ function tabulate() {
   table.replaceChildren(head, ...body);
 }
 
-const text = () => data.entries.map((one, at) => `${one.before}${short(strengths[at])}${one.behind}`).join(" ");
+const text = () => data.entries.map((one, at) => `${one.before}${number(strengths[at])}${one.behind}`).join(" ");
 
 function update() {
   const all = data.all, sum = together(all), sizes = strengths.map((_, at) => size(all, at));
   rows.forEach((row, at) => {
-    row.querySelector(".strength").textContent = short(strengths[at]);
+    row.querySelector(".strength").textContent = number(strengths[at]);
     row.querySelector(".size").textContent = percent(sizes[at] / whole(all));
     row.querySelector(".meter span").style.width = `${Math.min(100, (100 * sizes[at]) / whole(all) / most.all)}%`;
   });
@@ -160,11 +159,12 @@ function update() {
   $("size").textContent = percent(sum / whole(all));
   $("total").style.width = `${Math.min(100, (100 * sum) / whole(all) / most.all)}%`;
   $("words").textContent = count > 1 && largest
-    ? `${(sum / largest).toFixed(2)} times the strongest, ${(apart(all) / largest).toFixed(2)} with nothing in common`
+    ? fill("sum", { sum: fixed(sum / largest, 2), apart: fixed(apart(all) / largest, 2) })
     : "";
   $("stack").textContent = text();
   draw();
   tabulate();
+  advise();
 }
 
 function set(values) {
