@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.facts import FactsByField, NewFact, facts_of, store_facts
 from lorakit.catalog.fields import USER
-from lorakit.catalog.tags import store_tags, tags_of
+from lorakit.catalog.tags import store_tags, tag_sources_of, tags_of
 from lorakit.db.store import Store
 from lorakit.errors import NotFound
 
@@ -98,6 +98,10 @@ class Curation:
     def tags(self, content: str) -> tuple[str, ...]:
         """The tags of a content, the person's own first."""
         return tags_of(self._store, [content]).get(content, ())
+
+    def tag_sources(self, content: str) -> tuple[tuple[str, str], ...]:
+        """The same, each with who gave it: the person, where others did too."""
+        return tag_sources_of(self._store, [content]).get(content, ())
 
     def all_tags(self, contents: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
         """The tags of many contents (None: of all) by content."""

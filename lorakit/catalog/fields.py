@@ -25,6 +25,24 @@ SOURCES = (
     "header",
 )
 
+# What they are called in a sentence.
+_CALLED = {
+    USER: "you",
+    "lora-manager": "LoRA Manager",
+    "a1111": "A1111",
+    "civitai-helper": "Civitai Helper",
+    "civitai": "Civitai",
+    "stability-matrix": "Stability Matrix",
+    "swarmui": "SwarmUI",
+    "card": "the model card",
+    "header": "the file's header",
+}
+
+
+def called(source: str) -> str:
+    """What a person calls a source: `LoRA Manager`, `the model card`."""
+    return _CALLED.get(source, source)
+
 
 def check_fact(field: str, value: object, source: str) -> Any:  # noqa: ANN401 - any JSON value
     """`value` as it is kept in `field`. Raises `BadUsage` for what cannot stand there."""

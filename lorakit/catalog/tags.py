@@ -37,12 +37,21 @@ def normal_tag(text: str) -> str:
 
 def tags_of(store: Store, contents: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
     """The tags of `contents` (None: of all), the person's own first, each once."""
+    found = tag_sources_of(store, contents)
+    return {content: tuple(tag for tag, _ in tags) for content, tags in found.items()}
+
+
+def tag_sources_of(
+    store: Store, contents: Iterable[str] | None = None
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The same, each with its source, the person where others have it too."""
     rows: list[tuple[str, str, str]] = []
     for where, parameters in content_conditions(contents):
         rows += store.read(f"SELECT content, tag, source FROM tag WHERE {where}", parameters)
-    found: dict[str, dict[str, str]] = {}
-    for content, tag, _ in sorted(rows, key=lambda row: (rank(row[2]), row[1].casefold(), row[1])):
-        found.setdefault(content, {}).setdefault(tag.casefold(), tag)
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for row in sorted(rows, key=lambda row: (rank(row[2]), row[1].casefold(), row[1])):
+        content, tag, source = row
+        found.setdefault(content, {}).setdefault(tag.casefold(), (tag, source))
     return {content: tuple(tags.values()) for content, tags in found.items()}
 
 

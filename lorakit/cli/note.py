@@ -204,11 +204,14 @@ def _word(field: str, value: object) -> str:
 
 def _show(console: Console, found: list[tuple[AdapterRecord, dict[str, Any]]]) -> None:
     from lorakit.cli.render import facts, heading
-    from lorakit.cli.yours import yours_rows
+    from lorakit.cli.yours import OTHERS, others_rows, yours_rows
 
     for number, (record, yours) in enumerate(found):
         if number:
             console.print()
         heading(console, record.name)
-        rows = [row for row in yours_rows(yours) if row[1]]
-        facts(console, rows or [("", "nothing said yet")])
+        own = [row for row in yours_rows(yours) if row[1]]
+        facts(console, own or [("", "nothing said by you yet")])
+        if others := [row for row in others_rows(yours) if row[1]]:
+            heading(console, OTHERS)
+            facts(console, others)

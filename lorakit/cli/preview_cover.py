@@ -133,11 +133,11 @@ def _suggested(catalog: Catalog, record: AdapterRecord) -> Recommended | None:
     from lorakit.preview.cover import Recommended
 
     found = evidence_of(catalog, record)
-    why = next((one.text for one in found.evidence if one.kind == found.by), "")
+    why = found.reason
     # Of its own header, the key is told.
-    if found.value is None or found.by == "size" or why.startswith("header "):
+    if found.value is None or why is None or why.kind == "size" or why.source == "header":
         return None
-    return Recommended(found.value, why.rstrip("."))
+    return Recommended(found.value, why.text.rstrip("."))
 
 
 def _copy(cover: Path, copy: Path) -> None:

@@ -98,13 +98,13 @@ def evidence_of(catalog: Catalog, record: AdapterRecord) -> Suggestion:
 
 def strength_rows(suggestion: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     """The rows for a person, of a suggestion as `--json` has it."""
-    rows: list[tuple[str, str | None]] = [("change", size_text(suggestion))]
+    rows: list[tuple[str, str | None]] = [("change at 1", size_text(suggestion))]
     if suggestion["value"] is not None:
         low, high = suggestion["low"], suggestion["high"]
         span = f" ({low:g} to {high:g})" if low < high else ""
         rows.append(("suggested strength", f"{suggestion['value']:g}{span}"))
     evidence = [one["text"] for one in suggestion["evidence"]]
-    return [*rows, *(("because" if not at else "", text) for at, text in enumerate(evidence))]
+    return [*rows, *(("evidence" if not at else "", text) for at, text in enumerate(evidence))]
 
 
 def size_text(suggestion: Mapping[str, Any]) -> str | None:
@@ -116,9 +116,20 @@ def size_text(suggestion: Mapping[str, Any]) -> str | None:
     left_out = f"; {size['left_out']} modules could not be measured" if size["left_out"] else ""
     by_part = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     return (
-        f"{size['overall']:.2%} of {suggestion['base']}{by_part}, {size['touched']:.2%} of the "
-        f"{size['modules']} modules it changes{left_out}"
+        f"{suggestion['base']} as a whole by {size['overall']:.2%}{by_part}, the {size['modules']} modules "
+        f"it touches by {size['touched']:.2%}{left_out}"
     )
+
+
+def _decided(suggestion: Suggestion) -> str:
+    """Who or what decided on a strength, in a word or two."""
+    from lorakit.catalog.fields import called
+
+    reason = suggestion.reason
+    if reason is None:
+        return ""
+    ways = {"yours": "you", "kept stack": "your stacks", "votes": "your votes"}
+    return called(reason.source) if reason.source else ways.get(reason.kind, reason.kind)
 
 
 def _show(console: Console, told: Told, failed: Mapping[str, str]) -> None:
@@ -131,13 +142,12 @@ def _show(console: Console, told: Told, failed: Mapping[str, str]) -> None:
         if not suggestion.evidence:
             console.print("Nothing speaks for any strength yet.", style="dim")
     elif told:
-        ways = {"yours": "you", "kept stack": "your stacks", "votes": "your votes"}
         body = [
             (
                 record.name,
                 "" if one.size is None else f"{one.size.overall:.2%}",
                 one.text,
-                ways.get(one.by or "", one.by or ""),
+                _decided(one),
             )
             for record, one in told
         ]

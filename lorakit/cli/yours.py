@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.fields import USER, called
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _SHOWN = (
     ("nsfw", "adult"),
     ("used", "used"),
 )
+OTHERS = "From others"
 # What the program keeps for itself.
 _HIDDEN = ("asked", "asked_terms")
 
@@ -34,14 +36,17 @@ _HIDDEN = ("asked", "asked_terms")
 def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     """The tags, collections and facts of an adapter, as `--json` gives them.
 
-    A fact is the word that counts, with its source; `others` are those it goes before.
+    A fact is the word that counts, with its source; `others` are those it goes before. `tag_sources` says
+    who gave each tag.
     """
     from lorakit.catalog.facts import with_header
 
     content = record.tensor_sha256
     facts = with_header(record, catalog.facts(content))
+    tags = catalog.tag_sources(content)
     return {
-        "tags": list(catalog.tags(content)),
+        "tags": [tag for tag, _ in tags],
+        "tag_sources": dict(tags),
         "collections": _collections(catalog, record),
         "facts": {
             field: {**_said(found[0]), "others": [_said(other) for other in found[1:]]}
@@ -105,6 +110,7 @@ def sections(yours: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str | 
     name = yours["name"]
     found = (
         ("Yours", yours_rows(yours)),
+        (OTHERS, others_rows(yours)),
         ("Strength", strength_notes(yours, name)),
         ("Alike", alike_rows(yours, name)),
     )
@@ -134,13 +140,31 @@ def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | Non
 
 
 def yours_rows(yours: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """The rows for a person; what the header alone says is left out, being shown elsewhere."""
-    rows: list[tuple[str, str | None]] = [("tags", ", ".join(yours["tags"]))]
+    """What the person said, for a person."""
+    return [*_said_by(yours, own=True), ("collections", ", ".join(yours["collections"]))]
+
+
+def others_rows(yours: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """What others say where the person says nothing, each named; what the header alone says but for its
+    tags is left out, being shown elsewhere."""
+    return _said_by(yours, own=False)
+
+
+def _said_by(yours: Mapping[str, Any], own: bool) -> list[tuple[str, str | None]]:
+    def aside(source: str) -> str:
+        return "" if own else f" ({called(source)})"
+
+    given: dict[str, list[str]] = {}
+    for tag, source in yours["tag_sources"].items():
+        if own == (source == USER):
+            given.setdefault(source, []).append(tag)
+    tags = ", ".join(", ".join(found) + aside(source) for source, found in given.items())
+    rows: list[tuple[str, str | None]] = [("tags", tags)]
     for field, label in _SHOWN:
         fact = yours["facts"].get(field)
-        if fact is not None and fact["source"] != "header":
-            rows.append((label, _shown(field, fact)))
-    return [*rows, ("collections", ", ".join(yours["collections"]))]
+        if fact is not None and own == (fact["source"] == USER) and fact["source"] != "header":
+            rows.append((label, _shown(field, fact["value"]) + aside(fact["source"])))
+    return rows
 
 
 def strength_notes(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | None]]:
@@ -149,7 +173,7 @@ def strength_notes(yours: Mapping[str, Any], name: str) -> list[tuple[str, str |
 
     known = yours["strength"]
     hint = known["base"] is not None and known["size"] is None
-    unknown = ("change", f"not measured yet: lorakit strength {name}") if hint else ("change", None)
+    unknown = ("change at 1", f"not measured yet: lorakit strength {name}")
     rows = strength_rows(known)
     return [*([unknown] if hint else []), *(row for row in rows if row[1])]
 
@@ -169,16 +193,18 @@ def _said(fact: FactRecord) -> dict[str, Any]:
     return {"value": fact.value, "source": fact.source, "place": fact.place}
 
 
-def _shown(field: str, fact: Mapping[str, Any]) -> str:
-    value, source = fact["value"], fact["source"]
+def _shown(field: str, value: Any) -> str:  # noqa: ANN401 - any JSON value
     if field == "rating":
-        text = f"{value} of 5"
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif field == "strength":
-        text = strength_text(value)
-    elif field == "used":
-        text = f"{value['count']} times" + (f", last on {value['last']}" if value["last"] else "")
-    else:
-        text = ", ".join(value) if isinstance(value, list) else str(value)
-    return text if source == "user" else f"{text} (from {source})"
+        return f"{value} of 5"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field == "strength":
+        return strength_text(value)
+    if field == "used":
+        return _used(value["count"], value["last"])
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _used(count: int, last: str | None) -> str:
+    times = "once" if count == 1 else f"{count} times"
+    return times if last is None else f"{times}, last on {last}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.derived import derived, keep_derived
 from lorakit.catalog.facts import FactsByField, with_header
+from lorakit.catalog.fields import USER, called
 from lorakit.errors import BadFile, CatalogError, NotFound
 from lorakit.formats.inspection import AdapterReport, ModuleReport
 from lorakit.formats.metadata import read_training_info
@@ -65,7 +66,7 @@ class Exhibit:
     def source(self, field: str) -> str:
         """Who says so, "" where it is the person."""
         records = self.facts.get(field)
-        return records[0].source if records and records[0].source != "user" else ""
+        return called(records[0].source) if records and records[0].source != USER else ""
 
 
 def gather(

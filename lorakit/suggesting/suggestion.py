@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Literal
 
-from lorakit.catalog.fields import USER
+from lorakit.catalog.fields import USER, called
 from lorakit.catalog.measured import DeltaSize
 from lorakit.preview.ab.tally import SIGNIFICANT, sign_test
 from lorakit.suggesting.sources import Sources
@@ -32,7 +32,8 @@ _MOST_BY_SIZE = 1.5
 class Evidence:
     """One thing that speaks for strengths, in a sentence.
 
-    `value` is the strength that it speaks for, None where it cannot tell; `low` and `high` bound it.
+    `value` is the strength that it speaks for, None where it cannot tell; `low` and `high` bound it. `source`
+    is who says so where others do, as facts name it.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Evidence:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Suggestion:
     evidence: tuple[Evidence, ...]
     base: str | None
     size: DeltaSize | None
+
+    @property
+    def reason(self) -> Evidence | None:
+        """The first of the evidence that decided; None where nothing did."""
+        return next((one for one in self.evidence if one.kind == self.by), None)
 
     @property
     def text(self) -> str:
@@ -112,8 +119,9 @@ def _said(sources: Sources, content: str) -> list[Evidence]:
         if said.source == USER:
             found.append(Evidence("yours", f"You set {value:g}{span}.", value, low, high))
         else:
-            text = f"{said.source} says {value:g}{span}."
-            found.append(Evidence("program", text, value, low, high))
+            name = called(said.source)
+            text = f"{name[0].upper()}{name[1:]} says {value:g}{span}."
+            found.append(Evidence("program", text, value, low, high, said.source))
     return sorted(found, key=lambda one: one.kind != "yours")
 
 
@@ -149,22 +157,28 @@ def _measured(sources: Sources, content: str) -> list[Evidence]:
     size = sources.sizes.get(content)
     if size is None or not size.overall:
         return []
-    change = f"At 1 it changes {sources.base} by {size.overall:.2%}"
+    change = f"At 1 it changes {sources.base} by {size.overall:.2%}."
     others = [one for one in sources.sizes if one != content and sources.sizes[one].overall]
     liked = [one for one in others if sources.rating(one) >= _WELL_RATED]
-    group, called = (liked, "adapters you rated 4 or 5") if len(liked) >= FEWEST else (others, "")
+    rated = len(liked) >= FEWEST
+    group, which = (liked, "adapters rated 4 or 5") if rated else (others, "other adapters")
     if len(group) < FEWEST:
-        return [Evidence("size", f"{change}; too few others are measured to compare it with.")]
+        text = f"{change} Sizes suggest a strength from {FEWEST} other measured adapters on; "
+        return [Evidence("size", f"{text}{_there_are(len(group))}.")]
     used = any(sources.usual(one) != 1 for one in group)
     effects = [sources.sizes[one].overall * abs(sources.usual(one)) for one in group]
     quarter, middle, three = (q / size.overall for q in quantiles(effects, n=4))
     text = (
-        f"{change}: as strong at {_round(middle):g} as the median of your {len(group)} "
-        f"{called or 'other adapters'} at {'the strengths you set, else 1' if used else '1'} "
-        f"(half of them: {_round(quarter):g} to {_round(three):g})."
+        f"{change} At {_round(middle):g} it would do as much as the median of your {len(group)} "
+        f"{which} at {'the strengths you set, else 1' if used else '1'}, and from {_round(quarter):g} "
+        f"to {_round(three):g} as much as the middle half of them."
     )
     low, value, high = (min(_round(one), _MOST_BY_SIZE) for one in (quarter, middle, three))
     return [Evidence("size", text, value, low, high)]
+
+
+def _there_are(count: int) -> str:
+    return "there is 1" if count == 1 else f"there are {count or 'none'}"
 
 
 def _round(value: float) -> float:

@@ -7,6 +7,7 @@ as no change in the other. Signs of runs drawn at random say how large it would 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -133,12 +134,12 @@ def rounded_apart(one: str, other: str) -> float:
     """How far a module of two files may be apart by rounding alone, relative to its size.
 
     `one` and `other` are the safetensors codes of what is stored. A product of two factors, each of f bits of
-    fraction, is off by 0.28 * 2^-f in the mean square (0.41 at most, where all values lie just above a power
+    fraction, is off by 0.28 * 2^-f, root mean square (0.41 at most, where all values lie just above a power
     of two), and one of four factors by 0.4 * 2^-f; 2^-f leaves room for what sketches see of it. A format
     that is no plain float explains nothing.
     """
     parts = [2.0 ** -fraction_bits(code) if code in FORMATS else 0.0 for code in (one, other)]
-    return float(np.hypot(*parts)) + _ARITHMETIC
+    return math.hypot(*parts) + _ARITHMETIC
 
 
 def _usual_scale(one: Floats, two: Floats, grid: Grid) -> float:

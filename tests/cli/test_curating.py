@@ -362,3 +362,22 @@ def test_a_collection_is_changed_by_its_whole_name(kept: Cli) -> None:
             1, "No collection is called 'night'", "Did you mean nightly?"
         )
     assert kept("collection", "rm", "NIGHTLY", "-q").lines == ["nightly"]
+
+
+def test_what_others_say_stands_under_their_names(kept: Cli, folder: Path) -> None:
+    sidecar = {"notes": "good for fog", "usage_tips": '{"strength": 0.7}', "tags": ["fog"]}
+    (folder / "ink.metadata.json").write_text(json.dumps(sidecar))
+    assert kept("scan").code == 0
+    assert kept("tag", "ink", "--add", "mine").code == 0
+    for verb in ("inspect", "note"):
+        yours, others = kept(verb, "ink").out.split("From others")
+        assert "mine" in yours
+        assert "fog" not in yours
+        assert "good for fog (LoRA Manager)" in others
+        assert "fog (LoRA Manager)" in others
+        assert "mine" not in others
+    assert "LoRA Manager says 0.7." in kept("strength", "ink").out
+    assert kept("strength").lines[1].split() == ["ink", "0.7", "LoRA", "Manager"]
+    # What one says oneself goes first, and is no longer anybody else's.
+    assert kept("note", "ink", "--text", "mine").code == 0
+    assert "good for fog" not in kept("note", "ink").out

@@ -80,8 +80,8 @@ def test_programs_are_named_and_the_first_of_them_decides(catalog: Catalog) -> N
     found = suggested(catalog)
     assert (found.by, found.text) == ("program", "0.9 (0.7 to 1.1)")
     assert [e.text for e in found.evidence] == [
-        "lora-manager says 0.9, from 0.7 to 1.1.",
-        "swarmui says 0.5.",
+        "LoRA Manager says 0.9, from 0.7 to 1.1.",
+        "SwarmUI says 0.5.",
     ]
     catalog.set_fact(content, "strength", {"value": 0.4})
     assert suggested(catalog).by == "yours"
