@@ -142,7 +142,7 @@ def _compare(store: Store, findings: Findings, refused: Refused, *, always: bool
     # A walk enters a folder once; what is known by another path into it has changed with it.
     unseen = look_again(sorted(places.keys() - there.keys()))
     compared = _Compared()
-    compared.changed.extend(f for f in unseen if f.fingerprint != places[f.path].fingerprint)
+    compared.changed.extend(f for f in unseen if not places[f.path].fingerprint.fits(f.fingerprint))
     for file in findings.files:
         place = places.get(file.path)
         no_adapter = None if always else refused and refusal(file, refused)
@@ -150,7 +150,10 @@ def _compare(store: Store, findings: Findings, refused: Refused, *, always: bool
             compared.skipped.append(no_adapter)
         elif place is None:
             compared.new.append(file)
-        elif always or place[1:4] != file.fingerprint:
+        elif always or not (
+            # Compared as they are first: a scan has tens of thousands.
+            place[1:4] == file.fingerprint or place.fingerprint.fits(file.fingerprint)
+        ):
             compared.changed.append(file)
         elif is_pending(place.file_sha256):
             compared.pending.append(file)
@@ -225,7 +228,7 @@ def _update_states(
     back = [
         path
         for path, place in places.items()
-        if place.state == "missing" and found.get(path) == place.fingerprint
+        if place.state == "missing" and path in found and place.fingerprint.fits(found[path])
     ]
     if gone or back:
         from lorakit.catalog.storing import mark

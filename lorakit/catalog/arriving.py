@@ -75,7 +75,7 @@ def _same_file(file: FoundFile, alike: Sequence[tuple[str, int]]) -> int | None:
         return None
     for path, _ in alike:
         stat = stat_of(path)
-        if stat is None or fingerprint_of(stat) != file.fingerprint:
+        if stat is None or not fingerprint_of(stat).fits(file.fingerprint):
             continue
         if stat.st_dev != file.device:
             return None

@@ -125,7 +125,7 @@ class Headers:
 def require_unchanged(file: FoundFile) -> None:
     """Raise `BadFile` where a file is no longer as it was found."""
     stat = stat_of(file.path)
-    if stat is None or fingerprint_of(stat) != file.fingerprint:
+    if stat is None or not fingerprint_of(stat).fits(file.fingerprint):
         raise BadFile(
             f"{file.path} changed while it was read.", hint="Add it again when it is written."
         )

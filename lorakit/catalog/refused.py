@@ -47,7 +47,7 @@ def refused_files(store: Store) -> Refused:
 def refusal(file: FoundFile, refused: Refused) -> RejectedFile | None:
     """Why a file is no adapter, where it was read as it is now; None where it has to be read."""
     known = refused.get(file.path)
-    if known is None or known[0] != file.fingerprint:
+    if known is None or not known[0].fits(file.fingerprint):
         return None
     return RejectedFile(Path(file.path), known[1], known[2])
 

@@ -14,16 +14,25 @@ from typing import NamedTuple
 from lorakit.catalog.paths import SUFFIXES, absolute, is_there, is_unicode, stat_of
 from lorakit.catalog.records import RejectedFile
 from lorakit.errors import NotFound
+from lorakit.mounts import numbers_last
 
 _SIGNED_64 = (1 << 63) - 1
 
 
 class Fingerprint(NamedTuple):
-    """What tells cheaply whether a file has changed."""
+    """What tells cheaply whether a file has changed.
+
+    `inode` is 0 where the file system does not keep such numbers.
+    """
 
     size: int
     mtime_ns: int
     inode: int
+
+    def fits(self, other: Fingerprint) -> bool:
+        """Whether both are of one file as it was, as far as can be told; a number of 0 fits any."""
+        same = self.inode == other.inode or not (self.inode and other.inode)
+        return same and (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
 
 class FoundFile(NamedTuple):
@@ -61,16 +70,32 @@ def find_files(paths: Sequence[Path]) -> Findings:
             _look(name, stat_of(name), found, findings.failed)
     for entry in _walk(findings.folders, findings.failed):
         _look(entry.path, _stat(entry), found, findings.failed)
-    findings.files.extend(found[name] for name in sorted(found))
+    findings.files.extend(_with_lasting_numbers([found[name] for name in sorted(found)]))
     return findings
 
 
-def look_again(paths: Iterable[str]) -> list[FoundFile]:
+def look_again(paths: Iterable[str]) -> Sequence[FoundFile]:
     """Those of `paths` that lead to a file now."""
     found: dict[str, FoundFile] = {}
     for path in paths:
         _look(path, stat_of(path), found, [])
-    return list(found.values())
+    return _with_lasting_numbers(list(found.values()))
+
+
+def _with_lasting_numbers(files: Sequence[FoundFile]) -> Sequence[FoundFile]:
+    """`files` with numbers only where those stay; others would tell changes and moves that are none."""
+    lasting: dict[int, bool] = {}
+    for file in files:
+        if file.device not in lasting:
+            lasting[file.device] = numbers_last(file.path)
+    if all(lasting.values()):
+        return files
+    return [
+        file
+        if lasting[file.device]
+        else file._replace(fingerprint=file.fingerprint._replace(inode=0))
+        for file in files
+    ]
 
 
 def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.DirEntry[str]]:
@@ -157,6 +182,6 @@ def _look(
 
 
 def fingerprint_of(stat: os.stat_result) -> Fingerprint:
-    """The fingerprint of the file that `stat` is of."""
+    """The fingerprint of the file that `stat` is of, with its number for the time being."""
     # Some file systems number files beyond what a database integer holds.
     return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino & _SIGNED_64)

@@ -150,7 +150,7 @@ def _settle(
 
 
 def _is_same(place: Location, file: FoundFile) -> bool:
-    return Fingerprint(place.size, place.mtime_ns, place.inode) == file.fingerprint
+    return Fingerprint(place.size, place.mtime_ns, place.inode).fits(file.fingerprint)
 
 
 def _insert_for(batch: _Batch, item: ReadFile) -> Adapter:
@@ -195,9 +195,8 @@ def _edit(batch: _Batch, old: Adapter, item: ReadFile, gone: Sequence[Location])
 
 def _is_as_seen(place: Location) -> bool:
     stat = stat_of(place.path)
-    return stat is not None and fingerprint_of(stat) == Fingerprint(
-        place.size, place.mtime_ns, place.inode
-    )
+    was = Fingerprint(place.size, place.mtime_ns, place.inode)
+    return stat is not None and fingerprint_of(stat).fits(was)
 
 
 def _known(batch: _Batch, name: str) -> str:

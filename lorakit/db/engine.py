@@ -15,8 +15,6 @@ WRITING = {"lorakit_begin": "IMMEDIATE"}
 _PRAGMAS = (
     f"busy_timeout = {int(BUSY_SECONDS * 1000)}",
     "foreign_keys = ON",
-    # Safe in WAL mode: a power cut may lose the last commit, never the database.
-    "synchronous = NORMAL",
 )
 
 
@@ -38,6 +36,9 @@ def _prepare(connection: SqliteConnection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    # In WAL mode a power cut may lose the last commit, never the database; in others it may damage that.
+    connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
 
 
 def _begin(connection: Connection) -> None:

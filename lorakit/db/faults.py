@@ -15,6 +15,11 @@ _MEANINGS = (
     ("readonly", "cannot be written", "Check the permissions of the file and of its folder."),
     ("unable to open", "cannot be opened", "Check the permissions of the file and of its folder."),
     ("full", "cannot grow because the disk is full", "Free some space and try again."),
+    (
+        "disk I/O error",
+        "cannot be read or written where it lies",
+        "Is its drive attached, or its server there? What was saved before is kept.",
+    ),
     ("malformed", "is damaged", _BACKUPS),
     ("not a database", "is damaged or no database", _BACKUPS),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,11 +94,10 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """A connection for reading the catalog at `path`, and whether it may stay in the mode it is in.
+def connect(path: Path) -> tuple[sqlite3.Connection, str | None]:
+    """A connection for reading the catalog at `path`, and its journal mode, None where that is to stay.
 
-    It cannot write. A catalog in a folder that cannot be written is read all the same; any other is to
-    be in WAL mode. Raises `CatalogError`.
+    It cannot write. A catalog that cannot be written is read all the same, as it is. Raises `CatalogError`.
     """
     with sqlite_faults(str(path)):
         connection = _connect(f"{path.as_uri()}?mode=rw")
@@ -110,7 +109,7 @@ def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
             connection.close()
             if "locked" in str(error):
                 raise
-            return _connect_frozen(path), True
+            return _connect_frozen(path), None
     try:
         _check_application(path, found)
     except CatalogError:
@@ -118,9 +117,9 @@ def connect(path: Path) -> tuple[sqlite3.Connection, bool]:
         raise
     if not os.access(path, os.W_OK):
         # The folder can be written, so others may be writing the catalog: its log has to be asked too.
-        _warn(_READ_ONLY, path)
-        return connection, True
-    return connection, mode == "wal"
+        warn(_READ_ONLY, path)
+        return connection, None
+    return connection, str(mode)
 
 
 def stored_revision(connection: sqlite3.Connection) -> str | None:
@@ -143,10 +142,22 @@ def is_current(where: object, revision: str | None) -> bool:
     return revision == HEAD
 
 
-def switch_to_wal(path: Path) -> None:
-    """Put the file into WAL mode, which lasts; where that is refused, say so and carry on.
+def leave_wal(connection: sqlite3.Connection) -> None:
+    """Put the file out of WAL mode, unless somebody else has it open; then the next one does.
 
-    Network folders and some file systems cannot share the memory that WAL needs.
+    A write-ahead log is shared by memory, which computers of a network have not in common: with two of
+    them at it, the database would be damaged without a word (https://sqlite.org/wal.html).
+    """
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
+
+def switch_to_wal(path: Path) -> str:
+    """Put the file into WAL mode, which lasts; "" or, where that is refused, the reason.
+
+    Some file systems cannot share the memory that WAL needs.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     mode = "locked"
@@ -161,8 +172,7 @@ def switch_to_wal(path: Path) -> None:
                 time.sleep(0.01)
     finally:
         connection.close()
-    if mode != "wal":
-        _warn("The catalog %s cannot use write-ahead logging (%s); going on.", path, mode)
+    return "" if mode == "wal" else mode
 
 
 def _has_bytes(path: Path) -> bool:
@@ -197,11 +207,12 @@ def _connect_frozen(path: Path) -> sqlite3.Connection:
             hint="Open it once where it can be written.",
         )
     connection = _connect(f"{path.as_uri()}?mode=ro&immutable=1")
-    _warn(_READ_ONLY, path)
+    warn(_READ_ONLY, path)
     return connection
 
 
-def _warn(message: str, *values: object) -> None:
+def warn(message: str, *values: object) -> None:
+    """Something to know, told to the logger of the package."""
     # Seldom needed, and not free to import.
     import logging
 

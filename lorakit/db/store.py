@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.db.faults import catalog_error, sqlite_faults
@@ -14,15 +15,24 @@ from lorakit.db.opening import (
     is_catalog,
     is_current,
     is_writable,
+    leave_wal,
     make_folder,
     stored_revision,
     switch_to_wal,
+    warn,
 )
 from lorakit.errors import CatalogError
+from lorakit.mounts import network_kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
+
+_ON_NETWORK = (
+    "The catalog {} lies on a network folder ({}): use it from one computer at a time, or name a folder "
+    "of this one in LORAKIT_HOME. Adapters may lie anywhere."
+)
+_NO_WAL = "The catalog {} cannot use write-ahead logging ({}); going on."
 
 
 class Store:
@@ -37,6 +47,8 @@ class Store:
         self.target = target
         self._engine: Engine | None = None
         self._reader: sqlite3.Connection | None = None
+        # Told to whoever writes, once: readers are at no risk.
+        self._unsaid = ""
         try:
             if target.path is None:
                 self._upgrade()
@@ -68,6 +80,9 @@ class Store:
         from lorakit.db.engine import WRITING
 
         engine = self._engine_in_use().execution_options(**WRITING)
+        if self._unsaid:
+            warn("%s", self._unsaid)
+            self._unsaid = ""
         with self._faults(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -91,12 +106,24 @@ class Store:
         make_folder(path.parent)
         if not is_catalog(path):
             self._upgrade()
-        self._reader, settled = connect(path)
+        self._reader, mode = connect(path)
         with sqlite_faults(str(path)):
             if not is_current(path, stored_revision(self._reader)):
                 self._upgrade()
-            if not settled:
-                switch_to_wal(path)
+            self._settle(self._reader, path, mode)
+
+    def _settle(self, reader: sqlite3.Connection, path: Path, mode: str | None) -> None:
+        """Put the file into the journal mode that serves it where it lies."""
+        if self._engine is not None:
+            # Its connections are from before the update, and set up for the mode of then.
+            self._engine.dispose()
+        kind = network_kind(path)
+        if kind is not None:
+            if mode == "wal":
+                leave_wal(reader)
+            self._unsaid = _ON_NETWORK.format(path, kind)
+        elif mode not in ("wal", None) and (refused := switch_to_wal(path)):
+            self._unsaid = _NO_WAL.format(path, refused)
 
     def _upgrade(self) -> None:
         from lorakit.db.upgrading import upgrade

@@ -16,6 +16,7 @@ PACKAGE = Path(lorakit.__file__).parent
 ROOMS = (
     "errors",
     "paths",
+    "mounts",
     "formats",
     "adapters",
     "sketches",

@@ -16,9 +16,13 @@ from lorakit.catalog.paths import stat_of
 from lorakit.catalog.query.index import Index
 from lorakit.db.opening import Target
 from lorakit.db.store import Store
+from lorakit.mounts import network_kind
 
 # A file that was written within this time may be written again without its time telling.
 _RACY_NS = 100_000_000
+# Some file systems keep whole seconds, FAT every other one.
+_COARSE_NS = 1_000_000_000
+_RACY_COARSE_NS = 2 * _COARSE_NS + _RACY_NS
 # Figures that differ whenever a file was added, moved, read again, marked or forgotten; all of them stand
 # in one narrow index.
 _FILES = (
@@ -57,7 +61,8 @@ def refresh(index: Index, store: Store) -> None:
 
 def _stamp(target: Target) -> list[int] | None:
     """What the disk says of the catalog file and its log, None where that is not to be trusted."""
-    if target.path is None:
+    if target.path is None or network_kind(target.path) is not None:
+        # The clock of a server need not be ours.
         return None
     found: list[int] = []
     for path in (target.path, target.path.with_name(f"{target.path.name}-wal")):
@@ -65,7 +70,9 @@ def _stamp(target: Target) -> list[int] | None:
         # A log is made empty by whoever opens the catalog.
         written = stat is not None and stat.st_size > 0
         found += [stat.st_mtime_ns, stat.st_size, stat.st_ino] if stat and written else [0, 0, 0]
-    racy = abs(time.time_ns() - max(found[0], found[3])) < _RACY_NS
+    coarse = not (found[0] % _COARSE_NS or found[3] % _COARSE_NS)
+    window = _RACY_COARSE_NS if coarse else _RACY_NS
+    racy = abs(time.time_ns() - max(found[0], found[3])) < window
     return None if racy or not found[1] else found
 
 
