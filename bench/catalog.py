@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench import catalog_beside as beside
 from bench import catalog_scanning as scanning
 from bench.catalog_rows import fill
+from bench.lora_manager import PeerFailure, find_peer
 from bench.processes import lorakit_script, most, run, seconds, shown
 from bench.tables import Section, command_line, say
 from lorakit.catalog import Catalog
@@ -54,17 +57,36 @@ _TARGETS = ((20_000, 0.020), (200_000, 0.100))
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a section for each number of adapters."""
     parser = argparse.ArgumentParser(prog="python -m bench.catalog", description=__doc__)
-    parser.add_argument("--adapters", type=int, nargs="+", default=list(COUNTS))
+    parser.add_argument("--adapters", type=int, nargs="*", default=list(COUNTS))
     parser.add_argument(
         "--files", type=int, default=COUNTS[0], help="how many files to index and to scan again"
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="timed runs of each query")
     parser.add_argument("--dir", type=Path, help="where to make the catalogs, some hundred MB each")
+    parser.add_argument(
+        "--lora-manager", type=Path, metavar="CHECKOUT", help="run LoRA Manager beside it"
+    )
+    parser.add_argument(
+        "--lora-manager-python",
+        default=sys.executable,
+        metavar="PYTHON",
+        help="a Python with LoRA Manager's requirements",
+    )
     options = parser.parse_args(arguments)
-    sections = [partial(scanning.measure, options.files, options.runs, options.dir)]
-    sections += [partial(measure, count, options.runs, options.dir) for count in options.adapters]
+    here = (options.runs, options.dir)
+    sections = [partial(scanning.measure, options.files, *here)]
+    if options.lora_manager:
+        try:
+            peer = find_peer(options.lora_manager, options.lora_manager_python)
+        except PeerFailure as failure:
+            parser.error(str(failure))
+        sections.append(partial(beside.measure, peer, options.files, *here))
+    sections += [partial(measure, count, *here) for count in options.adapters]
     for section in sections:
-        print(section().markdown(), flush=True)
+        try:
+            print(section().markdown(), flush=True)
+        except PeerFailure as failure:
+            print(f"## Beside LoRA Manager\n\nLeft out: {failure}", flush=True)
         print(flush=True)
 
 

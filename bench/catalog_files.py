@@ -36,15 +36,22 @@ class _Shape:
 
 
 def make_files(
-    folder: Path, count: int, seed: int = 1, *, kinds: int = KINDS, real_bytes: bool = False
+    folder: Path,
+    count: int,
+    seed: int = 1,
+    *,
+    kinds: int = KINDS,
+    real_bytes: bool = False,
+    thin: bool = False,
 ) -> list[Path]:
     """Write `count` adapters below `folder`, of the largest `kinds`; no two have the same header.
 
-    Their tensors are holes in the file, which take no room, unless `real_bytes`.
+    Their tensors are holes in the file, which take no room, unless `real_bytes`. `thin` ones patch
+    weights of a single row and column: as many tensors, in 2 to 72 KB.
     """
     random = Random(seed)
     shapes = [
-        _shape(rank, alpha, left_out)
+        _shape(rank, alpha, left_out, thin)
         for rank in _RANKS
         for left_out in range(_LEFT_OUT)
         for alpha in (True, False)
@@ -68,7 +75,7 @@ def make_sidecars(paths: list[Path]) -> None:
             path.with_suffix(ending).write_bytes(text)
 
 
-def _shape(rank: int, alpha: bool, left_out: int) -> _Shape:
+def _shape(rank: int, alpha: bool, left_out: int, thin: bool) -> _Shape:
     """As a trainer writes it that leaves out the last blocks, `left_out` of them."""
     names = [
         f"blocks.{block}.{name}"
@@ -88,7 +95,7 @@ def _shape(rank: int, alpha: bool, left_out: int) -> _Shape:
     for name in names:
         stem = f"lora_unet_{name.replace('.', '_')}" if alpha else f"diffusion_model.{name}"
         down, up = ("lora_down", "lora_up") if alpha else ("lora_A", "lora_B")
-        rows, columns = _sides(name)
+        rows, columns = (1, 1) if thin else _sides(name)
         for part, shape in ((down, [rank, columns]), (up, [rows, rank])):
             size = 2 * shape[0] * shape[1]
             entry = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
