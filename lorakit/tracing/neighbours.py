@@ -17,6 +17,7 @@ from lorakit.tracing.candidates import Progress, Warn
 from lorakit.tracing.coarse import Coarse, coarse, cosines
 from lorakit.tracing.kept import ensure_adapter_sketch, kept_fingerprint
 from lorakit.tracing.similar import SAME_TENSORS, Likeness, Mixture, compare, mixture
+from lorakit.tracing.strangers import surely_strangers
 
 if TYPE_CHECKING:
     from lorakit.adapters.adapter import Adapter
@@ -31,8 +32,8 @@ _WORTH_IT_AMONG_ALL = 0.16
 _KEEP_EVERY = 50
 # How many are compared exactly, whatever was asked for.
 _MOST = 40
-# Sketches in memory at once, of about a megabyte each.
-_MOST_HELD = 150
+# Values of sketches in memory at once, of four bytes each; an adapter of 280 modules has 287,000.
+_MOST_HELD = 40_000_000
 # What is one of these is no sum of others.
 _THE_SAME = ("same tensors", "same weights", "scaled", "nearly the same")
 # With fewer modules, the coarse part says too little to pass anything over.
@@ -65,9 +66,12 @@ class Shelf:
     def sketch(self, content: str) -> Sketch:
         """The sketch of an adapter on the shelf; those read last are at hand."""
         if content not in self._sketches:
-            if len(self._sketches) >= _MOST_HELD:
+            taken = sketch_of(self.catalog, self.records[content][0])
+            # As if all were as large as this one: adapters of a collection mostly are.
+            most = _MOST_HELD // max(sum(map(len, taken.values.values())), 1)
+            while self._sketches and len(self._sketches) >= most:
                 del self._sketches[next(iter(self._sketches))]
-            self._sketches[content] = sketch_of(self.catalog, self.records[content][0])
+            self._sketches[content] = taken
         return self._sketches[content]
 
 
@@ -204,7 +208,10 @@ def _neighbours(
         other = shelf.contents[place]
         if other == content or abs(coarsely[place]) <= least:
             continue
-        likeness = compare(sketch, shelf.sketch(other))
+        its_own = shelf.sketch(other)
+        if surely_strangers(sketch, its_own):
+            continue
+        likeness = compare(sketch, its_own)
         if likeness.kind != "unrelated":
             found += (Neighbour(one, likeness) for one in shelf.records[other])
     found.sort(
