@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,8 @@ from sqlalchemy.orm import Session
 from lorakit.catalog.journal import Row
 from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table
+
+_STRENGTH = ("min", "value", "max")
 
 
 class Namer:
@@ -79,9 +82,8 @@ def change_line(
         return f"the adapter {before['name']}: called {after['name']}"
     if before is None:
         return f"{what}: {now or fresh}"
-    if after is None:
-        return f"{what}: removed" + (f", was {then}" if then else "")
-    return f"{what}: {now or 'changed'}" + (f", was {then}" if then != now else "")
+    was = f", was {then}" if then and then != now else ""
+    return f"{what}: {'removed' if after is None else now or 'changed'}{was}"
 
 
 def _value(model: type[Table], row: Row) -> str:
@@ -99,14 +101,22 @@ def _value(model: type[Table], row: Row) -> str:
 
 def _short(value: Any, most: int = 60) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif isinstance(value, list):
-        text = ", ".join(map(str, value))
-    elif isinstance(value, dict):
-        low, high = value.get("min"), value.get("max")
-        span = f" ({low}..{high})" if low is not None or high is not None else ""
-        text = f"{value.get('value')}{span}"
-    else:
-        text = str(value)
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return _count(value) if "count" in value else _strength(value)
+    if not isinstance(value, str | list):
+        return "" if value is None else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else value
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    # In quotation marks, so that it is told from the words round it.
+    return f'"{text}"' if text else ""
+
+
+def _strength(value: Mapping[str, float | None]) -> str:
+    low, middle, high = ("" if (n := value.get(k)) is None else f"{n:g}" for k in _STRENGTH)
+    return f"{middle} ({low}..{high})" if low or high else middle
+
+
+def _count(value: Mapping[str, Any]) -> str:
+    return "once" if value["count"] == 1 else f"{value['count']} times"

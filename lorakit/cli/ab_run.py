@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.many_pictures import watched
 from lorakit.cli.output import Output
 from lorakit.cli.preview_plan import require_extra
@@ -69,7 +70,7 @@ def run_ab(out: Output, request: AbRequest, path: Path, *, compiled: bool) -> No
     if problems:
         first = next(iter(problems))
         raise LorakitError(
-            f"{len(problems)} pictures could not be made; {first}: {problems[first]}"
+            f"{counted_rows(len(problems), 'picture')} could not be made; {first}: {problems[first]}"
         )
 
 

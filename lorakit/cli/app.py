@@ -10,6 +10,7 @@ import typer
 from lorakit import __version__
 from lorakit.cli.output import write_line
 from lorakit.cli.overview import ABOUT, VERBS, Verb, overview
+from lorakit.cli.plain_errors import PlainGroup
 
 
 def _register(app: typer.Typer, verb: Verb) -> None:
@@ -31,6 +32,7 @@ def build_app(called: str | None = None) -> typer.Typer:
     """The command line; with only the verb `called` when it names one, which starts faster."""
     app = typer.Typer(
         name="lorakit",
+        cls=PlainGroup,
         help=ABOUT,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"], "default_map": _defaults()},

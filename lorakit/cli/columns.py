@@ -83,7 +83,7 @@ class Columns:
         titles = tuple({"license": "licence", "missing": ""}.get(n, n) for n in self.names)
         rows(console, titles, body, right=_RIGHT)
         if total > len(body):
-            rest = f"{len(body):,} of {total:,} are shown; --limit 0 shows all."
+            rest = f"Shown: {len(body):,} of {total:,}; --limit 0 shows all."
             console.print(rest, style="dim")
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.many_pictures import duration, watched
 from lorakit.cli.output import Mode, Output
 from lorakit.cli.preview_plan import require_extra, require_no_advice
@@ -29,21 +30,22 @@ def dry_run_grid(out: Output, request: GridRequest, path: Path, *, strict: bool)
     missing = plan.missing(made)
     load = Load.of(missing)
     seconds = _estimate(plan, made, load)
+    cells, pictures = len(plan.layout.cells), len(plan.by_file())
+    done = pictures - len(missing)
     document = {
         "folder": str(path),
-        "cells": len(plan.layout.cells),
-        "pictures": len(plan.by_file()),
-        "finished": len(plan.by_file()) - len(missing),
+        "cells": cells,
+        "pictures": pictures,
+        "finished": done,
         "to_do": asdict(load),
         "seconds": seconds,
         "advice": [asdict(advice) for advice in _advice(plan)],
     }
-    done = document["finished"]
 
     def human(console: Console) -> None:
         console.print(
-            f"{document['cells']} cells, {document['pictures']} different pictures"
-            + (f", {done} of them finished." if done else ".")
+            f"{counted_rows(cells, 'cell')}, {counted_rows(pictures, 'different picture')}"
+            + (f", {done} finished." if done else ".")
         )
         console.print(_work(load))
         if load.pictures and seconds is not None:

@@ -61,7 +61,7 @@ def audit(
 
 def _broken(check: AuditCheck) -> CatalogError:
     before = (check.broken or 1) - 1
-    sound = f"The {before} before it are as they were written." if before else ""
+    sound = f"What stands before it ({before}) is as it was written." if before else ""
     return CatalogError(
         f"The audit is not as it was written: {check.reason}. {sound}".rstrip(),
         hint="Copies of the catalog that were made before updates lie beside it, named .bak-*.",

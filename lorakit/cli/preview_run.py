@@ -108,7 +108,7 @@ def run_plan(
             show = show and _show(out, image)
     except KeyboardInterrupt:
         if len(files) > 1:
-            out.say(f"Stopped: {len(finished)} of {len(files)} pictures are finished.")
+            out.say(f"Stopped: {len(finished)} of {len(files)} pictures finished.")
         raise
     finally:
         if finished:

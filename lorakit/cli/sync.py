@@ -61,7 +61,8 @@ def sync_verb(
         records = select_adapters(catalog, names, out) if names else catalog.adapters()
         waiting = sum(record.pending for record in records)
         if waiting:
-            out.warn(f"{waiting} are left out, of which the header alone was read: lorakit scan")
+            count = counted_rows(waiting, "adapter")
+            out.warn(f"{count} left out, of which the header alone was read: lorakit scan")
         plan = plan_sync(
             catalog, records, asked, licenses_only=licenses_only, everything=everything
         )
@@ -166,7 +167,7 @@ def _show(console: Console, plan: Plan, synced: Synced, server: Server) -> None:
             ("not known to it", _names(synced.unknown) if synced.unknown else None),
             ("not answered", _names(synced.unanswered) if synced.unanswered else None),
             ("asked of late", recent),
-            ("news", f"of {synced.changed}" if synced.changed else "none"),
+            ("news", f"of {counted_rows(synced.changed, 'adapter')}" if synced.changed else "none"),
             ("terms", f"{synced.claims} new" if synced.claims else "nothing new"),
         ],
     )

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lorakit.cli.complete import as_items, complete_models
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
@@ -265,7 +266,7 @@ def show(console: Console, report: TraceReport) -> None:
     open_questions = [_open(trace.finding.how, trace.finding.settle) for trace in report.open]
     if report.undecided:
         open_questions.append(
-            f"{len(report.undecided)} modules could not be read as plain weights, such as "
+            f"{counted_rows(len(report.undecided), 'module')} could not be read as plain weights, such as "
             f"{report.undecided[0]}."
         )
     if open_questions:

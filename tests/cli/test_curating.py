@@ -381,3 +381,17 @@ def test_what_others_say_stands_under_their_names(kept: Cli, folder: Path) -> No
     # What one says oneself goes first, and is no longer anybody else's.
     assert kept("note", "ink", "--text", "mine").code == 0
     assert "good for fog" not in kept("note", "ink").out
+
+
+def test_what_is_undone_is_told_from_the_words_round_it(kept: Cli) -> None:
+    assert kept("note", "ink", "--text", "was here", "--strength", "0.6..1").code == 0
+    assert kept("note", "ink", "--text", "and gone").code == 0
+    assert kept("collection", "new", "night", "ink").code == 0
+    assert kept("undo").code == 0
+    assert kept("undo", "--json").document["changes"] == [
+        'the notes of ink: "was here", was "and gone"'
+    ]
+    assert kept("undo", "--dry-run", "--json").document["changes"] == [
+        "the strength of ink: removed, was 0.8 (0.6..1)",
+        'the notes of ink: removed, was "was here"',
+    ]

@@ -107,3 +107,26 @@ def test_what_the_catalog_warns_of_reaches_the_person_once(
         ran = cli("ls", "--json")
         assert ran.err == "Warning: The disk is slow.\n"
         assert ran.document["adapters"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["export-metadata", "ink", "--to", "nope"], "'nope' is not one of 'lora-manager'"),
+        (["undo", "x"], "'x' is no whole number"),
+        (["note", "ink", "--rating", "1.5"], "'1.5' is no whole number"),
+        (["ls", "--limit", "-1"], "it must be 0 or more, not -1"),
+        (["preview", "ink", "--cfg", "x"], "'x' is no number"),
+        (["license", "set", "ink", "--share-merges", "maybe"], "'maybe' is not one of 'allow'"),
+    ],
+)
+def test_a_value_that_cannot_be_taken_is_told_in_plain_words(
+    cli: Cli, words: list[str], told: str
+) -> None:
+    ran = cli(*words)
+    assert (ran.code, ran.out) == (2, "")
+    said = " ".join(ran.err.replace("│", " ").split())
+    assert told in said
+    # Typer passes on what a library says to programmers.
+    assert "Value error" not in said
+    assert "Input should" not in said

@@ -203,7 +203,7 @@ def test_ctrl_c_leaves_a_sheet_and_says_how_to_go_on(demo_home: Path, tmp_path: 
     assert f"`lorakit grid --resume {folder}` goes on." in err
     done = pictures(folder)
     assert 3 <= len(done) < 120
-    said = int(re.search(r"(\d+) of 120 pictures are finished", err)[1])  # type: ignore[index]
+    said = int(re.search(r"(\d+) of 120 pictures finished", err)[1])  # type: ignore[index]
     # The signal may come between a picture and the note of it, which is then made again.
     assert said in (len(done), len(done) - 1)
     with Image.open(folder / "sheet.png") as sheet:
