@@ -34,7 +34,7 @@ class PretendTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held: torch.Tensor) -> PretendTensor:
-        made: PretendTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: PretendTensor = torch.Tensor._make_wrapper_subclass(
             cls,
             held.shape,
             strides=held.stride(),
@@ -45,10 +45,10 @@ class PretendTensor(torch.Tensor):
         made.held = held
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         return _run(func, tuple(args), kwargs or {})
@@ -78,7 +78,7 @@ def _numbered(one: Any) -> Any:
     return CUDA if isinstance(one, str | torch.device) and str(one) == "cuda" else one
 
 
-class _Pretending(TorchDispatchMode):
+class _Pretending(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Makes `device="cuda"` mean the pretended device."""
 
     def __torch_dispatch__(
@@ -110,7 +110,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not to_cuda:
         return found
     wrapped = tree_map(lambda x: PretendTensor(x) if isinstance(x, torch.Tensor) else x, found)
-    return return_and_correct_aliasing(func, args, kwargs, wrapped)
+    return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
 
 
 def _held(one: Any) -> Any:
@@ -221,5 +221,5 @@ def pretend_cuda(*, free: int = 80 << 30, total: int = 80 << 30) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         for name, answer in answers.items():
             patch.setattr(torch.cuda, name, answer)
-        with _guarded(), _Calls(), _Pretending():
+        with _guarded(), _Calls(), _Pretending():  # type: ignore[no-untyped-call]
             yield

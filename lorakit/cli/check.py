@@ -10,6 +10,7 @@ import typer
 from lorakit.cli.complete import complete_stacks
 from lorakit.cli.options import Force, Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.cli.workshop import Device
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def check_verb(
             metavar="FILE", help="Also write a page (.html) with a slider for each adapter."
         ),
     ] = None,
+    device: Device = "auto",
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -64,6 +66,7 @@ def check_verb(
     once, and its sizes are kept. With --balance, -q prints the proposed stack.
     """
     from lorakit.cli.check_run import run_check
+    from lorakit.cli.workshop import chosen_device
     from lorakit.merging.checking.document import comparison_document
 
     out = Output.of("check", json, quiet)
@@ -76,7 +79,7 @@ def check_verb(
         from lorakit.cli.report import page_path
 
         page = page_path(html, force=force)
-    checked = run_check(stack, base, out)
+    checked = run_check(stack, base, out, chosen_device(device))
     document = comparison_document(checked.comparison, checked.usual)
     if page is not None:
         _write(checked, page)

@@ -32,7 +32,7 @@ class Checked:
     usual: Mapping[str, Usual]
 
 
-def run_check(words: Sequence[str], base: str | None, out: Output) -> Checked:
+def run_check(words: Sequence[str], base: str | None, out: Output, device: str = "cpu") -> Checked:
     """Find everything in the person's catalog and compare. Raises what finding and comparing raise."""
     from lorakit.cli.catalogs import open_catalog
     from lorakit.merging.checking.comparing import compare
@@ -50,6 +50,7 @@ def run_check(words: Sequence[str], base: str | None, out: Output) -> Checked:
             names=[entry.name for entry in given.stack],
             norms=norms,
             on_progress=update,
+            device=device,
         )
         usual = _usual(catalog, comparison, entries, chosen)
     return Checked(comparison, str(given.stack), chosen.name if chosen else None, usual)

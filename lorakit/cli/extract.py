@@ -9,7 +9,7 @@ import typer
 
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
-from lorakit.cli.workshop import DryRun, Dtype, Layout, Overwrite
+from lorakit.cli.workshop import Device, DryRun, Dtype, Layout, Overwrite
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,7 @@ def extract_verb(
     layout: Layout = None,
     dtype: Dtype = None,
     seed: Annotated[int, typer.Option(help="Where the search for components begins.")] = 0,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -62,7 +63,7 @@ def extract_verb(
     difference is measured and shown.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.workshop import chosen_dtype, chosen_layout, say_verdict
+    from lorakit.cli.workshop import chosen_device, chosen_dtype, chosen_layout, say_verdict
     from lorakit.merging.extracting.extract_to_file import (
         DEFAULT_DTYPE,
         DEFAULT_LAYOUT,
@@ -75,6 +76,7 @@ def extract_verb(
     written_layout = chosen_layout(layout) or DEFAULT_LAYOUT
     wanted = Wanted(rank, energy, most, norms, biases, chosen_dtype(dtype) or DEFAULT_DTYPE, seed)
     wanted.check()
+    device = chosen_device(device)
     with open_catalog() as catalog:
         pair = choose_checkpoint(catalog, tuned), choose_checkpoint(catalog, base)
         if dry_run:
@@ -89,6 +91,7 @@ def extract_verb(
                 wanted,
                 output,
                 layout=written_layout,
+                device=device,
                 overwrite=overwrite,
                 on_progress=update,
             )

@@ -11,6 +11,7 @@ from lorakit.cli.complete import complete_stacks
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.workshop import (
+    Device,
     DryRun,
     Dtype,
     EnergyShare,
@@ -71,7 +72,7 @@ def merge_verb(
     seed: Annotated[int, typer.Option(help="For methods that draw by chance.")] = 0,
     layout: Layout = None,
     dtype: Dtype = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "auto",
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -85,8 +86,8 @@ def merge_verb(
     """
     from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.stack_argument import given_stack
-    from lorakit.cli.workshop import chosen_dtype, chosen_layout
+    from lorakit.cli.stack_argument import given_stack, quoted
+    from lorakit.cli.workshop import chosen_device, chosen_dtype, chosen_layout
     from lorakit.merging.merge_to_file import MergePlan, merge_to_file
     from lorakit.merging.ranks import rank_rule
     from lorakit.stack import resolve_stack
@@ -96,7 +97,8 @@ def merge_verb(
         raise BadUsage("There is no -o FILE to write to.", hint=f"For example: {EXAMPLE}")
     rule = rank_rule(rank, energy, sv_ratio, frobenius)
     wanted_layout, wanted_dtype = chosen_layout(layout), chosen_dtype(dtype)
-    found = given_stack(" ".join(stack), out, base=base)
+    device = chosen_device(device)
+    found = given_stack(" ".join(map(quoted, stack)), out, base=base)
     if not found.stack.entries:
         raise BadUsage("The stack is empty: there is nothing to merge.")
     with open_catalog() as catalog, out.progress("Merging") as update:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from lorakit.cli.complete import complete_names
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output, Progress
 from lorakit.cli.workshop import (
+    Device,
     DryRun,
     Dtype,
     EnergyShare,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lorakit.merging.report import MergeReport
     from lorakit.merging.writing import WrittenAdapter
     from lorakit.stack import ResolvedEntry
+
+Done = tuple["WrittenAdapter", "MergeReport"]
 
 EXAMPLE = "lorakit resize ink --energy 0.99 -o ink-small.safetensors"
 
@@ -59,6 +63,7 @@ def resize_verb(
     frobenius: FrobeniusShare = None,
     layout: Layout = None,
     dtype: Dtype = None,
+    device: Device = "auto",
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -71,7 +76,7 @@ def resize_verb(
     sources.
     """
     from lorakit.cli.catalogs import open_catalog
-    from lorakit.cli.workshop import chosen_dtype, chosen_layout
+    from lorakit.cli.workshop import chosen_device, chosen_dtype, chosen_layout
     from lorakit.merging.ranks import rank_rule
 
     out = Output.of("resize", json, quiet)
@@ -81,7 +86,8 @@ def resize_verb(
             "Nothing says which rank.",
             hint="Give --rank N, --energy 0.99, --sv-ratio X or --frobenius X.",
         )
-    job = _Job(rule, chosen_layout(layout), chosen_dtype(dtype), output, into, overwrite)
+    form = chosen_layout(layout), chosen_dtype(dtype)
+    job = _Job(rule, *form, output, into, overwrite, chosen_device(device))
     with open_catalog() as catalog, out.progress("Resizing") as update:
         entries = find_all(catalog, names)
         job.check(entries)
@@ -111,6 +117,23 @@ class _Job:
     output: Path | None
     into: Path | None
     overwrite: bool
+    device: str
+
+    def resize(self, catalog: Catalog, entry: ResolvedEntry, update: Progress) -> Done:
+        """Write one adapter with the ranks that are wanted."""
+        from lorakit.merging.resizing import resize
+
+        return resize(
+            catalog,
+            entry,
+            self.rule,
+            self.target(entry),
+            layout=self.layout,
+            dtype=self.dtype,
+            device=self.device,
+            overwrite=self.overwrite,
+            on_progress=update,
+        )
 
     def check(self, entries: Sequence[ResolvedEntry]) -> None:
         """Raise `BadUsage` for a place that cannot take all results."""
@@ -183,38 +206,36 @@ def _in_folder(folder: Path) -> list[Path]:
     return adapters
 
 
-Done = tuple["WrittenAdapter", "MergeReport"]
-
-
 def _run(
     catalog: Catalog, job: _Job, entries: Sequence[ResolvedEntry], update: Progress
 ) -> tuple[list[Done], list[tuple[Path, LorakitError]]]:
     """Resize all; one that cannot be does not keep the others waiting, unless it is the only one."""
-    from lorakit.merging.resizing import resize
+    from lorakit.merging.many_files import each_file
 
+    if len(entries) == 1:
+        return [job.resize(catalog, entries[0], update)], []
     done: list[Done] = []
     failed: list[tuple[Path, LorakitError]] = []
-    for number, entry in enumerate(entries):
-        if len(entries) > 1:
-            update(number, len(entries), entry.name)
-        try:
-            found = resize(
-                catalog,
-                entry,
-                job.rule,
-                job.target(entry),
-                layout=job.layout,
-                dtype=job.dtype,
-                overwrite=job.overwrite,
-                on_progress=update if len(entries) == 1 else lambda done, total, what: None,
-            )
-        except LorakitError as error:
-            if len(entries) == 1:
-                raise
-            failed.append((entry.path, error))
+    work = [partial(_with_catalog, job, entry) for entry in entries]
+    largest = max(entry.report.file_size for entry in entries)
+    update(0, len(entries), entries[0].name)
+    for number, (entry, found) in enumerate(
+        zip(entries, each_file(work, largest), strict=True), start=1
+    ):
+        update(number, len(entries), entry.name)
+        if isinstance(found, LorakitError):
+            failed.append((entry.path, found))
         else:
             done.append(found)
     return done, failed
+
+
+def _with_catalog(job: _Job, entry: ResolvedEntry, update: Progress) -> Done:
+    """Resize with a catalog opened for it: a connection belongs to the thread that opened it."""
+    from lorakit.catalog import Catalog
+
+    with Catalog.open() as catalog:
+        return job.resize(catalog, entry, update)
 
 
 def _dry(catalog: Catalog, out: Output, job: _Job, entries: Sequence[ResolvedEntry]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorakit.errors import BadUsage
+from lorakit.formats.peft_folder import WEIGHTS_NAME, called
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,9 @@ FrobeniusShare = Annotated[
         "--frobenius", metavar="SHARE", help="As many as hold this share of the Frobenius norm."
     ),
 ]
+Device = Annotated[
+    str, typer.Option(help="auto (CUDA where there is one, then CPU), cuda, cuda:N or cpu.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and whether it may be, and stop.")
@@ -80,6 +84,13 @@ def chosen_dtype(text: str | None) -> str | None:
     return text
 
 
+def chosen_device(text: str) -> str:
+    """The device to compute on. Raises `BadUsage` for no such word, `LorakitError` where it is not here."""
+    from lorakit.fusion.devices import choose_device
+
+    return choose_device(text, in_float64=True)
+
+
 def find_one(catalog: Catalog, name: str) -> ResolvedEntry:
     """The adapter that NAME means, at strength 1. Raises `NotFound`, `Ambiguous` and `BadFile`."""
     from lorakit.stack import Entry, resolve_stack
@@ -91,7 +102,8 @@ def find_one(catalog: Catalog, name: str) -> ResolvedEntry:
 def beside(source: Path, ending: str, layout: str) -> Path:
     """Where the result goes when nobody says: next to its source, under a name that tells what it is."""
     suffix = "" if layout == "peft" else ".safetensors"
-    return source.with_name(f"{source.stem}-{ending}{suffix}")
+    folder = source.parent.parent if source.name == WEIGHTS_NAME else source.parent
+    return folder / f"{called(source)}-{ending}{suffix}"
 
 
 def license_words(verdict: Verdict) -> str:

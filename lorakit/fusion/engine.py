@@ -15,6 +15,7 @@ from lorakit.adapters.adapter import Adapter, DoraFormula
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
+from lorakit.fusion.devices import full_float32
 from lorakit.fusion.parallel import fuse_in_turn
 from lorakit.fusion.patches import Patch, fuse_weight, iter_patches
 from lorakit.fusion.plan import FusionPlan, plan_fusion, require_targets
@@ -107,10 +108,13 @@ def fuse_patches(
     if device.type == "cpu":
         touched = dict(fuse_in_turn(base, patched, dtype, dora))
     else:
-        touched = {
-            key: fuse_weight(base.exact(key), patches, device, dtype or base.kept_dtype(key), dora)
-            for key, patches in patched.items()
-        }
+        with full_float32():
+            touched = {
+                key: fuse_weight(
+                    base.exact(key), patches, device, dtype or base.kept_dtype(key), dora
+                )
+                for key, patches in patched.items()
+            }
     return FusedWeights(base, touched, plan, device, dtype)
 
 

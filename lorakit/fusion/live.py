@@ -9,7 +9,6 @@ every change starts from the pristine weights.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +20,7 @@ from lorakit.adapters.adapter import Adapter, DoraFormula
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage
 from lorakit.fusion.base import BaseTensors, open_base
+from lorakit.fusion.devices import full_float32
 from lorakit.fusion.live_factors import ALIGN, Method
 from lorakit.fusion.live_graphs import Recordings
 from lorakit.fusion.live_groups import Group, group_patches
@@ -175,7 +175,7 @@ class LiveFusion:
         self._now = torch.full_like(wanted, torch.nan)
         groups: list[str] = []
         tensors: list[str] = []
-        with torch.no_grad(), _full_float32():
+        with torch.no_grad(), full_float32():
             start = 0
             for resident in self._residents:
                 names = resident.group.tensors
@@ -269,14 +269,3 @@ def _runs(flags: Sequence[bool]) -> Iterator[slice]:
         indices = [index for index, _ in run]
         if hit:
             yield slice(indices[0], indices[-1] + 1)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keep float32 products in float32: TF32 would cost thirteen of their bits."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -14,6 +14,7 @@ import torch
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.fusion.base import BaseTensors
+from lorakit.fusion.devices import full_float32
 from lorakit.fusion.engine import fuse_patches
 from lorakit.fusion.live import LiveFusion
 from lorakit.fusion.live_memory import DoesNotFit
@@ -115,7 +116,8 @@ class RewrittenWeights:
     def _on_device(self, key: str, patches: Sequence[Patch]) -> torch.Tensor:
         kept = self._base.kept_dtype(key)
         try:
-            return fuse_weight(self._base.exact(key), patches, self._device, kept)
+            with full_float32():
+                return fuse_weight(self._base.exact(key), patches, self._device, kept)
         except torch.OutOfMemoryError:
             # Beside a loaded model there may be no room; the sum is then made where there is.
             return fuse_weight(self._base.exact(key), patches, torch.device("cpu"), kept)

@@ -14,6 +14,7 @@ from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
+from lorakit.fusion.devices import full_float32
 from lorakit.fusion.engine import Entries, load_entries
 from lorakit.merging.gathering import Gathered, gather
 from lorakit.merging.methods.table import Value
@@ -84,7 +85,8 @@ def merged(
     What has none (other LoKr, full differences, and with a `base` DoRA, OFT, IA3, GLoRA, T-LoRA) becomes the best
     approximation of twice the rank it states, at least 64, or, with `full_diffs`, a difference stored in full. `rank` or
     `energy` compress everything. `method` and its `options` are those of methods/table.py; `seed` is for
-    chance, where a method uses it. The report tells ranks, retained energy and errors.
+    chance, where a method uses it. `device` is "cpu", "cuda", "cuda:N" or "auto". The report tells ranks,
+    retained energy and errors.
 
     One adapter alone stays what it is, tensor by tensor, when nothing but its strength is asked for.
 
@@ -108,11 +110,12 @@ def merged(
     biases: dict[str, AdapterModule] = {}
     told: list[ModuleMerge] = []
     works = list(_works(gathered, tensors))
-    for work, (module, facts) in zip(works, _merge_all(works, request), strict=True):
-        (biases if work.leaf == "bias" else modules)[work.name] = module
-        told.append(facts)
-        if on_progress:
-            on_progress(len(told), len(works), work.name)
+    with full_float32():
+        for work, (module, facts) in zip(works, _merge_all(works, request), strict=True):
+            (biases if work.leaf == "bias" else modules)[work.name] = module
+            told.append(facts)
+            if on_progress:
+                on_progress(len(told), len(works), work.name)
     result = adapter_of(
         modules,
         biases,

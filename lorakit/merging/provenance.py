@@ -9,6 +9,7 @@ from typing import Any
 from lorakit.adapters.respelling import carried
 from lorakit.formats.ancestry import AUDIT_KEY, INGREDIENTS_KEY
 from lorakit.formats.inspection import AdapterReport
+from lorakit.fusion.devices import kind_of
 from lorakit.merging.ranks import Energy, Frobenius, Rank, RankRule, SvRatio
 
 MADE_KEY = "lorakit.made"
@@ -41,7 +42,7 @@ def made(
 ) -> dict[str, Any]:
     """The record of how a file was made, with all that a replay of it needs beside the ingredients.
 
-    `dtype` is None where every tensor kept its own.
+    `dtype` is None where every tensor kept its own; of `device` its kind is kept.
     """
     found: dict[str, Any] = {"format": FORMAT, "verb": verb}
     if method is not None:
@@ -49,7 +50,7 @@ def made(
     found["options"] = dict(options)
     if seed is not None:
         found["seed"] = seed
-    return {**found, "device": device, "dtype": dtype, "layout": layout}
+    return {**found, "device": kind_of(device), "dtype": dtype, "layout": layout}
 
 
 def encode_made(document: Mapping[str, Any]) -> dict[str, str]:

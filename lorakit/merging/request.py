@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lorakit.errors import BadUsage
+from lorakit.fusion.devices import choose_device
 from lorakit.merging.methods.settings import Settings
 from lorakit.merging.methods.table import Method, Value, method_named, settled
 from lorakit.merging.ranks import Rank, RankRule, rank_rule
@@ -46,7 +47,7 @@ def make_request(
     device: str | torch.device,
     alone: bool,
 ) -> MergeRequest:
-    """Check what a person asks for. Raises `BadUsage`."""
+    """Check what a person asks for. Raises `BadUsage`, and `LorakitError` for a device that is not here."""
     found = method_named(method)
     rule = rank_rule(rank, energy)
     if method == "ctm" and not isinstance(rule, Rank | None):
@@ -62,16 +63,6 @@ def make_request(
         rule,
         seed,
         full_diffs,
-        _device(device),
+        torch.device(choose_device(str(device), in_float64=True)),
         alone,
     )
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(name)
-    except RuntimeError:
-        raise BadUsage(f"There is no device {str(name)!r}.", hint="Give cpu or cuda.") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise BadUsage("PyTorch finds no CUDA device here.", hint="Leave it out: cpu.")
-    return found

@@ -30,6 +30,7 @@ def resize(
     *,
     layout: WritableLayout | None = None,
     dtype: str | None = None,
+    device: str = "cpu",
     overwrite: bool = False,
     on_progress: Progress = lambda done, total, what: None,
 ) -> tuple[WrittenAdapter, MergeReport]:
@@ -45,7 +46,7 @@ def resize(
     told: list[MergeReport] = []
 
     def opened() -> Adapter:
-        found = merged([(entry.path, 1.0)], rank=rule, on_progress=on_progress)
+        found = merged([(entry.path, 1.0)], rank=rule, device=device, on_progress=on_progress)
         told.append(found.report)
         return found.adapter
 
@@ -63,7 +64,14 @@ def resize(
         output=output,
         layout=layout,
         dtype=dtype,
-        made=made("resize", layout=layout, dtype=dtype, options=rule_options(rule), seed=0),
+        made=made(
+            "resize",
+            layout=layout,
+            dtype=dtype,
+            options=rule_options(rule),
+            seed=0,
+            device=device,
+        ),
         metadata=entries,
         overwrite=overwrite,
         on_progress=on_progress,

@@ -13,7 +13,7 @@ import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.fusion.base import open_base
 from lorakit.fusion.live import LiveFusion
-from lorakit.fusion.live_memory import RESERVE_BYTES
+from lorakit.fusion.live_memory import RESERVE_BYTES, Mode
 from lorakit.fusion.restacking import Stacked, hold_stacks, plan_stack
 from lorakit.fusion.unfused import free_bytes
 from lorakit.strengths import Strength
@@ -103,14 +103,17 @@ def test_a_fuse_of_every_algorithm(tmp_path: Path, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("mode", ["device", "host"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_live_stack_with_recorded_launches(tmp_path: Path, mode: str, dtype: torch.dtype) -> None:
+def test_a_live_stack_with_recorded_launches(
+    tmp_path: Path, mode: Mode, dtype: torch.dtype
+) -> None:
     base = tiny_base(2, dtype=dtype)
     adapters = [*plain(), *every_algorithm(tmp_path)]
     series = ([0.1, 0.2, 0.3, 0.1], [0.4, 0.0, 0.6, 0.2], [0.0] * 4, [0.8, -0.6, 0.5, 0.4])
+    wanted = []
     with LiveFusion(base, adapters) as live:
-        wanted = [
-            live.set_strengths(s) and {k: live.weights[k].clone() for k in base} for s in series
-        ]
+        for strengths in series:
+            live.set_strengths(strengths)
+            wanted.append({key: live.weights[key].clone() for key in base})
     with pretend_cuda(), LiveFusion(base, adapters, device="cuda", mode=mode) as live:
         given = dict(live.weights)
         for strengths, right in zip([*series, *series], [*wanted, *wanted], strict=True):

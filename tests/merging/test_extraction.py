@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 import lorakit
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadFile, BadUsage, LorakitError, NotFusable
-from lorakit.merging.extracting.extract import extract, threshold
+from lorakit.merging.extracting.extract import extract
+from lorakit.merging.extracting.noise import threshold
 from lorakit.merging.range_finding import largest_triplets
 from tests.models import memory_adapter, random_lora, tiny_base, usual_names
 

@@ -402,7 +402,7 @@ def test_a_merged_adapter_is_not_saved_behind_the_gate(tmp_path: Path) -> None:
         ({"method": "slerp"}, "slerp"),
         ({"method": "ctm", "energy": 0.9}, "number"),
         ({"rank": 4, "full_diffs": True}, "no rank"),
-        ({"device": "gpu"}, "no device 'gpu'"),
+        ({"device": "gpu"}, "'gpu' is not a device"),
         ({"method": "ties", "options": {"density": 7}}, "density of ties"),
     ],
 )

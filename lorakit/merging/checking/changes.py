@@ -13,7 +13,7 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.needing_weight import needs_weight
 from lorakit.merging.factors import exact_factors
 
-_FLOAT = torch.zeros((), dtype=torch.float32)
+CPU = torch.device("cpu")
 # Beyond this part of the shorter side, products of thin factors cost more than those of the whole change.
 _THIN = 4
 
@@ -31,23 +31,28 @@ Form = LowRank | Kronecker | torch.Tensor
 
 
 def form_of(
-    module: AdapterModule, weight_of: Callable[[], torch.Tensor] | None = None
+    module: AdapterModule,
+    weight_of: Callable[[], torch.Tensor] | None = None,
+    device: torch.device = CPU,
 ) -> Form | None:
-    """The change at strength 1; None where it depends on a weight and there is no `weight_of`.
+    """The change at strength 1, on `device`; None where it depends on a weight and there is no `weight_of`.
 
     `weight_of` gives the base's weight (out, in). Raises what `AdapterModule.delta` raises.
     """
     if needs_weight(module):
-        return None if weight_of is None else module.delta(weight_of().float()).flatten(1)
+        return (
+            None if weight_of is None else module.delta(weight_of().to(device).float()).flatten(1)
+        )
+    like = torch.zeros((), dtype=torch.float32, device=device)
     if isinstance(module, LokrModule) and not _is_thin(module):
-        first, second = (factor(module.parts, side, _FLOAT) for side in "12")
+        first, second = (factor(module.parts, side, like) for side in "12")
         return Kronecker(first * module.parts.scale, second)
     if isinstance(module, LoraModule):
-        return module.low_rank()
+        return LowRank(module.up.to(device), module.down.to(device), module.scale)
     thin = exact_factors(module)
     if thin is not None and thin.rank * _THIN <= min(thin.shape):
-        return LowRank(thin.up, thin.down, 1.0)
-    return module.delta(_FLOAT).flatten(1)
+        return LowRank(thin.up.to(device), thin.down.to(device), 1.0)
+    return module.delta(like).flatten(1)
 
 
 def inner(one: Form, other: Form) -> float:

@@ -13,6 +13,7 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats import anima
+from lorakit.fusion.devices import choose_device
 from lorakit.merging.checking.ground import Base, Ground, ground_of
 from lorakit.merging.checking.grouping import Group, block_key, group, groups_by, kind_key
 from lorakit.merging.checking.measuring import Measured, measure
@@ -173,6 +174,7 @@ def compare(
     labels: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     norms: Mapping[str, float] | None = None,
+    device: str | torch.device = "cpu",
     on_progress: Progress = lambda done, total, what: None,
 ) -> Comparison:
     """Compare the changes of a stack's entries, with one another and with the weights of `base`.
@@ -181,11 +183,13 @@ def compare(
     `base` is a checkpoint file or a mapping of its tensors; without it sizes are relative to one another,
     and changes that depend on a base (DoRA, OFT, IA3, GLoRA, T-LoRA) are left out and named. `labels` are
     for people, `names` for stacks; left out, both come from the paths. `norms` are the base's ‖W‖ by
-    module, where they are known; else every weight of it is read once.
+    module, where they are known; else every weight of it is read once. `device` ("cpu", "cuda", "cuda:N" or
+    "auto") is where the changes are multiplied.
 
     Raises `NotFound` and `BadFile` for files, also where values are not finite, and `BadUsage` for an empty stack or a bad strength. What
     cannot be stacked is in `refused`; `NotFusable` is raised where that is all.
     """
+    where = torch.device(choose_device(str(device), in_float64=True))
     given = _given(entries, labels)
     called = dict(
         zip(

@@ -16,7 +16,8 @@ import torch
 from lorakit.adapters.adapter import LowRank
 from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import NotFusable
-from lorakit.merging.checking.changes import Form, form_of, inner, shape_of
+from lorakit.fusion.devices import full_float32
+from lorakit.merging.checking.changes import CPU, Form, form_of, inner, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
 from lorakit.merging.checking.refusing import refuse_values, require_alike
@@ -52,25 +53,31 @@ def measure(
     parts: Sequence[Part],
     weight_of: WeightOf | None = None,
     on_progress: Progress = lambda done, total, what: None,
+    device: torch.device = CPU,
 ) -> Measured:
-    """Measure every module that one of `parts` changes. Raises `BadFile` for values that are not
-    finite, and `NotFusable` for a change that does not fit."""
+    """Measure every module that one of `parts` changes.
+
+    Products of the size of a weight's sides are made on `device`, those of the size of the ranks on the
+    CPU. Raises `BadFile` for values that are not finite, and `NotFusable` for a change that does not fit.
+    """
     names = list(dict.fromkeys(name for part in parts for name in part.matrices))
     own = [set(part.matrices) for part in parts]
     grams, units, places, kept = [], [], [], []
     joined: dict[str, Joined] = {}
     left_out: list[tuple[str, str]] = []
-    jobs = (partial(_measure_module, parts, own, name, weight_of) for name in names)
-    for done, (name, one) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
-        left_out += [(label, name) for label in one.without_base]
-        if one.gram is not None:
-            kept.append(name)
-            grams.append(one.gram)
-            units.append([part.units.get(name, 0.0) for part in parts])
-            places.append(one.places)
-        if one.joined is not None:
-            joined[name] = one.joined
-        on_progress(done, len(names), name)
+    jobs = (partial(_measure_module, parts, own, name, weight_of, device) for name in names)
+    with full_float32():
+        done_jobs = side_by_side(jobs, cores=None if device.type == "cpu" else 1)
+        for done, (name, one) in enumerate(zip(names, done_jobs, strict=True), start=1):
+            left_out += [(label, name) for label in one.without_base]
+            if one.gram is not None:
+                kept.append(name)
+                grams.append(one.gram)
+                units.append([part.units.get(name, 0.0) for part in parts])
+                places.append(one.places)
+            if one.joined is not None:
+                joined[name] = one.joined
+            on_progress(done, len(names), name)
     with torch.no_grad():
         overlap = overlaps(joined, len(parts))
     count = len(parts)
@@ -98,10 +105,14 @@ class _Module:
 
 
 def _measure_module(
-    parts: Sequence[Part], own: Sequence[set[str]], name: str, weight_of: WeightOf | None
+    parts: Sequence[Part],
+    own: Sequence[set[str]],
+    name: str,
+    weight_of: WeightOf | None,
+    device: torch.device,
 ) -> _Module:
     forms: list[Form | None] = [
-        _form(part, name, weight_of) if name in mine else None
+        _form(part, name, weight_of, device) if name in mine else None
         for part, mine in zip(parts, own, strict=True)
     ]
     without_base = tuple(
@@ -139,10 +150,10 @@ def _chance(
     return found
 
 
-def _form(part: Part, name: str, weight_of: WeightOf | None) -> Form | None:
+def _form(part: Part, name: str, weight_of: WeightOf | None, device: torch.device) -> Form | None:
     module = part.adapter.modules[part.sources[name]]
     if not needs_weight(module):
-        return form_of(module)
+        return form_of(module, device=device)
     if weight_of is None:
         return None
     try:
@@ -150,7 +161,7 @@ def _form(part: Part, name: str, weight_of: WeightOf | None) -> Form | None:
     except LookupError:
         return None
     try:
-        return form_of(module, lambda: weight)
+        return form_of(module, lambda: weight, device)
     except (RuntimeError, IndexError, ValueError) as error:
         raise NotFusable(
             f"{part.adapter.path} does not fit the base: {name} has a weight of {list(weight.shape)} "
@@ -182,8 +193,8 @@ def _join(thin: Sequence[tuple[int, LowRank]]) -> Joined:
         tuple(form.up.shape[1] for _, form in thin),
         tuple(form.scale for _, form in thin),
         (ups.shape[0], downs.shape[1]),
-        gram_of_columns(ups),
-        gram_of_columns(downs.T),
+        gram_of_columns(ups).cpu(),
+        gram_of_columns(downs.T).cpu(),
     )
 
 

@@ -1,18 +1,14 @@
 """An adapter from the difference of two checkpoints: the best approximation of each matrix's difference.
 
 Where the difference really is of low rank, as after fusing an adapter, that adapter comes back, up to what
-storing the weights has rounded away. Rounding adds noise of known size to every weight, and a matrix of
-noise alone has singular values up to (√out + √in) σ; what lies below cannot be told from it. Without a
-wanted rank, those above Gavish and Donoho's optimal hard threshold for known noise are kept
-(arXiv:1305.5870, equation 11).
+storing the weights has rounded away. Without a wanted rank what rises above that noise is kept (noise.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
 from pathlib import Path
 from zlib import crc32
 
@@ -22,6 +18,7 @@ from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import LorakitError
+from lorakit.fusion.devices import choose_device, full_float32
 from lorakit.merging.extracting.differences import (
     Difference,
     common_matrices,
@@ -30,8 +27,9 @@ from lorakit.merging.extracting.differences import (
     open_pair,
 )
 from lorakit.merging.extracting.differences import StoredModel as Model
+from lorakit.merging.extracting.noise import rank_from
 from lorakit.merging.extracting.report import ExtractedModule, ExtractionReport
-from lorakit.merging.range_finding import RankFrom, Triplets, largest_triplets
+from lorakit.merging.range_finding import Triplets, largest_triplets
 from lorakit.merging.ranks import Energy, Rank, rank_rule
 from lorakit.merging.result import adapter_of
 from lorakit.merging.side_by_side import side_by_side
@@ -42,10 +40,6 @@ Progress = Callable[[int, int, str], None]
 DEFAULT_MOST = 128
 # Where the search for a rank that is not given begins.
 _FIRST = 32
-# Singular values below this share of the largest are what float32 arithmetic leaves.
-_ARITHMETIC = 1e-6
-# Squares summed in float32 within a row are exact to about this share.
-_SUMS = 1e-7
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,7 @@ def extract(
     biases: bool = False,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
+    device: str | torch.device = "cpu",
     on_progress: Progress = lambda done, total, what: None,
 ) -> Extraction:
     """The adapter that turns the checkpoint `base` into `tuned`, as well as a rank allows.
@@ -74,15 +69,18 @@ def extract(
     Every matrix that differs gets `rank`; or the smallest rank up to `most` that holds the share `energy`
     of its difference, and no more than rises above the noise of rounding; or, with neither, all that
     does. `norms` and `biases` take the differences of these along in full. The factors are rounded to
-    `dtype`, and what the report states is true of them. Memory stays at a few of the largest weights.
+    `dtype`, and what the report states is true of them. Components are sought on `device` ("cpu", "cuda",
+    "cuda:N" or "auto"). Memory stays at a few of the largest weights.
 
     Raises `BadFile` for what is no checkpoint, `NotFusable` for checkpoints of different models, and
     `LorakitError` where nothing differs, or nothing more than by rounding.
     """
     rule = check_wanted(rank, energy, most)
-    how = How(rule, most, dtype, seed)
+    where = torch.device(choose_device(str(device), in_float64=True))
+    how = How(rule, most, dtype, seed, where)
     pair = open_pair(Path(tuned), Path(base))
-    found = dict(_matrices(pair, how, on_progress))
+    with full_float32():
+        found = dict(_matrices(pair, how, on_progress))
     vectors = _vectors(*pair)
     wanted = {n: d for n, d in vectors.items() if (biases if n.endswith(".bias") else norms)}
     told = [facts for _, facts in found.values()]
@@ -104,14 +102,31 @@ def extract(
 
 def _matrices(
     pair: tuple[Model, Model], how: How, on_progress: Progress
-) -> Iterator[tuple[str, tuple[LoraModule | None, ExtractedModule]]]:
+) -> Iterator[tuple[str, Found]]:
     """Each matrix that differs, with the module that stands for it and the facts of it."""
     names = common_matrices(*pair)
-    jobs = (partial(_extracted, name, pair, how) for name in names)
-    for done, (name, found) in enumerate(zip(names, side_by_side(jobs), strict=True), start=1):
+    work = _side_by_side if how.device.type == "cpu" else _ahead_of_the_device
+    for done, (name, found) in enumerate(zip(names, work(names, pair, how), strict=True), start=1):
         on_progress(done, len(names), name)
         if found is not None:
             yield name, found
+
+
+def _side_by_side(
+    names: Sequence[str], pair: tuple[Model, Model], how: How
+) -> Iterator[Found | None]:
+    return side_by_side(partial(_extracted, name, pair, how) for name in names)
+
+
+def _ahead_of_the_device(
+    names: Sequence[str], pair: tuple[Model, Model], how: How
+) -> Iterator[Found | None]:
+    """The cores read and subtract the next matrices while the device works on one."""
+    read = side_by_side(partial(difference_of, name, *pair) for name in names)
+    for one in read:
+        with torch.no_grad():
+            found = None if one is None else _approximated(one, how)
+        yield found
 
 
 def _adapter(
@@ -143,21 +158,29 @@ def check_wanted(rank: int | None, energy: float | None, most: int) -> Rank | En
 
 @dataclass(frozen=True)
 class How:
-    """What every matrix is treated by: the rule for its rank and the highest, dtype of factors, seed."""
+    """What every matrix is treated by: the rule for its rank and the highest, dtype of factors, seed,
+    and where."""
 
     rule: Rank | Energy | None
     most: int
     dtype: torch.dtype
     seed: int
+    device: torch.device
 
 
-def _extracted(
-    name: str, pair: tuple[Model, Model], how: How
-) -> tuple[LoraModule | None, ExtractedModule] | None:
-    """The module that stands for one matrix's difference; None where there is none."""
+# The module that stands for a matrix's difference, None where it has no rank, and the facts of it.
+Found = tuple[LoraModule | None, ExtractedModule]
+
+
+def _extracted(name: str, pair: tuple[Model, Model], how: How) -> Found | None:
+    """What stands for one matrix's difference; None where there is none."""
     difference = difference_of(name, *pair)
-    if difference is None:
-        return None
+    return None if difference is None else _approximated(difference, how)
+
+
+def _approximated(difference: Difference, how: How) -> Found:
+    difference = replace(difference, delta=difference.delta.to(how.device))
+    name = difference.module
     fixed = how.rule.count if isinstance(how.rule, Rank) else None
     found = largest_triplets(
         difference.delta,
@@ -172,6 +195,8 @@ def _extracted(
     lost = difference.energy if module is None else _lost(difference, module)
     tuned, _ = difference.rounding
     rows, columns = difference.delta.shape
+    if module is not None:
+        module = LoraModule(module.up.cpu(), module.down.cpu(), module.scale)
     return module, ExtractedModule(
         name,
         kept,
@@ -182,54 +207,6 @@ def _extracted(
         tuned * kept * (rows + columns - kept),
         fixed is None and kept == min(how.most, rows, columns),
     )
-
-
-def rank_from(difference: Difference, rule: Rank | Energy | None) -> RankFrom:
-    """What `largest_triplets` asks: how many of the values found so far are wanted, None for more."""
-
-    def wanted(values: torch.Tensor) -> int | None:
-        squares = values.double().square()
-        there = int((values > _ARITHMETIC * values[:1]).sum())
-        if isinstance(rule, Rank):
-            return min(rule.count, there)
-        above = above_rounding(squares, difference)
-        found = None if above == len(values) else above
-        if isinstance(rule, Energy):
-            enough = squares.cumsum(0) >= rule.share * difference.energy
-            if bool(enough.any()):
-                share = int(enough.to(torch.int8).argmax()) + 1
-                found = share if found is None else min(share, found)
-        return found if found is None else min(found, there)
-
-    return wanted
-
-
-def above_rounding(squares: torch.Tensor, difference: Difference) -> int:
-    """How many of the squared singular values `squares`, the largest first, rise above rounding.
-
-    The noise is that of rounding both checkpoints, or what is left beyond the values kept, whichever is
-    less: a base that the other was made from as it is stored adds none.
-    """
-    rows, columns = difference.delta.shape
-    variance = sum(difference.rounding)
-    kept = -1
-    while True:
-        found = int((squares > threshold(rows, columns) ** 2 * variance).sum())
-        if found <= kept or found == len(squares):
-            return max(found, kept)
-        kept = found
-        left = difference.energy - float(squares[:kept].sum())
-        left = max(left, _SUMS * difference.energy)
-        room = max(1, (rows - kept) * (columns - kept))
-        variance = min(variance, left / room)
-
-
-def threshold(rows: int, columns: int) -> float:
-    """Gavish and Donoho's τ for noise of deviation 1, where singular values are worth keeping."""
-    small, large = sorted((rows, columns))
-    ratio = small / large
-    root = sqrt(ratio**2 + 14 * ratio + 1)
-    return sqrt(2 * (ratio + 1) + 8 * ratio / (ratio + 1 + root)) * sqrt(large)
 
 
 def _module(found: Triplets, dtype: torch.dtype) -> LoraModule:

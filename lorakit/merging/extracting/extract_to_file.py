@@ -67,7 +67,9 @@ class Wanted:
         """Raise `BadUsage` for numbers that make no sense, before anything is asked or read."""
         check_wanted(self.rank, self.energy, self.most)
 
-    def extract(self, tuned: Path, base: Path, on_progress: Progress) -> Extraction:
+    def extract(
+        self, tuned: Path, base: Path, on_progress: Progress, *, device: str = "cpu"
+    ) -> Extraction:
         """Carry it out in memory."""
         return extract(
             tuned,
@@ -78,6 +80,7 @@ class Wanted:
             norms=self.norms,
             biases=self.biases,
             dtype=DTYPES[self.dtype],
+            device=device,
             seed=self.seed,
             on_progress=on_progress,
         )
@@ -90,6 +93,7 @@ def choose_checkpoint(catalog: Catalog, name: str | None) -> ChosenBase:
     """
     if name is not None and is_file(path := expanded(name)):
         real = path.resolve()
+    device: str = "cpu",
         name = next((base.name for base in catalog.bases() if base.path.resolve() == real), name)
     return choose_base(catalog, name)
 
@@ -119,13 +123,14 @@ def extract_to_file(
     told: list[ExtractionReport] = []
 
     def opened() -> Adapter:
-        found = wanted.extract(tuned.path, base.path, on_progress)
+        found = wanted.extract(tuned.path, base.path, on_progress, device=device)
         told.append(found.report)
         return found.adapter
 
     done = write_adapter(
         catalog,
         opened,
+            device=device,
         kind="extracted adapter",
         what=f"the difference of {tuned.name} and {base.name}",
         ingredients=[tuned, base],

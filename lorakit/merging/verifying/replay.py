@@ -15,6 +15,7 @@ from lorakit.adapters.parts import Parts
 from lorakit.adapters.pieces import Pieces, pieces_in
 from lorakit.errors import BadFile
 from lorakit.formats.layouts import WRITABLE, WritableLayout
+from lorakit.fusion.devices import same_kind
 from lorakit.gate.derived import Progress
 from lorakit.merging.extracting.extract_to_file import Wanted
 from lorakit.merging.merge import merged
@@ -31,10 +32,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Replay:
-    """An adapter made anew: the tensors of its file by key, and the adapter that they are."""
+    """An adapter made anew: the tensors of its file by key, the adapter that they are, and the device.
+
+    The `device` is of the kind that the record names, or the CPU where there is none here.
+    """
 
     tensors: Mapping[str, torch.Tensor]
     adapter: Adapter
+    device: str
 
 
 def replayed(made: Mapping[str, Any], ingredients: Ingredients, on_progress: Progress) -> Replay:
@@ -54,7 +59,8 @@ def replayed(made: Mapping[str, Any], ingredients: Ingredients, on_progress: Pro
             hint="--recipe STACK compares it with what a stack should give.",
         ) from error
     found, _ = spelled(pieces, cast("WritableLayout", layout), dtype, lead_back=lead_back)
-    return Replay(found.tensors, _adapter(in_dtype(pieces, DTYPES[dtype] if dtype else None)))
+    adapter = _adapter(in_dtype(pieces, DTYPES[dtype] if dtype else None))
+    return Replay(found.tensors, adapter, same_kind(made["device"]))
 
 
 def _adapter(pieces: Pieces) -> Adapter:
@@ -80,7 +86,11 @@ def _pieces(
     options: Mapping[str, Any] = made["options"]
     if verb == "extract":
         tuned, base = ingredients.bases
-        adapter = Wanted.recorded(made).extract(tuned.path, base.path, on_progress).adapter
+        adapter = (
+            Wanted.recorded(made)
+            .extract(tuned.path, base.path, on_progress, device=same_kind(made["device"]))
+            .adapter
+        )
         return even_pieces(adapter, made["dtype"]), False
     if verb in ("merge", "resize") or "dora_to_lora" in options:
         return even_pieces(_merged(made, ingredients, on_progress), made["dtype"]), False
@@ -98,10 +108,6 @@ def _pieces(
 
 def _merged(made: Mapping[str, Any], ingredients: Ingredients, on_progress: Progress) -> Adapter:
     options = made["options"]
-    device = made["device"]
-    # Without the device that it was made on the CPU gives the same within rounding.
-    if device != "cpu" and not torch.cuda.is_available():
-        device = "cpu"
     base = ingredients.bases[0].path if ingredients.bases else None
     return merged(
         [(entry.path, entry.strength) for entry in ingredients.entries],
@@ -111,7 +117,7 @@ def _merged(made: Mapping[str, Any], ingredients: Ingredients, on_progress: Prog
         seed=made.get("seed", 0),
         full_diffs=options.get("full_diffs", False),
         options=options.get("method_options"),
-        device=device,
+        device=same_kind(made["device"]),
         on_progress=on_progress,
     ).adapter
 

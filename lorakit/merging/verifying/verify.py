@@ -19,6 +19,7 @@ from lorakit.formats.ancestry import INGREDIENTS_KEY, Ancestor, read_ancestry
 from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import Header, read_header
 from lorakit.fusion.base import open_base
+from lorakit.fusion.devices import kind_of
 from lorakit.gate.derived import Progress
 from lorakit.merging.extracting.extract_to_file import choose_checkpoint
 from lorakit.merging.provenance import MADE_KEY, read_made
@@ -165,7 +166,17 @@ def _compare_replay(
         extra,
         fitted,
         looks,
-        remarks,
+        (*remarks, *_elsewhere(made, again)),
+    )
+
+
+def _elsewhere(made: Mapping[str, Any], again: Replay) -> tuple[str, ...]:
+    """What to know where the device that the file was made on is not here."""
+    if again.device == kind_of(made["device"]):
+        return ()
+    return (
+        f"It was made on {made['device']}, which is not here, and made again on {again.device}, which rounds "
+        "otherwise.",
     )
 
 
