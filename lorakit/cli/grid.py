@@ -136,7 +136,7 @@ def grid_verb(
         check_request(request)
         target = _free_folder() if output is None else expanded(output)
     if dry_run:
-        dry_run_grid(out, request, target, strict=strict)
+        dry_run_grid(out.about("plan"), request, target, strict=strict)
         return
     run_grid(out, request, target, strict=strict, compiled=compiled)
 

@@ -69,7 +69,7 @@ def show(
     out = Output.of("license show", json, quiet)
     with open_catalog() as catalog:
         if base is not None:
-            _show_stack(catalog, name, base, out)
+            _show_stack(catalog, name, base, out.about("stack"))
         else:
             _show(_dossier(catalog, name, out), out)
 

@@ -68,7 +68,7 @@ def ls_verb(
 
     out = Output.of("ls", json, quiet)
     if fields:
-        _list_fields(out)
+        _list_fields(out.about("fields"))
         return
     shown = chosen_columns(columns)
     text = query_text(query or [])

@@ -47,6 +47,10 @@ class Output:
         mode = Mode.JSON if json_wanted else Mode.QUIET if quiet else Mode.HUMAN
         return cls(verb, mode)
 
+    def about(self, what: str) -> Output:
+        """The same for what a verb also tells, in a document of another shape: `lorakit/VERB-WHAT/1`."""
+        return Output(f"{self.verb} {what}", self.mode)
+
     def result(
         self,
         document: Mapping[str, Any],

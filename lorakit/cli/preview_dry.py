@@ -18,7 +18,7 @@ def show_plan(
     out: Output, plan: Plan, files: Sequence[Path], more: Mapping[str, Any] | None = None
 ) -> None:
     """Write the result of a dry run; `more` goes into its JSON document."""
-    out.result(
+    out.about("plan").result(
         {**plan.to_dict(), "files": [str(path) for path in files], **(more or {})},
         human=lambda console: _show_plan(console, plan, files),
         ids=map(str, files),

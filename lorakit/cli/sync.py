@@ -67,7 +67,7 @@ def sync_verb(
             catalog, records, asked, licenses_only=licenses_only, everything=everything
         )
         if dry_run:
-            _tell_plan(out, plan, asked)
+            _tell_plan(out.about("plan"), plan, asked)
             return
         words = ["--licenses-only"] if licenses_only else []
         command = step_text("sync", records if names else [], *words)

@@ -66,7 +66,7 @@ def tag_verb(
         if not names:
             if given or taken:
                 raise BadUsage("There is no NAME.", hint=f"For example: {EXAMPLE}")
-            _list_all(catalog, out)
+            _list_all(catalog, out.about("list"))
             return
         records = select_adapters(catalog, names, out, whole=bool(given or taken))
         step = {}

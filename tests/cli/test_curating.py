@@ -40,7 +40,13 @@ def test_tags_of_several_adapters(kept: Cli) -> None:
     assert "nothing to change" in kept("tag", "ink", "-a", "WIP").err
     assert kept("tag", "ink", "--remove", "water COLOUR,wip").code == 0
     assert tags(kept, "ink", "wash") == {"ink": ["1930s"], "wash": everything}
-    listed = {one["tag"]: one["adapters"] for one in kept("tag", "--json").document["tags"]}
+    tags_of_all = kept("tag", "--json").document
+    # Another shape than the tags of adapters have.
+    assert (tags_of_all["schema"], changed.document["schema"]) == (
+        "lorakit/tag-list/1",
+        "lorakit/tag/1",
+    )
+    listed = {one["tag"]: one["adapters"] for one in tags_of_all["tags"]}
     assert listed == {"1930s": 2, "Water colour": 1, "wip": 1}
     assert kept("tag", "-q").lines == ["1930s", "Water colour", "wip"]
     assert kept("tag").lines[1].split() == ["1930s", "2"]

@@ -118,7 +118,7 @@ def test_the_fields_are_listed_with_an_example_each(cli: Cli) -> None:
         assert field.example in ran.out
     assert max(map(len, ran.lines)) <= 80
     listed = cli("ls", "--fields", "--json").document
-    assert listed["schema"] == "lorakit/ls/1"
+    assert listed["schema"] == "lorakit/ls-fields/1"
     assert [field["name"] for field in listed["fields"]] == cli("ls", "--fields", "-q").lines
 
 
