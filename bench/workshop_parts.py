@@ -15,12 +15,13 @@ from bench.files import PREFIX, base_tensors, usual_modules, write_adapter, writ
 from bench.memory import watch
 from bench.tables import say
 from lorakit.adapters.loading import load_adapter
+from lorakit.bases import choose_base
 from lorakit.catalog import Catalog
 from lorakit.formats.writing import encode_header
 from lorakit.fusion.engine import stream_fused
 from lorakit.merging.checking.comparing import compare
 from lorakit.merging.cores import gram_of
-from lorakit.merging.extracting.extract_to_file import Wanted, choose_checkpoint, extract_to_file
+from lorakit.merging.extracting.extract_to_file import Wanted, extract_to_file
 from lorakit.merging.factors import exact_factors
 from lorakit.merging.merge import merged
 from lorakit.merging.ranks import Rank
@@ -143,8 +144,8 @@ def _extract(folder: Path, runs: int) -> Result:
         def work() -> None:
             _, report = extract_to_file(
                 catalog,
-                choose_checkpoint(catalog, "tuned"),
-                choose_checkpoint(catalog, "base"),
+                choose_base(catalog, "tuned"),
+                choose_base(catalog, "base"),
                 Wanted(),
                 output,
                 overwrite=True,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorakit.errors import BadUsage, Refused
+from lorakit.errors import BadFile, BadUsage, Refused
+from lorakit.formats.model_files import is_folder, model_files
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import base_dossier
 from lorakit.licenses.terms import Terms, model_terms, strictest
@@ -41,13 +42,17 @@ class ChosenBase:
 
 
 def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
-    """The registered base called `name`, the file at that path, or the only one registered.
+    """The registered base called `name`, the model at that path, or the only one registered.
 
-    Raises `NotFound` for a name or file that is not there, `BadUsage` when `name` is None and there is
+    A path is that of a file, of an index of shards, or of a folder; where it leads to a registered base it
+    means that. A name that a base has means the base, though a folder be called so, too. Raises `NotFound` for a name or file that is not there, `BadUsage` when `name` is None and there is
     not exactly one, `BadFile` when a registered file has been replaced by another.
     """
-    if name is not None and is_file(path := expanded(name)):
-        return ChosenBase(path.stem, path, (UNNAMED_MODEL,), None, None)
+    if name is not None and (path := _path_of(catalog, name)) is not None:
+        there = registered_at(catalog, path)
+        if there is None:
+            return ChosenBase(path.stem, path, (UNNAMED_MODEL,), None, None)
+        name = there.name
     if name is None:
         bases = catalog.bases()
         if not bases:
@@ -64,6 +69,32 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
     sha256, content = record.file_sha256, record.tensor_sha256
     models = tuple(base.model for base in same_content(catalog, path, sha256, content))
     return ChosenBase(record.name, path, models, record.components, sha256, content)
+
+
+def _path_of(catalog: Catalog, name: str) -> Path | None:
+    """The path that `name` is; None where it is none, or a folder's that is a base's name as well."""
+    path = expanded(name)
+    if is_file(path):
+        return path
+    known = any(base.name == name for base in catalog.bases())
+    return path if is_folder(path) and not known else None
+
+
+def registered_at(catalog: Catalog, path: Path) -> BaseRecord | None:
+    """The registered base that lies at `path`, as it was registered; None where there is none.
+
+    The same files may be named in several ways: by their folder, by their index, by one of them.
+    """
+    wanted = _files_at(path)
+    unchanged = (base for base in catalog.bases() if not (base.missing or base.changed))
+    return next((base for base in unchanged if _files_at(base.path) == wanted), None)
+
+
+def _files_at(path: Path) -> frozenset[Path]:
+    try:
+        return frozenset(file.path.resolve() for file in model_files(path))
+    except BadFile:
+        return frozenset([path.resolve()])
 
 
 def same_content(

@@ -91,7 +91,8 @@ def _bases(store: Store) -> Iterator[Finding]:
     for base in all_bases(store):
         path = str(base.path)
         if base.missing:
-            yield Finding("base", f"{base.name}: missing: {path}", base.name, path)
+            gone = base.what_is_missing().removesuffix(".")
+            yield Finding("base", f"{base.name}: missing: {gone}", base.name, path)
         elif base.changed:
             text = f"{base.name}: changed since it was registered: {path}"
             yield Finding("base", text, base.name, path)

@@ -13,8 +13,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lorakit.catalog.base_files import Stamp, stamp_of
 from lorakit.catalog.naming import name_of_file, normal
-from lorakit.catalog.paths import holds_file, stat_of
+from lorakit.catalog.paths import holds_file
 from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
@@ -147,8 +148,6 @@ def _base(row: tuple[Any, ...]) -> BaseRecord:
     fields = dict(zip(_BASE, row, strict=True))
     fields["path"] = Path(fields["path"])
     fields["added_at"] = from_text(fields["added_at"])
-    stat = stat_of(fields["path"])
-    changed = stat is not None and (
-        stat.st_size != fields["file_size"] or stat.st_mtime_ns != fields["mtime_ns"]
-    )
-    return BaseRecord(**fields, missing=stat is None, changed=changed)
+    stamp = stamp_of(fields["path"])
+    changed = stamp is not None and stamp != Stamp(fields["file_size"], fields["mtime_ns"])
+    return BaseRecord(**fields, missing=stamp is None, changed=changed)

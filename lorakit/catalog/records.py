@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lorakit.catalog.base_files import find_stamp
 from lorakit.catalog.pending import is_pending
 from lorakit.errors import BadFile, NotFound
 
@@ -69,8 +70,10 @@ class AdapterRecord:
 
 @dataclass(frozen=True, slots=True)
 class BaseRecord:
-    """A base checkpoint that adapters are stacked on; `missing` says that its file is gone now.
+    """A base checkpoint that adapters are stacked on; `missing` says that a file of it is gone now.
 
+    `path` is a file, an index of shards, or a folder; hashes, size and time are those of all its files
+    (`formats/hashing.py`, `catalog/base_files.py`).
     `model` is a key of the table of known models, `prefix` what the file puts before its key names,
     `components` where the other parts of the pipeline come from. `changed` says that the file's size
     or time differ from those at registration. `tensor_sha256` is the base's content, None for one that
@@ -101,7 +104,7 @@ class BaseRecord:
         """
         if self.missing:
             raise NotFound(
-                f"The file of the base {self.name} is missing: {self.path}.",
+                f"The file of the base {self.name} is missing: {self.what_is_missing()}",
                 hint="Attach its drive, or register it where it is now with `lorakit base add`.",
             )
         if self.changed:
@@ -110,6 +113,16 @@ class BaseRecord:
                 hint="Register it again with `lorakit base add`, naming the model it is now.",
             )
         return self.path
+
+    def what_is_missing(self) -> str:
+        """Its path, or a sentence that names those of its files that are not there."""
+        try:
+            find_stamp(self.path)
+        except BadFile as error:
+            return error.message
+        except NotFound:
+            pass
+        return f"{self.path}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,11 @@ app = typer.Typer(
 )
 def add(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The checkpoint, one .safetensors file.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The checkpoint: a .safetensors file, the index of its shards, or a folder.",
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(help="What to call it. Left out, the file's name.")
@@ -139,14 +143,14 @@ def _show_all(
 
 def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str, str]) -> None:
     """One base for a person; `names` says what the contents of other models are called."""
-    from lorakit.cli.render import facts, heading, size
+    from lorakit.cli.render import facts, heading
     from lorakit.licenses.terms import model_terms
 
     heading(console, record.name, model_terms(record.model).title)
     facts(
         console,
         [
-            ("file", f"{record.path} ({size(record.file_size)})"),
+            ("file", f"{record.path} ({_told(record)})"),
             ("blocks", f"{record.blocks}, stored as {record.dtype}"),
             ("prefix", record.prefix or "none (bare names)"),
             ("made from", names.get(record.parent, record.parent[:12]) if record.parent else None),
@@ -156,3 +160,19 @@ def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str,
             ("conditions", _conditions(terms, record.name)),
         ],
     )
+
+
+def _told(record: BaseRecord) -> str:
+    """How large it is, and in how many files where it is not one; what is wrong with them."""
+    from lorakit.cli.render import size
+    from lorakit.errors import BadFile
+    from lorakit.formats.model_files import model_files
+
+    if record.missing:
+        return "missing"
+    try:
+        count = len(model_files(record.path))
+    except BadFile:
+        return "missing"
+    several = f"{count} files, " if count > 1 else ""
+    return f"{several}{size(record.file_size)}{', changed since' if record.changed else ''}"

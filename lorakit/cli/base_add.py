@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lorakit.cli.output import Output, Progress
 from lorakit.errors import BadFile, BadUsage, NotFound
+from lorakit.formats.model_files import INDEX_SUFFIX, is_folder, model_files
 from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class Wanted:
 
 
 def register(catalog: Catalog, file: str, wanted: Wanted, out: Output) -> BaseRecord:
-    """Register the checkpoint `file`, with its content and its sketch. Warns of what it lacks.
+    """Register the checkpoint at `file`: a file, a shard, an index of shards, or a folder.
+
+    Its content and its sketch are kept. Warns of what it lacks.
 
     Raises `NotFound`, `BadFile`, `BadUsage`, `Refused` for terms looser than those of the same content,
     and `CatalogError` for a name that another base has.
@@ -39,9 +42,10 @@ def register(catalog: Catalog, file: str, wanted: Wanted, out: Output) -> BaseRe
     from lorakit.catalog.naming import check_name, name_of_file, normal
 
     path = expanded(file).absolute()
-    if not is_file(path):
-        raise NotFound(f"There is no file {file}.")
-    name = normal(name_of_file(str(path)) if wanted.name is None else wanted.name)
+    if not is_file(path) and not is_folder(path):
+        raise NotFound(f"There is no file or folder {file}.")
+    stem = path.name.removesuffix(INDEX_SUFFIX) if path.name.endswith(INDEX_SUFFIX) else str(path)
+    name = normal(name_of_file(stem) if wanted.name is None else wanted.name)
     check_name(name)
     components = _components(wanted.components)
     checkpoint = _checkpoint(path)
@@ -52,17 +56,17 @@ def register(catalog: Catalog, file: str, wanted: Wanted, out: Output) -> BaseRe
 
 
 def _checkpoint(path: Path) -> Checkpoint:
-    from lorakit.formats.checkpoint import parse_checkpoint
+    from lorakit.formats.checkpoint import read_checkpoint
     from lorakit.formats.header import read_header
     from lorakit.sketches.fingerprint import is_fingerprint
 
-    header = read_header(path)
-    if is_fingerprint(header.metadata):
+    (first, *others) = model_files(path)
+    if not others and is_fingerprint(read_header(first.path).metadata):
         raise BadFile(
             f"{path} is the fingerprint of a model, with a sample of its weights only.",
             hint=f"`lorakit trace learn {path}` lets lorakit recognise that model.",
         )
-    return parse_checkpoint(header)
+    return read_checkpoint(path)
 
 
 def _store(
@@ -74,19 +78,22 @@ def _store(
     update: Progress,
 ) -> tuple[BaseRecord, Sketch]:
     from lorakit.bases import UNNAMED_MODEL, require_not_looser
-    from lorakit.formats.hashing import hash_file
+    from lorakit.formats.hashing import hash_model
+    from lorakit.licenses.parts import keep_parts
     from lorakit.sketches.reading import sketch_checkpoint
     from lorakit.tracing.kept import find_content, keep_base_sketch, known_parent
 
     path = checkpoint.path
     stated = None if wanted.on is None else find_content(catalog, wanted.on)
     update(0, 0, f"hashing {path.name}")
-    hashes = hash_file(path, checkpoint.header.data_offset)
+    found = hash_model(path)
+    hashes = found.whole
     if stated is not None:
         _refuse_circle(catalog, path, hashes.tensor_sha256, stated, wanted.on)
     before = next((base for base in catalog.bases() if base.name == name), None)
     model = wanted.model or (before.model if before else UNNAMED_MODEL)
-    require_not_looser(catalog, path, hashes.file_sha256, model, hashes.tensor_sha256)
+    for file, own in {**found.parts, path: hashes}.items():
+        require_not_looser(catalog, file, own.file_sha256, model, own.tensor_sha256)
     parent = stated or (before.parent if before else None)
     parent = parent or known_parent(catalog, hashes.tensor_sha256)
     update(0, 0, f"sampling {path.name}")
@@ -103,6 +110,7 @@ def _store(
         tensor_sha256=hashes.tensor_sha256,
         parent=parent,
     )
+    keep_parts(catalog, found)
     keep_base_sketch(catalog, record, sketch)
     return record, sketch
 

@@ -62,13 +62,13 @@ def extract_verb(
     rounding, since nothing below can be found again. What is missing of the
     difference is measured and shown.
     """
+    from lorakit.bases import choose_base
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.workshop import chosen_device, chosen_dtype, chosen_layout, say_verdict
     from lorakit.merging.extracting.extract_to_file import (
         DEFAULT_DTYPE,
         DEFAULT_LAYOUT,
         Wanted,
-        choose_checkpoint,
         extract_to_file,
     )
 
@@ -78,7 +78,7 @@ def extract_verb(
     wanted.check()
     device = chosen_device(device)
     with open_catalog() as catalog:
-        pair = choose_checkpoint(catalog, tuned), choose_checkpoint(catalog, base)
+        pair = choose_base(catalog, tuned), choose_base(catalog, base)
         if dry_run:
             from lorakit.gate import judge_derived
 

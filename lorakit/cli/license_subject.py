@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.bases import ChosenBase, same_content
-from lorakit.catalog.naming import normal, refuse_beginning
+from lorakit.catalog.naming import looks_like_path, normal, refuse_beginning
 from lorakit.errors import Ambiguous, BadFile, LorakitError, NotFound
+from lorakit.formats.model_files import is_folder
+from lorakit.formats.peft_folder import adapter_file
 from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ def find_subject(
     beginning of a name is none, as whatever puts terms on record asks it. Raises `NotFound`
     and `Ambiguous` for a name, `BadFile` for a file that is neither.
     """
-    if is_file(path := expanded(name)):
+    path = adapter_file(expanded(name))
+    named = any(base.name == name for base in catalog.bases())
+    if is_file(path) or (is_folder(path) and not named):
         return _judged(catalog, _of_file(catalog, path, out), weights)
     base = next((base for base in catalog.bases() if base.name == name), None)
     adapter, missed = _adapter(catalog, name, whole)
@@ -103,7 +107,7 @@ def _of_words(catalog: Catalog, name: str, missed: NotFound) -> LicenseSubject:
     if found := _CONTENT.fullmatch(name.lower()):
         subject = Dossier(name, "adapter", found[1], None, ())
         return LicenseSubject(found[1], stored_dossier(catalog, subject))
-    if "/" in name:
+    if looks_like_path(name):
         raise missed
     raise NotFound(f"No adapter, base or known model is called {name!r}.", hint=missed.hint)
 
@@ -136,24 +140,24 @@ def _base(catalog: Catalog, name: str, path: Path, sha256: str | None, content: 
 
 
 def _of_file(catalog: Catalog, path: Path, out: Output) -> Subject:
-    """A file by its path, in the catalog or not: its content is hashed."""
+    """A file or a checkpoint's folder by its path, in the catalog or not: its content is hashed."""
     from lorakit.formats.checkpoint import read_checkpoint
-    from lorakit.formats.hashing import hash_file
-    from lorakit.formats.header import read_header
+    from lorakit.formats.hashing import hash_model
     from lorakit.formats.inspection import inspect
     from lorakit.stack import ResolvedEntry
     from lorakit.strengths import as_strength
 
-    report = inspect(path, hashes=False)
-    if not report.modules:
+    several = is_folder(path) or path.suffix == ".json"
+    report = None if several else inspect(path, hashes=False)
+    if report is None or not report.modules:
         try:
             read_checkpoint(path)
         except BadFile as error:
             raise BadFile(f"{path} is neither an Anima adapter nor an Anima checkpoint.") from error
     with out.progress("Hashing") as update:
         update(0, 0, path.name)
-        hashes = hash_file(path, read_header(path).data_offset)
+        hashes = hash_model(path).whole
     content, sha256 = hashes.tensor_sha256, hashes.file_sha256
-    if not report.modules:
+    if report is None or not report.modules:
         return _base(catalog, path.stem, path, sha256, content)
     return ResolvedEntry(path.stem, as_strength(1.0), path, report, sha256, content)

@@ -1,4 +1,4 @@
-"""What is inside a base checkpoint: prefix, blocks, components, from its header alone."""
+"""What is inside a base checkpoint: prefix, blocks, components, from its headers alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lorakit.errors import BadFile
 from lorakit.formats import anima
-from lorakit.formats.header import Header, TensorInfo, read_header
+from lorakit.formats.header import Header, TensorInfo
+from lorakit.formats.shards import Shards, Stored, read_shards, shards_of
 
 # Longest first, as seen in published files; "" is a bare file (RDBT's own releases).
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
@@ -17,21 +18,37 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
 # The pair of keys that only Anima has: a Cosmos trunk with a text adapter inside.
 _TRUNK_MARK = "blocks.0.mlp.layer1.weight"
 _ADAPTER_MARK = "llm_adapter.blocks.0.cross_attn.q_proj.weight"
+# The same layer in diffusers' words, whose transformer is a model of its own and has no prefix.
+_DIFFUSERS_MARK = "transformer_blocks.0.ff.net.0.proj.weight"
+_DIFFUSERS_PREFIXES = ("transformer.", "")
+_CONDITIONER = "text_conditioner."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A base file. `weights` maps canonical tensor names (`blocks.0.mlp.layer1.weight`) to the file's.
+    """A base: a file, shards, or a folder. `tensors` are all that it holds, by key.
 
-    `extra` are tensors outside the transformer and its text adapter, such as a VAE in the same file.
+    A key is the file's own, but for models in diffusers' words, which go by the original's: so each is
+    `prefix` and a canonical name. `weights` are those of the transformer and its text adapter by canonical
+    tensor name (`blocks.0.mlp.layer1.weight`), `extra` the keys of all others, such as a VAE's.
     """
 
     path: Path
-    header: Header
+    tensors: Mapping[str, Stored]
     prefix: str
     blocks: int
     weights: Mapping[str, TensorInfo]
     extra: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all tensors."""
+        return sum(stored.info.end - stored.info.start for stored in self.tensors.values())
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold tensors."""
+        return tuple(dict.fromkeys(stored.path for stored in self.tensors.values()))
 
     @property
     def has_llm_adapter(self) -> bool:
@@ -58,26 +75,58 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Recognise the Anima checkpoint at `path`, without reading a tensor.
 
-    Raises `BadFile` for a file that is not valid safetensors, is no Anima checkpoint, or mixes
-    prefixes.
+    `path` is a file, one of its shards, their index, or a folder of them. Raises `BadFile` for what is not
+    valid safetensors, is no Anima checkpoint, lacks a shard, or mixes prefixes.
     """
-    return parse_checkpoint(read_header(path))
+    path = Path(path)
+    return _checkpoint(path, in_original_names(read_shards(path)))
 
 
 def parse_checkpoint(header: Header) -> Checkpoint:
-    """As `read_checkpoint`, of a header that has been read already."""
-    prefix = find_prefix(header.tensors, header.path)
+    """As `read_checkpoint`, of one file whose header has been read, in the original's names."""
+    return _checkpoint(header.path, shards_of(header).tensors)
+
+
+def in_original_names(shards: Shards) -> Mapping[str, Stored]:
+    """The tensors of a model, those in diffusers' words by the original's names, without a prefix."""
+    tensors = shards.tensors
+    found = [prefix for prefix in _DIFFUSERS_PREFIXES if prefix + _DIFFUSERS_MARK in tensors]
+    if not found or any(prefix + _TRUNK_MARK in tensors for prefix in PREFIXES):
+        return tensors
+    renamed: dict[str, Stored] = {}
+    for key, stored in tensors.items():
+        name = _original_name(key, found[0])
+        if name in renamed:
+            raise BadFile(f"{shards.path} holds {name!r} twice, under two names.")
+        renamed[name] = stored
+    return renamed
+
+
+def _original_name(key: str, prefix: str) -> str:
+    if key.startswith(_CONDITIONER):
+        return f"llm_adapter.{key.removeprefix(_CONDITIONER)}"
+    # What follows a layer's name may have dots itself.
+    name = key.removeprefix(prefix)
+    end = len(name)
+    while (end := name.rfind(".", 0, end)) > 0:
+        if module := anima.from_diffusers(name[:end]):
+            return module + name[end:]
+    return key
+
+
+def _checkpoint(path: Path, tensors: Mapping[str, Stored]) -> Checkpoint:
+    prefix = find_prefix(tensors, path)
     weights: dict[str, TensorInfo] = {}
     extra: list[str] = []
-    for key, info in header.tensors.items():
+    for key, stored in tensors.items():
         name = key.removeprefix(prefix)
         known = key.startswith(prefix) and anima.is_module(name.rpartition(".")[0])
         if known:
-            weights[name] = info
+            weights[name] = stored.info
         else:
             extra.append(key)
-    blocks = _count_blocks(weights, header.path)
-    return Checkpoint(header.path, header, prefix, blocks, weights, tuple(extra))
+    blocks = _count_blocks(weights, path)
+    return Checkpoint(path, tensors, prefix, blocks, weights, tuple(extra))
 
 
 def find_prefix(keys: Mapping[str, object], path: Path) -> str:
@@ -86,8 +135,8 @@ def find_prefix(keys: Mapping[str, object], path: Path) -> str:
     if not found:
         raise BadFile(
             f"{path} is not an Anima checkpoint: it has no {_TRUNK_MARK}.",
-            hint="A base is one .safetensors file of the diffusion model, such as RDBT's or "
-            "anima-base-v1.0.safetensors. For a LoRA, use `lorakit add`.",
+            hint="A base is the diffusion model, such as RDBT's or anima-base-v1.0.safetensors: its file, "
+            "its shards, or a folder of diffusers'. For a LoRA, use `lorakit add`.",
         )
     if len(found) > 1:
         names = " and ".join(repr(prefix) for prefix in found)

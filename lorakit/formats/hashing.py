@@ -1,18 +1,24 @@
-"""The two identities of a safetensors file.
+"""The two identities of a safetensors file, and of a model of several.
 
 `file_sha256` is what Civitai's by-hash lookup takes; `tensor_sha256`, the hash of all bytes after the
 header, is kohya's `sshs_model_hash` and survives an edit of the metadata.
+
+A model of several files is known by the hash of its files' hashes: sorted, in lower-case hexadecimal,
+one to a line, as `sha256sum *.safetensors | cut -c-64 | sort | sha256sum` gives it. Neither names nor
+folders are in it, as they are in no file's own. A model of one file has that file's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
 from lorakit.errors import BadFile
+from lorakit.formats.header import read_header
+from lorakit.formats.model_files import model_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,53 @@ def start_hashing(path: Path, data_offset: int) -> Callable[[], FileHashes]:
         return FileHashes(_checked(path, found[0]), _checked(path, found[data_offset]))
 
     return wait
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHashes:
+    """The identities of a model as a whole, and of each of its files."""
+
+    whole: FileHashes
+    parts: Mapping[Path, FileHashes]
+
+
+def hash_model(path: Path) -> ModelHashes:
+    """Hash all files of the model at `path`: a file, a shard, an index of shards, or a folder.
+
+    Raises `BadFile` for one that is not valid safetensors, cannot be read, or is missing.
+    """
+    return start_hashing_model(path)()
+
+
+def start_hashing_model(path: Path) -> Callable[[], ModelHashes]:
+    """As `hash_model`, in the background from the first file on: the result waits for the hashes.
+
+    The headers of all files are checked before that.
+    """
+    offsets = {file.path: read_header(file.path).data_offset for file in model_files(path)}
+    # One after the other: more at once would only wait for the disk.
+    first, *others = offsets.items()
+    begun = start_hashing(*first)
+
+    def wait() -> ModelHashes:
+        parts = {first[0]: begun(), **{file: hash_file(file, offset) for file, offset in others}}
+        return ModelHashes(_of_all(list(parts.values())), parts)
+
+    return wait
+
+
+def _of_all(parts: Sequence[FileHashes]) -> FileHashes:
+    if len(parts) == 1:
+        return parts[0]
+    return FileHashes(
+        _of_hashes([part.file_sha256 for part in parts]),
+        _of_hashes([part.tensor_sha256 for part in parts]),
+    )
+
+
+def _of_hashes(hashes: Iterable[str]) -> str:
+    lines = "".join(f"{one}\n" for one in sorted(hashes))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _checked(path: Path, result: str | OSError) -> str:

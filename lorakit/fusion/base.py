@@ -12,8 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from lorakit.errors import BadFile, NotFusable
 from lorakit.formats import anima
-from lorakit.formats.checkpoint import find_prefix, parse_checkpoint
-from lorakit.formats.header import read_header
+from lorakit.formats.checkpoint import Checkpoint, find_prefix, read_checkpoint
 from lorakit.fusion.plan import BaseModules
 from lorakit.fusion.quantised import ScaledTensors, read_scales
 
@@ -22,6 +21,8 @@ TEXT_ENCODER = "text_encoder."
 
 class BaseTensors(Mapping[str, torch.Tensor]):
     """A base's tensors by the file's own keys; those of a file stay mapped, not read.
+
+    A base in diffusers' words goes by the original's, as `Checkpoint` has them.
 
     `names` maps canonical tensor names (`blocks.0.mlp.layer1.weight`) to keys, for the tensors that
     belong to the transformer and its text adapter.
@@ -102,7 +103,7 @@ class BaseTensors(Mapping[str, torch.Tensor]):
 
 
 def open_base(base: str | Path | Mapping[str, torch.Tensor]) -> BaseTensors:
-    """Open a checkpoint file, or take a mapping of its tensors as it is.
+    """Open a checkpoint (a file, a shard, an index of shards or a folder), or take a mapping of its tensors.
 
     Raises `BadFile` for a file that is no Anima checkpoint and `NotFusable` for a quantised one whose
     weights cannot be patched as they are stored.
@@ -111,16 +112,24 @@ def open_base(base: str | Path | Mapping[str, torch.Tensor]) -> BaseTensors:
         return base
     if isinstance(base, Mapping):
         return _from_mapping(base)
-    header = read_header(base)
-    checkpoint = parse_checkpoint(header)
-    try:
-        with safe_open(header.path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in header.tensors}
-    except (OSError, SafetensorError) as error:
-        raise BadFile(f"{header.path} cannot be read: {error}.") from error
+    checkpoint = read_checkpoint(base)
     modules = BaseModules.of(checkpoint)
-    plain = _plain_weights(tensors, checkpoint.prefix, modules)
+    plain = _plain_weights(_mapped(checkpoint), checkpoint.prefix, modules)
     return BaseTensors(plain, checkpoint.prefix, modules)
+
+
+def _mapped(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint by key, as views of its mapped files."""
+    tensors: dict[str, torch.Tensor] = {}
+    for path in checkpoint.files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key, stored in checkpoint.tensors.items():
+                    if stored.path == path:
+                        tensors[key] = file.get_tensor(stored.info.name)
+        except (OSError, SafetensorError) as error:
+            raise BadFile(f"{path} cannot be read: {error}.") from error
+    return tensors
 
 
 def canonical_names(keys: Iterable[str], prefix: str) -> dict[str, str]:

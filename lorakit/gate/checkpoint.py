@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import NotFusable
-from lorakit.formats.header import read_header
+from lorakit.formats.checkpoint import read_checkpoint
 from lorakit.gate.derived import Derived, LazyTensor, Progress, Written
 from lorakit.gate.writing import write_derived
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
@@ -64,11 +64,11 @@ def fused_tensors(chosen: ChosenBase, entries: Sequence[ResolvedEntry]) -> dict[
     from lorakit.adapters.tensor_file import DTYPE_CODES
 
     fused = _Fused(chosen, entries)
-    base, stored = fused.base, read_header(chosen.path).tensors
+    base, stored = fused.base, fused.checkpoint.tensors
     return {
         key: LazyTensor(
             DTYPE_CODES[base.kept_dtype(key) if key in fused.patches else base.given_dtype(key)],
-            stored[key].shape,
+            stored[key].info.shape,
             partial(fused.tensor, key),
         )
         for key in base
@@ -86,7 +86,8 @@ class _Fused:
         self._entries = entries
         # Adapters are read about as evenly as the base is.
         adapter_bytes = sum(entry.path.stat().st_size for entry in entries)
-        self._share = adapter_bytes / chosen.path.stat().st_size
+        self.checkpoint = read_checkpoint(chosen.path)
+        self._share = adapter_bytes / self.checkpoint.size
         self._open_base()
         self._open_adapters()
 

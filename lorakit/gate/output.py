@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lorakit.errors import BadUsage, LorakitError
-from lorakit.gate.subjects import Subject
+from lorakit.gate.subjects import Subject, files_of
 
 # What a file system may take beside the bytes of two files.
 _SPARE_BYTES = 1_000_000
@@ -28,7 +28,7 @@ def check_output(output: Path, ingredients: Sequence[Subject], *, overwrite: boo
         raise BadUsage(f"There is no folder {output.parent}.")
     if not str(output).isprintable():
         raise BadUsage(f"The output {str(output)!r} cannot be a file name that others read.")
-    taken = {subject.path.resolve() for subject in ingredients}
+    taken = {path.resolve() for subject in ingredients for path in files_of(subject)}
     for path in (output, notice_path(output)):
         if path.resolve() in taken:
             raise BadUsage(f"{path} is one of the ingredients; choose another name.")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lorakit.bases import ChosenBase
 from lorakit.errors import BadFile
-from lorakit.formats.hashing import FileHashes, hash_file
+from lorakit.formats.hashing import FileHashes, hash_file, hash_model
 from lorakit.formats.header import read_header
+from lorakit.formats.model_files import model_files
 from lorakit.stack import ResolvedEntry
 
 # A base or an adapter, as the catalog or a path gives it: what the policy is asked about.
@@ -38,7 +39,14 @@ def file_hashes(path: Path) -> FileHashes:
 
 def stamps(subjects: Sequence[Subject]) -> tuple[Stamp, ...]:
     """What tells, cheaply, whether the files of `subjects` have been changed meanwhile."""
-    return tuple(_stamp(subject.path) for subject in subjects)
+    return tuple(_stamp(path) for subject in subjects for path in files_of(subject))
+
+
+def files_of(subject: Subject) -> tuple[Path, ...]:
+    """The files that a subject is read from. Raises `BadFile` where one of a base's is missing."""
+    if isinstance(subject, ChosenBase):
+        return tuple(file.path for file in model_files(subject.path))
+    return (subject.path,)
 
 
 def require_as_judged(subjects: Sequence[Subject]) -> None:
@@ -51,7 +59,7 @@ def require_as_judged(subjects: Sequence[Subject]) -> None:
                 f"{subject.path} is not registered as a base, so its terms are on no record.",
                 hint=f"Register it: lorakit base add {subject.path} --name NAME",
             )
-        if subject.sha256 != file_hashes(subject.path).file_sha256:
+        if subject.sha256 != hash_model(subject.path).whole.file_sha256:
             raise BadFile(
                 f"The file of the base {subject.name} is not the one that was registered: "
                 f"{subject.path}.",

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.errors import BadFile
-from lorakit.formats.checkpoint import parse_checkpoint
-from lorakit.formats.header import Header, read_header
+from lorakit.formats.checkpoint import read_checkpoint
 from lorakit.formats.metadata import read_training_info
 from lorakit.formats.variants import SIZES
 from lorakit.licenses.beside import evidence_beside
@@ -20,6 +19,7 @@ from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
 from lorakit.licenses.keeping import keep, kept, merged
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, model_dossier, table_ancestors
+from lorakit.licenses.parts import base_evidence, base_names, known_parts
 from lorakit.licenses.policy import SAME_WORK
 from lorakit.licenses.terms import Terms
 
@@ -61,20 +61,15 @@ def base_dossier(
 ) -> Dossier:
     """What is known of a base's terms; `models` are the known models it was registered as.
 
-    A file that cannot be read adds nothing to what the catalog knows.
+    Of a base of several files each is asked. One that cannot be read adds nothing to what the catalog
+    knows.
     """
     said = tuple(model_claim(key, f"registered as {key}") for key in models if key in known())
-    said += named_claims(path, adapter=False)
-    found, derived = evidence_beside(path, "base", sha256, content), False
-    try:
-        header = read_header(path)
-    except BadFile:
-        pass  # an unplugged drive: what was read before is in the catalog
-    else:
-        metadata = header.metadata
-        found += header_evidence(metadata, read_training_info(metadata), path, adapter=False)
-        derived = _blocks(header) in SIZES
-    return _gathered(catalog, Dossier(name, "base", content, sha256, ()), said, found, derived)
+    said += base_names(path)
+    found, readable = base_evidence(path, sha256, content)
+    derived = readable and _blocks(path) in SIZES
+    subject = Dossier(name, "base", content, sha256, (), known_parts(catalog, content))
+    return _gathered(catalog, subject, said, found, derived)
 
 
 def recorded_dossier(catalog: Catalog, record: AdapterRecord) -> Dossier:
@@ -105,7 +100,8 @@ def _gathered(
 ) -> Dossier:
     """The subject with all claims and ancestors; what files say is kept on the way.
 
-    `said` are claims that are on record elsewhere; `derived` tells that it is laid out as Anima is.
+    `said` are claims that are on record elsewhere, as the subject's own ancestors are; `derived` tells that
+    it is laid out as Anima is.
     """
     key = by_hash(subject.sha256)
     by_table = (model_claim(key, "the SHA-256 of the published file"),) if key else ()
@@ -122,6 +118,7 @@ def _gathered(
         # What a known model was made from stands in the table; a card may go further back.
         ancestors = tuple(one for one in ancestors if not _is_named_by_a_card(one))
     ancestors += tuple(one for model in models for one in table_ancestors(model))
+    ancestors += subject.ancestors
     ancestors = _with_anima(tuple(dict.fromkeys(ancestors)), models, subject.role, derived)
     whole = replace(
         subject, claims=claims, ancestors=ancestors, notes=found.notes, problems=found.problems
@@ -193,8 +190,8 @@ def _with_anima(
     return (*ancestors, model_dossier("anima", relation))
 
 
-def _blocks(header: Header) -> int | None:
+def _blocks(path: Path) -> int | None:
     try:
-        return parse_checkpoint(header).blocks
+        return read_checkpoint(path).blocks
     except BadFile:
         return None

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.catalog.claims import ClaimRecord, NewClaim
 
+# The origin of a record that names a file of a base that has several: no claim of terms.
+PART = "part"
+
 
 def kept(catalog: Catalog, content: str) -> tuple[tuple[Claim, ...], tuple[Dossier, ...]]:
     """The claims about a content that the catalog keeps, and the ancestors it keeps for it."""
     claims, ancestors = [], []
     for record in catalog.claims(content):
+        if record.origin == PART:
+            continue
         claim = _claim(record)
         if claim.origin in ("ancestor", "recognised"):
             ancestors.append(_ancestor(record, claim))

@@ -105,11 +105,10 @@ def start_base_hash(base: ChosenBase) -> Callable[[MadeFrom], MadeFrom]:
     """Hash an unregistered base in the background; the result waits and completes a `MadeFrom`."""
     if base.sha256 is not None:
         return lambda known: known
-    from lorakit.formats.hashing import start_hashing
-    from lorakit.formats.header import read_header
+    from lorakit.formats.hashing import start_hashing_model
 
-    wait = start_hashing(base.path, read_header(base.path).data_offset)
-    return lambda unknown: replace(unknown, base_sha256=wait().file_sha256)
+    wait = start_hashing_model(base.path)
+    return lambda unknown: replace(unknown, base_sha256=wait().whole.file_sha256)
 
 
 def _used(entry: ResolvedEntry) -> UsedEntry:

@@ -11,7 +11,7 @@ from typing import Any
 from lorakit import __version__
 from lorakit.bases import ChosenBase
 from lorakit.formats import anima
-from lorakit.formats.hashing import FileHashes, hash_file
+from lorakit.formats.hashing import FileHashes, hash_file, hash_model
 from lorakit.formats.header import read_header
 from lorakit.formats.own_record import RECIPE
 from lorakit.stack import Entry, ResolvedEntry, Stack
@@ -100,7 +100,7 @@ def share(
     gigabyte. Raises `BadFile` for a file that cannot be read.
     """
     if base.sha256 is None:
-        hashes = _hashes(base.path)
+        hashes = hash_model(base.path).whole
         shared = SharedBase(base.name, base.path, hashes.file_sha256, hashes.tensor_sha256)
     else:
         shared = SharedBase(base.name, base.path, base.sha256, base.content or "")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lorakit.formats.header import DTYPE_BITS
-from lorakit.sketches.shards import Stored
+from lorakit.formats.shards import Stored
 from lorakit.sketches.weights import Matrix
 
 # What multiplies the stored numbers, under ComfyUI's older and newer name.

@@ -17,8 +17,8 @@ from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lokr import LokrModule, factor
 from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import BadFile
+from lorakit.formats.shards import read_shards
 from lorakit.sketches.adapters import WeightOf
-from lorakit.sketches.shards import read_shards
 from lorakit.sketches.weights import find_matrices
 from lorakit.sketches.whole import weights_in
 

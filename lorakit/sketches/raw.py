@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lorakit.errors import BadFile
-from lorakit.sketches.shards import Stored
+from lorakit.formats.shards import Stored
 
 
 def bytes_of(stored: Stored) -> np.ndarray:

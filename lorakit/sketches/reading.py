@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lorakit.errors import BadFile
+from lorakit.formats.shards import Shards, Stored, read_shards
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
 from lorakit.sketches.positions import Positions, positions
-from lorakit.sketches.shards import Shards, Stored, read_shards
 from lorakit.sketches.sketch import Sketch
 from lorakit.sketches.weights import Matrix, block_count, find_matrices
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lorakit.errors import BadFile
 from lorakit.formats import anima
 from lorakit.formats.fused_names import read_fused, split_fused
-from lorakit.sketches.shards import Shards, Stored
+from lorakit.formats.shards import Shards, Stored
 
 # A layer of the first block, in the original's and in diffusers' words, up to its weight. Packed formats
 # call that qweight, or put more behind it.

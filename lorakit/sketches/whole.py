@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from lorakit.formats.shards import Stored, read_shards
 from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
 from lorakit.sketches.raw import bytes_at, bytes_of
 from lorakit.sketches.reading import stated_formats
-from lorakit.sketches.shards import Stored, read_shards
 from lorakit.sketches.weights import Matrix, find_matrices
 
 # Which rows are wanted of a matrix (out, in): spans that do not overlap, in order.

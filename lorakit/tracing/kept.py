@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lorakit.catalog.naming import HASH_PREFIX, listed, name_of_file, normal
 from lorakit.errors import Ambiguous, BadFile, NotFound
-from lorakit.formats.hashing import hash_file
+from lorakit.formats.hashing import hash_file, hash_model
 from lorakit.formats.header import read_header
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _kept(catalog: Catalog, content: str, kind: Literal["base", "adapter"]) -> S
 
 def _complete(catalog: Catalog, record: BaseRecord, path: Path) -> BaseRecord:
     """Record the content of a base. Raises `BadFile` when its bytes are not those registered."""
-    hashes = hash_file(path, read_header(path).data_offset)
+    hashes = hash_model(path).whole
     if record.file_sha256 not in (None, hashes.file_sha256):
         raise BadFile(
             f"The file of the base {record.name} has changed since it was registered: {path}.",

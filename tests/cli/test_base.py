@@ -43,7 +43,7 @@ def test_an_unknown_model_lists_the_known(cli: Cli, models: Path) -> None:
 
 def test_what_is_no_base_is_refused(cli: Cli, tmp_path: Path) -> None:
     cli("base", "add", tmp_path / "nowhere.safetensors").failed_with(1, "nowhere.safetensors")
-    cli("base", "add", tmp_path).failed_with(1, str(tmp_path))
+    cli("base", "add", tmp_path).failed_with(4, str(tmp_path), "no safetensors file")
     (tmp_path / "old.ckpt").write_bytes(b"\x80\x02")
     cli("base", "add", tmp_path / "old.ckpt").failed_with(4, "pickle", "save_file")
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 40)

@@ -8,7 +8,8 @@ import pytest
 
 from lorakit.catalog import Catalog
 from lorakit.formats.checkpoint import read_checkpoint
-from lorakit.formats.hashing import hash_file
+from lorakit.formats.hashing import hash_model
+from lorakit.licenses.parts import keep_parts
 from lorakit.sketches.reading import sketch_checkpoint
 from lorakit.tracing.kept import keep_base_sketch
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
@@ -82,7 +83,8 @@ def out(tmp_path: Path) -> Path:
 def register(catalog: Catalog, path: Path, name: str, model: str) -> None:
     """What `lorakit base add` does."""
     checkpoint = read_checkpoint(path)
-    hashes = hash_file(path, checkpoint.header.data_offset)
+    found = hash_model(path)
+    hashes = found.whole
     record = catalog.add_base(
         path,
         name=name,
@@ -94,4 +96,5 @@ def register(catalog: Catalog, path: Path, name: str, model: str) -> None:
         file_sha256=hashes.file_sha256,
         tensor_sha256=hashes.tensor_sha256,
     )
+    keep_parts(catalog, found)
     keep_base_sketch(catalog, record, sketch_checkpoint(path))

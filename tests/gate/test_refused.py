@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,12 @@ def test_a_refusal_is_in_the_audit_table(
 
 
 def test_a_file_that_nobody_registered_is_unknown_and_refused(
-    catalog: Catalog, files: Path, out: Path
+    catalog: Catalog, files: Path, out: Path, tmp_path: Path
 ) -> None:
-    # Even though this very file is registered under terms that allow: the path names no terms.
-    path = str(files / "base.safetensors")
+    # Even though its twin is registered under terms that allow: nobody has said what this one is.
+    path = shutil.copyfile(files / "base.safetensors", tmp_path / "copy.safetensors")
     with pytest.raises(Refused, match="unknown denies"):
-        export_checkpoint(catalog, path, Stack.parse("free"), out / "merged.safetensors")
+        export_checkpoint(catalog, str(path), Stack.parse("free"), out / "merged.safetensors")
     assert list(out.iterdir()) == []
     assert [d.verdict for d in catalog.decisions()] == ["refused"]
 

@@ -11,7 +11,7 @@ import torch
 from lorakit.errors import BadFile
 from lorakit.formats import anima
 from lorakit.sketches.reading import sketch_checkpoint
-from lorakit.sketches.shards import Shards, read_shards
+from lorakit.formats.shards import Shards, read_shards
 from tests.sketches.factories import LAYER, assert_same, expected, named, saved, weights
 
 WEIGHTS = weights()

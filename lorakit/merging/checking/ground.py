@@ -57,7 +57,7 @@ def ground_of(
         stored,
         # 8-bit weights that are changed are held in bfloat16.
         "BF16" if eight_bit else stored if stored in _CODES.values() else None,
-        not any(key.endswith(_SCALED) for key in checkpoint.header.tensors),
+        not any(key.endswith(_SCALED) for key in checkpoint.tensors),
         _lazily(path),
     )
 

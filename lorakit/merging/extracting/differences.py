@@ -18,12 +18,12 @@ import torch
 
 from lorakit.adapters.tensor_file import DTYPES
 from lorakit.errors import BadFile, NotFusable
+from lorakit.formats.shards import Stored, read_shards
 from lorakit.fusion.pages import empty_result
 from lorakit.fusion.products import STRIP_ROWS
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
 from lorakit.sketches.raw import bytes_at, bytes_of
 from lorakit.sketches.reading import stated_formats
-from lorakit.sketches.shards import Stored, read_shards
 from lorakit.sketches.weights import Matrix, block_count, find_matrices, find_vectors
 from lorakit.tracing.rounding import step
 

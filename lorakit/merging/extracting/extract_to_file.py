@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.adapters.adapter import Adapter
-from lorakit.bases import ChosenBase, choose_base
+from lorakit.bases import ChosenBase
 from lorakit.errors import BadUsage
 from lorakit.formats.layouts import WritableLayout
 from lorakit.gate.derived import Progress
@@ -18,7 +18,6 @@ from lorakit.merging.extracting.report import ExtractionReport
 from lorakit.merging.provenance import made
 from lorakit.merging.rounding import DTYPES
 from lorakit.merging.writing import WrittenAdapter, write_adapter
-from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
@@ -84,18 +83,6 @@ class Wanted:
             seed=self.seed,
             on_progress=on_progress,
         )
-
-
-def choose_checkpoint(catalog: Catalog, name: str | None) -> ChosenBase:
-    """As `choose_base`; a file that is registered under some name is that base.
-
-    Raises what `choose_base` raises.
-    """
-    if name is not None and is_file(path := expanded(name)):
-        real = path.resolve()
-    device: str = "cpu",
-        name = next((base.name for base in catalog.bases() if base.path.resolve() == real), name)
-    return choose_base(catalog, name)
 
 
 def extract_to_file(

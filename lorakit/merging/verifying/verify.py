@@ -13,7 +13,7 @@ import torch
 
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
-from lorakit.bases import ChosenBase
+from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import BadFile, BadUsage, LorakitError
 from lorakit.formats.ancestry import INGREDIENTS_KEY, Ancestor, read_ancestry
 from lorakit.formats.grouping import group_keys
@@ -21,7 +21,6 @@ from lorakit.formats.header import Header, read_header
 from lorakit.fusion.base import open_base
 from lorakit.fusion.devices import kind_of
 from lorakit.gate.derived import Progress
-from lorakit.merging.extracting.extract_to_file import choose_checkpoint
 from lorakit.merging.provenance import MADE_KEY, read_made
 from lorakit.merging.verifying.change_products import Weighted, adapter_products
 from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoint
@@ -73,7 +72,7 @@ def verify(
         header,
         _record(header),
         None if recipe is None else resolve_stack(recipe, catalog),
-        choose_checkpoint(catalog, base) if base is not None else None,
+        choose_base(catalog, base) if base is not None else None,
         read_ancestry(header.metadata) if INGREDIENTS_KEY in header.metadata else (),
     )
     if is_checkpoint(header):
@@ -119,7 +118,7 @@ def _base_of(catalog: Catalog, asked: _Asked) -> ChosenBase:
     recorded = [one for one in asked.recorded if one.role == "base"]
     if recorded:
         return find_recorded(catalog, recorded[:1]).bases[0]
-    return choose_checkpoint(catalog, None)
+    return choose_base(catalog, None)
 
 
 def _compare_replay(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lorakit.bases import ChosenBase, choose_base
 from lorakit.errors import BadFile
 from lorakit.formats.checkpoint import read_checkpoint
-from lorakit.formats.hashing import hash_file
+from lorakit.formats.hashing import hash_file, hash_model
 from lorakit.formats.header import read_header
 from lorakit.preview.advice import with_triggers
 from lorakit.preview.grid.cells import Asked
@@ -120,7 +120,7 @@ class Finder:
         """The base called `name` with its hash."""
         if name not in self._bases:
             chosen = choose_base(self._catalog, name)
-            known = chosen.sha256 or self._hash(chosen.path)
+            known = chosen.sha256 or self._hash_base(chosen.path)
             self._bases[name] = replace(chosen, sha256=known)
         return self._bases[name]
 
@@ -160,6 +160,11 @@ class Finder:
         }
         key = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         return Job(base, entries, settings, recipe, components, key)
+
+    def _hash_base(self, path: Path) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = hash_model(path).whole.file_sha256
+        return self._hashes[path]
 
     def _hash(self, path: Path) -> str:
         if path not in self._hashes:

@@ -1,4 +1,4 @@
-"""The files that a checkpoint consists of, and their headers.
+"""The files that a model consists of: one, numbered shards, those of an index, or a folder's.
 
 A checkpoint is one file, or shards that lie side by side and perhaps have an index, as transformers and
 diffusers write them. A diffusers pipeline keeps the transformer and the text adapter in folders.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from lorakit.errors import BadFile
 from lorakit.formats import strict_json
-from lorakit.formats.header import Header, TensorInfo, read_header
 from lorakit.paths import is_file
 
 # A folder of a diffusers pipeline -> what stands before its keys once they are put together.
@@ -23,7 +22,7 @@ _PIPELINE: Mapping[str, str] = MappingProxyType(
     {"transformer": "", "text_conditioner": "llm_adapter."}
 )
 _USUAL_NAMES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
-_INDEX_SUFFIX = ".safetensors.index.json"
+INDEX_SUFFIX = ".safetensors.index.json"
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]+)-of-(?P<count>[0-9]+)\.safetensors")
 _MOST_INDEX_BYTES = 100_000_000
 _MOST_SHARDS = 1000
@@ -31,87 +30,61 @@ _MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A tensor and the file it lies in; `offset` is its first byte, counted from the file's start."""
+class ModelFile:
+    """One file of a model; `before` is what stands before its keys in the model as a whole."""
 
     path: Path
-    info: TensorInfo
-    offset: int
+    before: str = ""
 
 
-@dataclass(frozen=True)
-class Shards:
-    """All tensors of a checkpoint by key, whatever files they lie in; `metadata` of all headers."""
+def model_files(path: Path) -> tuple[ModelFile, ...]:
+    """The files of the model at `path`: a file, a shard, an index of shards, or a folder; none is opened.
 
-    path: Path
-    tensors: Mapping[str, Stored]
-    metadata: Mapping[str, str]
-
-
-def read_shards(path: Path) -> Shards:
-    """The tensors of the file, shard, index or folder at `path`, from headers alone.
-
-    Raises `BadFile` for what is no safetensors, for shards that are missing or hold a key twice, and for
-    a folder with several models.
+    Raises `BadFile` for a folder without any, an index that is none, and shards that are missing, by
+    name. A file that is not there is one all the same: whoever opens it says so.
     """
-    if _is_dir(path) and not _files_in(path) and _is_dir(path / "transformer"):
-        parts = [(path / name, before) for name, before in _PIPELINE.items()]
-        return _joined(
-            path,
-            ((file, before) for part, before in parts if _is_dir(part) for file in _files_of(part)),
-        )
-    return _joined(path, ((file, "") for file in _files_of(path)))
+    return tuple(_model_files(path))
 
 
-def _joined(path: Path, files: Iterable[tuple[Path, str]]) -> Shards:
-    tensors: dict[str, Stored] = {}
-    metadata: dict[str, str] = {}
-    for file, before in files:
-        header = _header(file)
-        metadata.update(header.metadata)
-        for key, info in header.tensors.items():
-            if (name := before + key) in tensors:
-                raise BadFile(
-                    f"{path} holds {name[:200]!r} twice: in {tensors[name].path.name} and in {file.name}.",
-                    hint="Name one model: its file, or the index of its shards.",
-                )
-            tensors[name] = Stored(file, info, header.data_offset + info.start)
-    return Shards(path, tensors, metadata)
+def _model_files(path: Path) -> Iterator[ModelFile]:
+    if not is_pipeline(path):
+        yield from (ModelFile(file) for file in _files_of(path))
+        return
+    for name, before in _PIPELINE.items():
+        if is_folder(path / name):
+            yield from (ModelFile(file, before) for file in _files_of(path / name))
 
 
-def _header(path: Path) -> Header:
-    if path.suffix.lower() == ".gguf":
-        raise BadFile(
-            f"{path} is a GGUF file, whose weights lorakit does not read.",
-            hint="Use the bf16, fp16 or fp8 edition of the model.",
-        )
-    return read_header(path)
+def is_pipeline(path: Path) -> bool:
+    """Whether `path` is a folder as diffusers saves a whole pipeline, with the transformer in one of its own."""
+    return is_folder(path) and not _files_in(path) and is_folder(path / "transformer")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; never raises, not even for a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path's own raises)
 
 
 def _files_of(path: Path) -> list[Path]:
-    if _is_dir(path):
+    if is_folder(path):
         return _chosen(path, _files_in(path))
     if path.name.endswith(".json"):
         return _indexed(path)
     return _siblings(path)
 
 
-def _is_dir(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 (never raises, not even for a name that is too long)
-
-
 def _files_in(folder: Path) -> list[Path]:
     """The indices and safetensors files of a folder. Raises `BadFile` when it cannot be read."""
     try:
         return sorted(
-            file for file in folder.iterdir() if file.name.endswith((".safetensors", _INDEX_SUFFIX))
+            file for file in folder.iterdir() if file.name.endswith((".safetensors", INDEX_SUFFIX))
         )
     except OSError as error:
         raise BadFile(f"{folder} cannot be read: {error.strerror or error}.") from error
 
 
 def _chosen(folder: Path, files: list[Path]) -> list[Path]:
-    indices = [file for file in files if file.name.endswith(_INDEX_SUFFIX)]
+    indices = [file for file in files if file.name.endswith(INDEX_SUFFIX)]
     if len(indices) == 1:
         return _indexed(indices[0])
     weights = [file for file in files if file not in indices]
@@ -169,8 +142,9 @@ def _all_there(path: Path, shards: list[Path]) -> list[Path]:
     missing = [shard.name for shard in shards if not is_file(shard)]
     if missing:
         more = "" if len(missing) <= _MOST_NAMED else f" and {len(missing) - _MOST_NAMED} more"
+        part = "names" if path.name.endswith(".json") else "is one of"
         raise BadFile(
-            f"{path} is one of {len(shards)} shards, of which {', '.join(missing[:_MOST_NAMED])}{more} "
+            f"{path} {part} {len(shards)} shards, of which {', '.join(missing[:_MOST_NAMED])}{more} "
             "cannot be found.",
             hint="Put all shards into one folder.",
         )
