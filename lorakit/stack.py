@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.generation import Generation, UsedAdapter
 from lorakit.formats.inspection import AdapterReport, inspect
+from lorakit.formats.peft_folder import adapter_file, called, is_adapter_file
 from lorakit.formats.stack_file import (
     FileEntry,
     Named,
@@ -158,12 +159,12 @@ def resolve_stack(stack: Iterable[Entry], catalog: Catalog | None) -> tuple[Reso
 
 
 def _resolve(entry: Entry, catalog: Catalog | None) -> ResolvedEntry:
-    direct = expanded(entry.name)
+    direct = adapter_file(expanded(entry.name))
     if catalog is None or is_file(direct):
         if not is_file(direct):
             raise NotFound(f"There is no file {entry.name}.")
         return ResolvedEntry(
-            direct.stem, entry.strength, direct, inspect(direct, hashes=False), None
+            called(direct), entry.strength, direct, inspect(direct, hashes=False), None
         )
     record = catalog.resolve(entry.name)
     path = record.existing_path()
@@ -295,7 +296,7 @@ def _saved_adapter(path: Path, entry: FileEntry) -> UsedAdapter:
         raise BadFile(f"{path}: in the entry {name!r}: {error.message}", hint=error.hint) from error
     placed = _placed(name, path.parent)
     hashes = tuple(filter(None, (entry.what.sha256, entry.what.tensors)))
-    is_path = placed if is_file(expanded(placed)) else ""
+    is_path = placed if is_adapter_file(expanded(placed)) else ""
     return UsedAdapter(placed, hashes, strength=str(strength), path=is_path, typed=True)
 
 
@@ -305,7 +306,7 @@ def _placed(name: str, folder: Path) -> str:
     Stack files once held paths as they were typed, wherever the file was saved to.
     """
     is_path = any(sign in name for sign in {"/", os.sep}) or name.endswith((".safetensors", ".sft"))
-    return str(folder / name) if is_path and is_file(folder / name) else name
+    return str(folder / name) if is_path and is_adapter_file(folder / name) else name
 
 
 def _entry_of(used: UsedAdapter, name: str) -> Entry:

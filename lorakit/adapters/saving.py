@@ -16,7 +16,7 @@ from lorakit.adapters.respelling import carried, respell
 from lorakit.adapters.tensor_file import write_tensors
 from lorakit.errors import BadUsage, Refused
 from lorakit.formats.layouts import WRITABLE, WritableLayout, module_prefix
-from lorakit.formats.peft_config import CONFIG_NAME
+from lorakit.formats.peft_folder import CONFIG_NAME
 
 
 def save_lora(

@@ -19,7 +19,7 @@ from lorakit.catalog.naming import (
     normal,
     pick,
 )
-from lorakit.catalog.paths import absolute, is_there, is_unicode
+from lorakit.catalog.paths import absolute, holds_file, is_there, is_unicode
 from lorakit.catalog.records import (
     AdapterRecord,
     AddResult,
@@ -29,6 +29,7 @@ from lorakit.catalog.records import (
 from lorakit.db.opening import parse_target
 from lorakit.db.store import Store
 from lorakit.errors import NotFound
+from lorakit.formats.peft_folder import adapter_file
 
 if TYPE_CHECKING:
     from lorakit.catalog.query.searching import Search, Share
@@ -197,7 +198,7 @@ class Catalog(Keeping):
 
     def _at_path(self, text: str) -> int | None:
         """The adapter at a known location; raises `NotFound` for a file that is not in the catalog."""
-        path = absolute(text)
+        path = absolute(adapter_file(Path(text)))
         if not text or not is_unicode(path):
             return None
         rows = self._store.read(
@@ -205,6 +206,11 @@ class Catalog(Keeping):
         )
         if rows:
             return int(rows[0][0])
+        if looks_like_path(text) and is_there(path) and not holds_file(path):
+            raise NotFound(
+                f"{text} is a folder, and no adapter as PEFT writes it.",
+                hint=f"Name the file in it, or add all that are: lorakit add {text}",
+            )
         if looks_like_path(text) and is_there(path):
             raise NotFound(f"{text} is not in the catalog.", hint=f"Add it: lorakit add {text}")
         return None

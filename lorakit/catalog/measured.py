@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lorakit.catalog.records import AdapterRecord, BaseRecord
 
 NORMS = "base norms 1"
-_SIZE = "delta size 1"
+_SIZE = "delta size 2"
 
 Progress = Callable[[int, int, str], None]
 
@@ -32,8 +32,9 @@ Progress = Callable[[int, int, str], None]
 class DeltaSize:
     """How much an adapter at strength 1 changes a base: ‖delta‖ / ‖W‖, Frobenius norms.
 
-    `overall` is over every matrix of the base, whether the adapter changes it or not; `components` are the
-    same for each component by itself, and `touched` counts the changed matrices alone. `modules` are
+    `overall` is over all linear layers of the base, whether the adapter changes them or not, as in `lorakit
+    check`: an embedding counts only where it is changed. `components` are the same for each component by
+    itself, and `touched` counts the changed matrices alone. `modules` are
     counted, and so are those `left_out`, whose change could not be worked out. The text encoder is no part
     of a base.
     """
@@ -88,9 +89,10 @@ def size_of(adapter: Adapter, norms: Mapping[str, float], blocks: int, base: Pat
     on_base = {names[name]: norm for name, norm in found.items()}
     within = [name for name in adapter.modules if anima.component_of(name) != "text_encoder"]
     changed = {name: norms[name] for name in on_base if name in norms}
-    whole = {component: _of(norms, component) for component in anima.COMPONENTS}
+    counted = {n: norm for n, norm in norms.items() if n in changed or not anima.is_embedding(n)}
+    whole = {component: _of(counted, component) for component in anima.COMPONENTS}
     return DeltaSize(
-        _short(relative(on_base, norms) or 0.0),
+        _short(relative(on_base, counted) or 0.0),
         _short(joined(on_base[name] for name in changed) / (joined(changed.values()) or 1.0)),
         len(changed),
         sum(names[name] not in changed for name in within),

@@ -15,6 +15,7 @@ from lorakit.catalog.paths import SUFFIXES
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import BaseRecord
 from lorakit.errors import Ambiguous, BadUsage, NotFound
+from lorakit.formats.peft_folder import called
 
 HASH_PREFIX = "sha256:"
 _MOST_LISTED = 12
@@ -31,8 +32,11 @@ class Named:
 
 
 def name_of_file(path: str) -> str:
-    """The name for the adapter in file `path`: its stem, in one line and one Unicode form."""
-    stem = PurePath(path).stem
+    """The name for the adapter in file `path`: its stem, in one line and one Unicode form.
+
+    PEFT calls every file the same; of these it is the folder's.
+    """
+    stem = called(PurePath(path))
     # Some systems store é as two characters; a person types one.
     return normal("".join("_" if unicodedata.category(c) == "Cc" else c for c in stem))
 
@@ -188,6 +192,8 @@ def _only(wanted: str, found: Sequence[Named], adapters: Sequence[Named]) -> Nam
         )
     close = close_names(wanted, [adapter.name for adapter in adapters])
     raise NotFound(
-        f"No adapter in the catalog is called {wanted!r}.",
+        f"There is no file {wanted}, and no adapter in the catalog is called so."
+        if looks_like_path(wanted)
+        else f"No adapter in the catalog is called {wanted!r}.",
         hint=f"Did you mean {listed(close)}?" if close else "lorakit ls shows what there is.",
     )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from lorakit.cli.output import Output, Progress
 from lorakit.cli.queries import is_condition, query_text
-from lorakit.cli.stack_argument import GivenStack, given_stack
+from lorakit.cli.stack_argument import GivenStack, given_stack, quoted
 from lorakit.errors import LorakitError
-from lorakit.paths import expanded, is_file
+from lorakit.formats.peft_folder import is_adapter_file
+from lorakit.paths import expanded
 
 if TYPE_CHECKING:
     from lorakit.bases import ChosenBase
@@ -49,8 +50,8 @@ def run_check(words: Sequence[str], base: str | None, out: Output, device: str =
             labels=[entry.name for entry in entries],
             names=[entry.name for entry in given.stack],
             norms=norms,
-            on_progress=update,
             device=device,
+            on_progress=update,
         )
         usual = _usual(catalog, comparison, entries, chosen)
     return Checked(comparison, str(given.stack), chosen.name if chosen else None, usual)
@@ -64,18 +65,9 @@ def read_stack(catalog: Catalog, words: Sequence[str], out: Output, base: str | 
         is_condition(word) and _is_field(word) and not _is_entry(catalog, word) for word in words
     ):
         return GivenStack(_queried(catalog, query_text(words)), base)
-    found = [given_stack(word, out, base=base) for word in map(_quoted, words)]
+    found = [given_stack(word, out, base=base) for word in map(quoted, words)]
     entries = chain.from_iterable(one.stack for one in found)
     return GivenStack(Stack(tuple(entries)), next((one.base for one in found if one.base), None))
-
-
-def _quoted(word: str) -> str:
-    """A path with spaces as a stack takes it: the shell has taken its quotes away."""
-    path, colon, strength = word.rpartition(":")
-    for name, rest in ((word, ""), (path, colon + strength)):
-        if name and any(map(str.isspace, name)) and is_file(expanded(name)):
-            return f'"{name}"{rest}'
-    return word
 
 
 def _is_field(word: str) -> bool:
@@ -91,7 +83,7 @@ def _is_entry(catalog: Catalog, word: str) -> bool:
 
     try:
         entries = Stack.parse(word).entries
-        return all(is_file(expanded(e.name)) or catalog.resolve(e.name) for e in entries)
+        return all(is_adapter_file(expanded(e.name)) or catalog.resolve(e.name) for e in entries)
     except LorakitError:
         return False
 

@@ -14,6 +14,7 @@ from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
 from lorakit.errors import BadUsage
 from lorakit.formats.inspection import AdapterReport, inspect
+from lorakit.formats.peft_folder import adapter_file
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -104,12 +105,14 @@ def find_files(names: list[str]) -> list[tuple[Path, Yours | None]]:
     The catalog is opened only for a name that is no path.
     """
     if all(looks_like_path(name) for name in names):
-        return [(expanded(name), None) for name in names]
+        return [(adapter_file(expanded(name)), None) for name in names]
     from lorakit.cli.catalogs import open_catalog
 
     with open_catalog() as catalog:
         return [
-            (expanded(name), None) if looks_like_path(name) else _in_catalog(catalog, name)
+            (adapter_file(expanded(name)), None)
+            if looks_like_path(name)
+            else _in_catalog(catalog, name)
             for name in names
         ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lorakit.cli.complete import complete_bases, complete_names, complete_stacks
+from lorakit.formats.peft_folder import is_adapter_file
 from lorakit.paths import expanded
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -59,5 +59,5 @@ def looks_like_path(name: str) -> bool:
     return (
         len(path.parts) > 1
         or path.suffix.lower() in {".safetensors", ".sft", ".pt", ".ckpt"}
-        or os.path.isfile(path)  # noqa: PTH113 (never raises, not even for a name that is too long)
+        or is_adapter_file(path)
     )

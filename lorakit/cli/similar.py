@@ -63,10 +63,11 @@ def find_subject(catalog: Catalog, name: str) -> tuple[AdapterRecord | None, str
 
     Raises `NotFound`, `Ambiguous`, `BadFile` and `NotFusable`.
     """
+    from lorakit.formats.peft_folder import adapter_file
     from lorakit.paths import expanded, is_file
     from lorakit.tracing.neighbours import sketch_of
 
-    path = expanded(name)
+    path = adapter_file(expanded(name))
     if not is_file(path):
         record = catalog.resolve(name)
         return record, record.tensor_sha256, sketch_of(catalog, record)

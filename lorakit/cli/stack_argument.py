@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.errors import Ambiguous, NotFound
+from lorakit.formats.peft_folder import is_adapter_file
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def given_stack(text: str, out: Output, *, base: str | None = None) -> GivenStac
     """
     from lorakit.stack import Stack
 
+    text = quoted(text)
     path = recipe_path(text)
     if path is None and not may_be_kept(text):
         return GivenStack(Stack.parse(text), base)
@@ -52,11 +54,22 @@ def given_stack(text: str, out: Output, *, base: str | None = None) -> GivenStac
     return GivenStack(found.stack, base or found.base)
 
 
+def quoted(word: str) -> str:
+    """The path of an adapter with spaces as a stack takes it, where the shell has taken its quotes away."""
+    path, colon, strength = word.rpartition(":")
+    for name, rest in ((word, ""), (path, colon + strength)):
+        spaced = any(map(str.isspace, name)) and recipe_path(name) is None
+        if spaced and is_adapter_file(expanded(name)):
+            return f'"{name}"{rest}'
+    return word
+
+
 def find_given(catalog: Catalog, text: str) -> Stack:
     """As `given_stack`, for those who have opened the catalog and want nothing but the stack."""
     from lorakit.sharing.finding import find_ingredients
     from lorakit.stack import Stack
 
+    text = quoted(text)
     path = recipe_path(text)
     made = read_made(path) if path is not None else kept(catalog, text)
     if made is None:
@@ -67,10 +80,9 @@ def find_given(catalog: Catalog, text: str) -> Stack:
 def may_be_kept(text: str) -> bool:
     """Whether `text` can mean a kept stack: its name alone, or `stack:NAME`."""
     from lorakit.catalog.kept_stacks import is_stack_name
-    from lorakit.paths import is_file
 
     name = text.strip().removeprefix(_KEPT)
-    return is_stack_name(name) and not is_file(expanded(text.strip()))
+    return is_stack_name(name) and not is_adapter_file(expanded(text.strip()))
 
 
 def kept(catalog: Catalog, text: str) -> Generation | None:

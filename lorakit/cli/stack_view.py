@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lorakit.cli.curating import counted_rows
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from lorakit.licenses.policy import Verdict
 
 # A change beside the weights that the entry itself changes, not beside the whole base.
-TOUCHED = "of what it changes"
+TOUCHED = "of touched"
 # A checkpoint holds these two; the text encoder is a file of its own.
 _BASE_COMPONENTS = ("dit", "llm_adapter")
 
@@ -121,8 +123,8 @@ def _entry_notes(entry: PlanEntry) -> list[str]:
         found.append(f"{entry.label} has strength 0 and changes nothing.")
     if entry.text_encoder:
         found.append(
-            f"{entry.label}: {len(entry.text_encoder)} modules belong to the text encoder; previews "
-            "fuse them there, in float32."
+            f"{entry.label}: {counted_rows(len(entry.text_encoder), 'module')} of the text encoder; "
+            "previews fuse that part there, in float32."
         )
     if entry.missed:
         found.append(
@@ -137,12 +139,12 @@ def _entry_notes(entry: PlanEntry) -> list[str]:
         found.append(f"{entry.label} was made for fewer blocks; its blocks are renumbered.")
     if entry.unmatched:
         found.append(
-            f"{entry.label}: {len(entry.unmatched)} modules are not in this base and are left out, "
+            f"{entry.label}: {counted_rows(len(entry.unmatched), 'module')} left out that this base lacks, "
             f"such as {entry.unmatched[0]}."
         )
     if entry.report.unused_keys:
         found.append(
-            f"{entry.label}: {len(entry.report.unused_keys)} keys are not used, such as "
+            f"{entry.label}: {counted_rows(len(entry.report.unused_keys), 'key')} not used, such as "
             f"{entry.report.unused_keys[0]}."
         )
     return found + [f"{entry.label}: {note}" for note in entry.report.notes]

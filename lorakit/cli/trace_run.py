@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lorakit.cli.output import Progress, warn
 from lorakit.errors import BadUsage, LorakitError, NotFound
+from lorakit.formats.peft_folder import adapter_file
 from lorakit.paths import expanded
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _require_weights(path: Path, kind: Kind) -> None:
 
 def _find(catalog: Catalog, name: str) -> Path:
     """The file that `name` means: a path, else a base or an adapter of the catalog."""
-    path = expanded(name)
+    path = adapter_file(expanded(name))
     if name and path.exists():
         return path
     with suppress(NotFound):

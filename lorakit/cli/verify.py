@@ -82,12 +82,10 @@ def verify_verb(
 
 def _path(catalog: Catalog, name: str) -> str:
     """The file of OUT: a path, PEFT's folder, or the name of a base or an adapter."""
-    from lorakit.merging.writing import PEFT_NAME
+    from lorakit.formats.peft_folder import adapter_file
     from lorakit.paths import expanded
 
-    path = expanded(name)
-    if path.is_dir() and (path / PEFT_NAME).is_file():
-        return str(path / PEFT_NAME)
+    path = adapter_file(expanded(name))
     if path.exists():
         return str(path)
     if looks_like_path(name):

@@ -124,6 +124,7 @@ _FLAT_DIFFUSERS_ROOT = _flat(frozenset(_ORIGINAL_ROOT))
 _INDEX = r"(0|[1-9][0-9]{0,3})"
 _NUMBERED = re.compile(rf"{_INDEX}\.(.+)")
 _NUMBERED_FLAT = re.compile(rf"{_INDEX}_(.+)")
+_EMBEDDINGS = (".embed", ".embed_tokens")
 _BLOCK_NAME = re.compile(rf"blocks\.{_INDEX}\.(.+)")
 _DIFFUSERS_NAME = re.compile(rf"transformer_blocks\.{_INDEX}\.(.+)")
 _FLAT_DIFFUSERS_NAME = re.compile(rf"transformer_blocks_{_INDEX}_(.+)")
@@ -223,6 +224,11 @@ def block_of(module: str) -> int | None:
     """The transformer block of a `dit` module, None outside the blocks or the transformer."""
     match = _BLOCK_NAME.fullmatch(module)
     return int(match[1]) if match else None
+
+
+def is_embedding(module: str) -> bool:
+    """Whether a module is a table of words. Its norm is many times that of the layers that are trained."""
+    return module.endswith(_EMBEDDINGS)
 
 
 def kind_of(module: str) -> Kind:

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 
 from lorakit.errors import BadFile
 from lorakit.formats import strict_json
+from lorakit.formats.peft_folder import adapter_file
 
 # What the reference reader accepts; a longer header is an attack or a mistake.
 MAX_HEADER_BYTES = 100_000_000
@@ -81,11 +82,11 @@ class Header:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read and check the header of `path`, without reading a tensor.
+    """Read and check the header of `path`, without reading a tensor; a folder of PEFT's stands for its file.
 
     Raises `BadFile` for a file that is not valid safetensors, is a pickle, or cannot be read.
     """
-    path = Path(path)
+    path = adapter_file(Path(path))
     return parse_header(path, *read_raw(path))
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lorakit.formats.header import Header
+from lorakit.formats.peft_folder import CONFIG_NAME
 
-CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
 
 _MAX_CONFIG_BYTES = 10_000_000

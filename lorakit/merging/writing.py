@@ -20,7 +20,7 @@ from lorakit.adapters.tensor_file import DTYPE_CODES
 from lorakit.errors import BadUsage, LorakitError
 from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.layouts import WritableLayout
-from lorakit.formats.peft_config import CONFIG_NAME
+from lorakit.formats.peft_folder import CONFIG_NAME, WEIGHTS_NAME
 from lorakit.gate import Derived, LazyTensor, Written, write_derived
 from lorakit.gate.derived import Kind, Progress
 from lorakit.gate.output import partial_file
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lorakit.catalog import Catalog
 
 # The name that PEFT looks for in a folder.
-PEFT_NAME = "adapter_model.safetensors"
 _NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -174,13 +173,13 @@ def output_path(output: str | Path, layout: WritableLayout) -> Path:
     path = expanded(output)
     if layout != "peft":
         return path
-    if path.suffix == ".safetensors" and path.name != PEFT_NAME:
+    if path.suffix == ".safetensors" and path.name != WEIGHTS_NAME:
         raise BadUsage(
-            f"PEFT reads a folder with {PEFT_NAME} and {CONFIG_NAME}, and {path.name} is a file of "
+            f"PEFT reads a folder with {WEIGHTS_NAME} and {CONFIG_NAME}, and {path.name} is a file of "
             "another name.",
             hint="-o FOLDER writes both into it.",
         )
-    return path if path.name == PEFT_NAME else path / PEFT_NAME
+    return path if path.name == WEIGHTS_NAME else path / WEIGHTS_NAME
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from lorakit.adapters.loading import load_adapter
 from lorakit.errors import BadFile, BadUsage, NotFound
 from lorakit.formats.header import read_header
 from lorakit.formats.inspection import inspect
+from lorakit.formats.peft_folder import adapter_file
 from lorakit.sketches.adapters import WeightOf, null_sketches, sketch_adapter
 from lorakit.sketches.fingerprint import Fingerprint, is_fingerprint, read_fingerprint
 from lorakit.sketches.reading import sketch_checkpoint
@@ -89,6 +90,7 @@ def read_suspect(path: Path, weight_of: WeightOf | None) -> Suspect:
     Adapters such as DoRA are worked out against the weights that `weight_of` gives. Raises `NotFound`,
     and `BadFile` for what is neither.
     """
+    path = adapter_file(path)
     if not path.exists():
         raise NotFound(f"There is no file {path}.")
     mark = _fingerprint(path)

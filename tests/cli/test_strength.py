@@ -49,7 +49,12 @@ def test_the_size_is_that_of_the_whole_change_beside_the_whole_base(
 ) -> None:
     (one,) = told(cli, "style-3")
     weights = load_file(tmp_path / "base.safetensors")
-    whole = torch.cat([w.flatten() for name, w in weights.items() if "norm" not in name]).norm()
+    linear = [
+        w.flatten()
+        for name, w in weights.items()
+        if "norm" not in name and "embed.weight" not in name
+    ]
+    whole = torch.cat(linear).norm()
     adapter = lorakit.load_adapter(shelf / "style-3.safetensors")
     changes = [
         module.delta(weights[f"net.{name}.weight"].double()).flatten()
@@ -60,6 +65,11 @@ def test_the_size_is_that_of_the_whole_change_beside_the_whole_base(
     assert one["size"]["left_out"] == 0
     assert one["size"]["components"].keys() == {"dit"}
     assert one["size"]["components"]["dit"] > one["size"]["overall"]
+    (checked,) = cli("check", "style-3", "--json").document["entries"]
+    assert checked["relative"] == pytest.approx(one["size"]["overall"], rel=1e-5)
+    assert checked["relative_touched"] == pytest.approx(one["size"]["touched"], rel=1e-5)
+    (planned,) = cli("stack", "style-3", "--plan", "--json").document["sizes"]
+    assert planned["relative_touched"] == pytest.approx(one["size"]["touched"], rel=1e-5)
 
 
 def test_an_adapter_is_held_against_the_median_of_the_others(cli: Cli, shelf: Path) -> None:

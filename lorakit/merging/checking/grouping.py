@@ -12,8 +12,6 @@ import torch
 from lorakit.formats import anima
 from lorakit.merging.checking.measuring import Measured
 
-_EMBEDDING = (".embed", ".embed_tokens")
-
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -87,7 +85,7 @@ def group(
         sum(
             norm**2
             for module, norm in norms.items()
-            if module in names or (belongs(module) and not module.endswith(_EMBEDDING))
+            if module in names or (belongs(module) and not anima.is_embedding(module))
         )
         if known and norms is not None
         else None
