@@ -16,7 +16,8 @@ import pytest
 from lorakit.catalog import Catalog
 from lorakit.catalog.facts import NewFact
 from lorakit.catalog.query import refreshing
-from lorakit.catalog.query.index import FILE_NAME, Index
+from lorakit.catalog.query.index import FILE_NAME, NUMBERS, TEXTS, Index
+from lorakit.catalog.query.pages import pages, rows_of
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.searching import Search
 from lorakit.db.curation import Collection
@@ -40,20 +41,27 @@ def filled(catalog: Catalog) -> Catalog:
 def dumped(index: Index) -> dict[str, list[tuple[object, ...]]]:
     """What an index holds, without the numbers that it gives to shared rows."""
     return {
-        "items": index.read(
-            "SELECT item.name, item.id, text, rank_min, rank_max, modules, size, added, rating, "
-            "favourite, strength, missing, algo, base, components, header, licenses, own, other, "
-            "blocks, kinds FROM item LEFT JOIN facet ON facet.id = facet LEFT JOIN touch "
-            "ON touch.id = item.touch ORDER BY item.id"
-        ),
-        **{
-            table: sorted(index.read(f"SELECT * FROM {table}"))
-            for table in ("said", "place", "collected")
-        },
+        "items": sorted(_items(index), key=lambda item: item[0]),
+        "collected": sorted(index.read("SELECT * FROM collected")),
         "files": sorted(
             index.read("SELECT item, stored_name, name, file_sha256, content, places FROM file")
         ),
     }
+
+
+def _items(index: Index) -> list[tuple[object, ...]]:
+    shared = {
+        table: {number: values for number, *values in index.read(f"SELECT * FROM {table}")}
+        for table in ("facet", "touch")
+    }
+    found = []
+    for page in pages(index):
+        for row in rows_of(page):
+            named = dict(zip((*TEXTS, *NUMBERS), row, strict=True))
+            facet, touch = shared["facet"][named.pop("facet")], shared["touch"][named.pop("touch")]
+            # NaN differs from itself.
+            found.append((named["id"], repr(named), facet, touch))
+    return found
 
 
 def in_step(catalog: Catalog) -> bool:
@@ -193,7 +201,7 @@ def test_a_damaged_index_is_made_anew(filled: Catalog, bytes_: bytes) -> None:
         file.with_name(FILE_NAME + name).unlink(missing_ok=True)
     assert [one.name for one in filled.find("sort:rank")] == expected
     with sqlite3.connect(file) as connection:
-        assert connection.execute("SELECT count(*) FROM item").fetchone() == (len(expected),)
+        assert connection.execute("SELECT sum(count) FROM page").fetchone() == (len(expected),)
 
 
 def test_an_index_damaged_within_is_made_anew(filled: Catalog) -> None:
@@ -212,8 +220,8 @@ def test_an_index_of_another_version_is_made_anew(filled: Catalog) -> None:
     path = filled._store.target.path
     assert path is not None
     with sqlite3.connect(path.with_name(FILE_NAME)) as connection:
-        connection.execute("DROP TABLE item")
-        connection.execute("CREATE TABLE item (other TEXT)")
+        connection.execute("DROP TABLE page")
+        connection.execute("CREATE TABLE page (other TEXT)")
         connection.execute("PRAGMA user_version = 99")
     assert filled.find("") == expected
 

@@ -1,247 +1,203 @@
-"""One term to a condition of SQL over the index, which is true or false and never null."""
+"""One term to a test, which says of a whole page which of its adapters fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from math import inf
 from typing import assert_never
 
-from lorakit.catalog.query.dates import span_of
+from lorakit.catalog.query.dates import microseconds, span_of
 from lorakit.catalog.query.folding import fold
-from lorakit.catalog.query.index import TAG, WORD
-from lorakit.catalog.query.syntax import GLOB, Dates, Flag, Span, Term, Text
-from lorakit.db.times import to_text
+from lorakit.catalog.query.pages import Fit, Page, words_of
+from lorakit.catalog.query.patterns import compiled, fits, fixed_texts, is_simple
+from lorakit.catalog.query.shared import (
+    Shares,
+    Sql,
+    has_part,
+    holds,
+    is_whole,
+    of_blocks,
+    of_hash,
+    of_license,
+)
+from lorakit.catalog.query.syntax import Dates, Flag, Span, Term, Text
 
-
-@dataclass(frozen=True, slots=True)
-class Sql:
-    """A condition and the values of its `?`."""
-
-    text: str
-    values: tuple[object, ...] = ()
-
-    def within(self, before: str, after: str = ")") -> Sql:
-        """The condition inside another."""
-        return Sql(before + self.text + after, self.values)
+# Which of a choice fit.
+Test = Callable[[Page, int], int]
+_NUMBERS = {"rating": "rating", "size": "size", "modules": "modules", "strength": "strength"}
+# From the few to the many, which SQLite cannot know without being told.
+_TWICE = Sql("SELECT item FROM twice CROSS JOIN file ON file.content = twice.content")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a condition needs beside its term.
+    """What a test needs beside its term.
 
-    `now` is aware. `shares` gives the licences that headers name, by whether they allow: allow, deny or
-    unknown. `smart` gives the condition of a smart collection's query by its folded name.
+    `now` is aware. `numbers` are those that a SELECT over the index finds. `smart` gives the tests of
+    the smart collections of a name.
     """
 
     now: datetime
-    shares: Callable[[], Mapping[str, Sequence[str]]]
-    smart: Callable[[Text], Sequence[Sql]]
+    numbers: Callable[[Sql], frozenset[int]]
+    shares: Callable[[], Shares]
+    smart: Callable[[Text], Sequence[Test]]
 
 
-TRUE, FALSE = Sql("1"), Sql("0")
-# What each field of texts is a part of.
-_SAID = {"trigger": "triggers", "note": "notes"}
-_FACET = ("algo", "layout", "dtype")
-_NUMBERS = {"rating": "rating", "size": "size", "modules": "modules", "strength": "strength"}
+def test_of(term: Term, context: Context) -> Test:
+    """The test of a term."""
+    test = _plain(term, context)
+    return _none_of(test) if term.negated else test
 
 
-def condition(term: Term, context: Context) -> Sql:
-    """The condition of a term."""
-    sql = _plain(term, context)
-    return sql.within("NOT (") if term.negated else sql
+def any_of(tests: Sequence[Test]) -> Test:
+    """Whether one of some tests says so."""
+
+    def test(page: Page, among: int) -> int:
+        left = among
+        for one in tests:
+            left ^= one(page, left)
+            if not left:
+                break
+        return among ^ left
+
+    return test
 
 
-def _plain(term: Term, context: Context) -> Sql:
+def all_of(tests: Sequence[Test]) -> Test:
+    """Whether all of some tests say so."""
+
+    def test(page: Page, among: int) -> int:
+        for one in tests:
+            among = one(page, among)
+            if not among:
+                break
+        return among
+
+    return test
+
+
+def _none_of(test: Test) -> Test:
+    return lambda page, among: among ^ test(page, among)
+
+
+def _where(column: str, fit: Fit) -> Test:
+    return lambda page, among: page.fitting(column, fit, among)
+
+
+def _plain(term: Term, context: Context) -> Test:
     value = term.value
     match value:
         case Text():
-            return _text(term.field, value, context)
+            return _text(term.field or "text", value, context)
         case Span():
-            return _span(term.field or "", value)
+            return _span(term.field or "", value, context)
         case Dates():
             return _dates(value, context.now)
         case Flag():
-            return _flag(term.field or "", value)
+            return _flag(term.field or "", value, context)
         case _:
             assert_never(value)
 
 
-def either(parts: Sequence[Sql], word: str = "OR") -> Sql:
-    """Conditions joined by OR, or by another word; none of them is false, or true for AND."""
-    if not parts:
-        return FALSE if word == "OR" else TRUE
-    text = f" {word} ".join(f"({part.text})" for part in parts)
-    return Sql(text, tuple(value for part in parts for value in part.values))
-
-
-def _text(field: str | None, value: Text, context: Context) -> Sql:
-    if field is None:
-        return holds("text", value)
-    if field in ("name", "title"):
-        return holds(field, value)
+def _text(field: str, value: Text, context: Context) -> Test:
+    if field in ("text", "name", "title", "note", "trigger", "path"):
+        return _fitting(field, fold(value.text)) if value.is_glob else _having(field, fold(value.text))
     if field == "tag":
         return _tag(value)
-    if field in _SAID:
-        return holds(_SAID[field], value).within("id IN (SELECT item FROM said WHERE ")
     if field == "base":
-        return _of_facet(holds("base", value))
-    if field in _FACET:
-        return _of_facet(is_whole(field, value))
+        return _of_facet(holds("base", value), context)
+    if field in ("algo", "layout", "dtype"):
+        return _of_facet(is_whole(field, value), context)
     if field == "component":
-        return _of_facet(has_word("components", value, WORD))
+        return _of_facet(has_part("components", value), context)
     if field == "kind":
-        return has_word("kinds", value, WORD).within("touch IN (SELECT id FROM touch WHERE ")
-    if field == "path":
-        return holds("path", value).within("id IN (SELECT item FROM place WHERE ")
+        return _of_touch(has_part("kinds", value), context)
     if field == "collection":
-        static = is_whole("collection", value).within("id IN (SELECT item FROM collected WHERE ")
-        return either([static, *context.smart(value)])
+        found = is_whole("collection", value).within("SELECT item FROM collected WHERE ", "")
+        return any_of([_among("id", context.numbers(found)), *context.smart(value)])
     if field == "hash":
-        return _hash(value.text)
+        return _among("id", context.numbers(of_hash(value.text)))
     assert field == "license", field
-    return _license(value, context)
+    if value.is_glob or value.literal or fold(value.text) not in ("allow", "deny", "unknown"):
+        return _of_facet(has_part("licenses", value), context)
+    return _of_facet(of_license(value, context.shares()), context)
 
 
-def _tag(value: Text) -> Sql:
-    if not value.is_glob:
-        return has_word("text", value, TAG)
-    # Tags come last in the text, and it ends there.
-    has_tags = Sql(f"instr(text, '{TAG}') > 0")
-    return either(
-        [has_tags, _fits(f"substr(text, instr(text, '{TAG}'))", fold(value.text), "text")], "AND"
-    )
-
-
-def holds(column: str, value: Text) -> Sql:
-    """The column holds the text; a pattern is one of its parts."""
+def _tag(value: Text) -> Test:
     wanted = fold(value.text)
     if not value.is_glob:
-        return Sql(f"instr({column}, ?) > 0", (wanted,))
-    return _fits(column, wanted)
+        return lambda page, among: among & page.tagged((wanted,))
+    is_wanted = cache(lambda tag: fits(wanted, tag))
+    return lambda page, among: among & page.tagged(filter(is_wanted, page.tags()))
 
 
-def is_whole(column: str, value: Text) -> Sql:
-    """The column is the text, or what the pattern describes."""
-    wanted = fold(value.text)
-    if not value.is_glob:
-        return Sql(f"{column} = ?", (wanted,))
-    return _fits(column, wanted)
+def _having(column: str, wanted: str) -> Test:
+    """The column holds the text."""
+    longest = max(words_of(wanted), key=len, default="")
+    sieve = "path_words" if column == "path" else "text_words"
+
+    def test(page: Page, among: int) -> int:
+        if longest not in page.stored(sieve):
+            return 0
+        return page.fitting(column, lambda texts: [wanted in text for text in texts], among)
+
+    return test
 
 
-def has_word(column: str, value: Text, separator: str) -> Sql:
-    """One of the words of the column is the text, or what the pattern describes."""
-    wanted = fold(value.text)
-    if not value.is_glob:
-        return Sql(f"instr({column}, ?) > 0", (f"{separator}{wanted}{separator}",))
-    return _fits(column, wanted)
-
-
-def _fits(column: str, pattern: str, sieve: str | None = None) -> Sql:
-    """A part of the column is as the pattern says.
-
-    What lacks the pattern's longest fixed text is not asked; `sieve` is a column that holds all that
-    this one does, and can be looked through more quickly.
-    """
+def _fitting(column: str, pattern: str) -> Test:
+    """A part of the column is as the pattern says."""
     if not pattern.strip("*"):
-        return Sql(f"{column} <> ''")
-    fixed = max(GLOB.split(pattern), key=len)
-    found = Sql(f"fits(?, {column})", (pattern,))
-    if not fixed:
-        return either([Sql(f"{column} <> ''"), found], "AND")
-    return either([Sql(f"instr({sieve or column}, ?) > 0", (fixed,)), found], "AND")
+        return _where(column, lambda texts: [text != "" for text in texts])
+    fixed = [_having(column, text) for text in fixed_texts(pattern)]
+    if is_simple(pattern):
+        return all_of(fixed)
+    search = compiled(pattern).search
+    return all_of([*fixed, _where(column, lambda texts: [search(t) is not None for t in texts])])
 
 
-def _of_facet(sql: Sql) -> Sql:
-    return sql.within("facet IN (SELECT id FROM facet WHERE ")
+def _of_facet(sql: Sql, context: Context) -> Test:
+    return _among("facet", context.numbers(sql.within("SELECT id FROM facet WHERE ", "")))
 
 
-def _hash(prefix: str) -> Sql:
-    # "g" follows the last hexadecimal digit, so this is the range of all that begin so.
-    ends = (prefix, f"{prefix}g")
-    return Sql(
-        "id IN (SELECT item FROM file WHERE file_sha256 >= ? AND file_sha256 < ? UNION "
-        "SELECT item FROM file WHERE content >= ? AND content < ?)",
-        (*ends, *ends),
-    )
+def _of_touch(sql: Sql, context: Context) -> Test:
+    return _among("touch", context.numbers(sql.within("SELECT id FROM touch WHERE ", "")))
 
 
-def _license(value: Text, context: Context) -> Sql:
-    """By what merges may be done with, as claims are joined in `lorakit.licenses.claims`.
-
-    The strictest of all decides; the person's own claim settles what others leave unknown.
-    """
-    wanted = fold(value.text)
-    if value.is_glob or value.literal or wanted not in ("allow", "deny", "unknown"):
-        return _of_facet(has_word("licenses", value, WORD))
-    header = {share: _in(licenses) for share, licenses in context.shares().items()}
-    deny = either([Sql("own = 'deny' OR other = 'deny'"), header["deny"]])
-    open_ = either([Sql("other = 'unknown'"), header["unknown"]])
-    said = either([Sql("other LIKE 'allow%'"), header["allow"]])
-    settled = either([Sql("own = ''"), open_.within("NOT ("), said], "AND")
-    allow = either(
-        [deny.within("NOT ("), either([Sql("own LIKE 'allow%'"), settled])],
-        "AND",
-    )
-    if wanted == "unknown":
-        return _of_facet(either([deny, allow]).within("NOT ("))
-    return _of_facet(deny if wanted == "deny" else allow)
+def _among(column: str, numbers: frozenset[int]) -> Test:
+    if not numbers:
+        return lambda page, among: 0
+    return _where(column, lambda values: map(numbers.__contains__, values))
 
 
-def _in(licenses: Sequence[str]) -> Sql:
-    return Sql(f"header IN ({', '.join('?' * len(licenses))})", tuple(licenses))
-
-
-def _span(field: str, span: Span) -> Sql:
+def _span(field: str, span: Span, context: Context) -> Test:
     if field in ("block", "all-blocks", "only-blocks"):
-        return _blocks(field, span)
+        return _of_touch(of_blocks(field, span), context)
     if field == "rank":
-        parts = [Sql("rank_max IS NOT NULL")]
-        if span.low is not None:
-            parts.append(Sql("rank_max >= ?", (span.low,)))
-        if span.high is not None:
-            parts.append(Sql("rank_min <= ?", (span.high,)))
-        return either(parts, "AND")
+        lowest = _between("rank_min", None, span.high)
+        return all_of([_between("rank_max", span.low, None), lowest])
     return _between(_NUMBERS[field], span.low, span.high)
 
 
-def _between(column: str, low: object, high: object, below: str = "<=") -> Sql:
-    parts = [Sql(f"{column} IS NOT NULL")]
-    if low is not None:
-        parts.append(Sql(f"{column} >= ?", (low,)))
-    if high is not None:
-        parts.append(Sql(f"{column} {below} ?", (high,)))
-    return either(parts, "AND")
+def _between(column: str, low: float | None, high: float | None) -> Test:
+    """The column has a number from `low` to `high`, both included."""
+    least, most = -inf if low is None else low, inf if high is None else high
+    return _where(column, lambda numbers: [least <= number <= most for number in numbers])
 
 
-def _blocks(field: str, span: Span) -> Sql:
-    low = int(span.low or 0)
-    count = None if span.high is None else int(span.high) - low + 1
-    length = "length(blocks)" if count is None else str(count)
-    part = f"substr(blocks, {low + 1}, {length})"
-    if field == "block":
-        sql = Sql(f"instr({part}, '1') > 0")
-    elif field == "all-blocks":
-        whole = "length(blocks) - " + str(low) if count is None else str(count)
-        sql = Sql(f"length({part}) = {whole} AND length({part}) > 0 AND instr({part}, '0') = 0")
-    else:
-        before = f"instr(substr(blocks, 1, {low}), '1') = 0"
-        after = "1" if count is None else f"instr(substr(blocks, {low + count + 1}), '1') = 0"
-        sql = Sql(f"instr(blocks, '1') > 0 AND {before} AND {after}")
-    return sql.within("touch IN (SELECT id FROM touch WHERE ")
+def _dates(value: Dates, now: datetime) -> Test:
+    low = microseconds(span_of(value.low, now)[0]) if value.low else None
+    # What follows the last moment is not within.
+    high = microseconds(span_of(value.high, now)[1]) - 1 if value.high else None
+    return _between("added", low, high)
 
 
-def _dates(value: Dates, now: datetime) -> Sql:
-    low = to_text(span_of(value.low, now)[0]) if value.low else None
-    high = to_text(span_of(value.high, now)[1]) if value.high else None
-    return _between("added", low, high, "<")
-
-
-def _flag(field: str, value: Flag) -> Sql:
+def _flag(field: str, value: Flag, context: Context) -> Test:
+    wanted = value.wanted
     if field != "duplicate":
-        return Sql(f"{field} = {int(value.wanted)}")
-    found = Sql(
-        "(places > 1 OR id IN (SELECT item FROM file WHERE content IN "
-        "(SELECT content FROM file GROUP BY content HAVING count(*) > 1)))"
-    )
-    return found if value.wanted else found.within("NOT (")
+        return _where(field, lambda marks: [mark == wanted for mark in marks])
+    several = _where("places", lambda counts: [count > 1 for count in counts])
+    found = any_of([several, _among("id", context.numbers(_TWICE))])
+    return found if wanted else _none_of(found)

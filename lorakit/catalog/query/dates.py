@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 _RELATIVE = re.compile(r"-(\d{1,5})([hdwmy])")
 _ABSOLUTE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _DAYS = {"today": 0, "yesterday": 1}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HINT = (
     "Write 2026, 2026-11, 2026-11-23, today, yesterday or -30d (h, d, w, m, y), or a range of two."
 )
@@ -42,6 +43,11 @@ def span_of(text: str, now: datetime) -> tuple[datetime, datetime]:
     else:
         after = datetime(year + 1, 1, 1)
     return _local(first, now), _local(after, now)
+
+
+def microseconds(moment: datetime) -> int:
+    """An aware moment as a number that sorts, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _before(now: datetime, count: int, unit: str) -> datetime:

@@ -1,44 +1,48 @@
 """The index that queries are answered from: a database beside the catalog, derived from it alone.
 
-Adapters lie in it in the order of their names, as narrow as can be, so that the first page of any query
-is one pass at most. What many adapters share (algorithm, base, licence; blocks and kinds) is a row of
-`facet` and `touch`. To delete the file costs the time to make it again, and nothing else.
+Adapters lie in it in the order of their names, some hundreds on a page (`lorakit.catalog.query.pages`).
+What many of them share (algorithm, base, licence; blocks and kinds) is a row of `facet` and `touch`. To
+delete the file costs the time to make it again, and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from lorakit.catalog.query.patterns import fits
 from lorakit.db.store import Store
 
 FILE_NAME = "search.db"
 # Another one makes every index anew.
-VERSION = 4
-# Between the words of a list, and the tags; folded text holds no control characters.
-WORD, TAG, PART = "\x1f", "\x1e", "\n"
+VERSION = 5
 _BUSY_SECONDS = 10.0
 _MAPPED_BYTES = 1 << 30
-_SCHEMA = """
-CREATE TABLE item (
-    name TEXT, id INTEGER, text TEXT, title TEXT, facet INTEGER, touch INTEGER, rank_min INTEGER,
-    rank_max INTEGER, modules INTEGER, size INTEGER, added TEXT, rating INTEGER, favourite INTEGER, strength REAL,
-    missing INTEGER, places INTEGER, PRIMARY KEY (name, id)
-) WITHOUT ROWID;
-CREATE TABLE said (item INTEGER PRIMARY KEY, triggers TEXT, notes TEXT);
+# The columns of a page: texts have a line for each adapter, in parts (`patterns`), numbers are packed
+# in one, column by column.
+TEXTS = ("name", "title", "trigger", "note", "tag", "path")
+NUMBERS = (
+    *("id", "facet", "touch", "rank_min", "rank_max", "modules", "size", "added"),
+    *("rating", "favourite", "strength", "missing", "places"),
+)
+# Adapters by tag; the words of the two that follow; all that a word without a field is looked for in.
+DERIVED = ("tags", "text_words", "path_words", "text")
+_SCHEMA = f"""
+CREATE TABLE page (
+    number INTEGER PRIMARY KEY, first TEXT, first_id INTEGER, count INTEGER,
+    numbers BLOB, {", ".join(f"{name} TEXT" for name in (*DERIVED, *TEXTS))}
+);
+CREATE INDEX page_first ON page (first, first_id, count);
 CREATE TABLE facet (
     id INTEGER PRIMARY KEY, algo TEXT, layout TEXT, dtype TEXT, base TEXT, components TEXT,
     header TEXT, licenses TEXT, own TEXT, other TEXT,
     UNIQUE (algo, layout, dtype, base, components, header, licenses, own, other)
 );
 CREATE TABLE touch (id INTEGER PRIMARY KEY, blocks TEXT, kinds TEXT, UNIQUE (blocks, kinds));
-CREATE TABLE place (item INTEGER, path TEXT, PRIMARY KEY (item, path)) WITHOUT ROWID;
 CREATE TABLE collected (collection TEXT, item INTEGER, PRIMARY KEY (collection, item)) WITHOUT ROWID;
 CREATE INDEX collected_item ON collected (item);
 CREATE TABLE file (
@@ -47,9 +51,10 @@ CREATE TABLE file (
 );
 CREATE INDEX file_sha ON file (file_sha256);
 CREATE INDEX file_content ON file (content);
+CREATE TABLE twice (content TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (document TEXT);
 """
-TABLES = ("item", "said", "facet", "touch", "place", "collected", "file", "state")
+TABLES = ("page", "facet", "touch", "collected", "file", "twice", "state")
 
 
 class Index:
@@ -72,6 +77,17 @@ class Index:
     def write(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of `rows`."""
         self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One transaction that reads: all of it sees the same."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            # A file that turned out to be damaged may have ended it already.
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -157,21 +173,3 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         raise
     return connection
 
-
-def fits(pattern: str, text: str) -> bool:
-    """Whether one of the parts of `text` is what `pattern`, with `*` and `?`, describes."""
-    return _matcher(pattern).search(text) is not None
-
-
-@lru_cache(maxsize=64)
-def _matcher(pattern: str) -> re.Pattern[str]:
-    inside, edge = f"[^{WORD}{TAG}{PART}]", f"[{WORD}{TAG}{PART}]"
-    first, *rest = (_fixed(part, inside) for part in re.sub(r"\*+", "*", pattern).split("*"))
-    # What a star took is never given back, but by the last: trying again could take forever.
-    between = "".join(f"(?>{inside}*?{part})" for part in rest[:-1])
-    last = f"{inside}*{rest[-1]}" if rest else ""
-    return re.compile(f"(?:^|{edge}){first}{between}{last}(?:{edge}|$)")
-
-
-def _fixed(text: str, any_sign: str) -> str:
-    return "".join(any_sign if sign == "?" else re.escape(sign) for sign in text)

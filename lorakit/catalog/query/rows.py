@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorakit.catalog.facts import chunks, facts_of
+from lorakit.catalog.query.dates import microseconds
 from lorakit.catalog.query.folding import fold
-from lorakit.catalog.query.index import PART, TAG, WORD, Index
+from lorakit.catalog.query.index import Index
+from lorakit.catalog.query.pages import USUAL, Row, change_pages
+from lorakit.catalog.query.patterns import parted
 from lorakit.catalog.query.touching import touched_of
 from lorakit.catalog.tags import tags_of
 from lorakit.db.store import Store
+from lorakit.db.times import from_text
 
-_AT_ONCE = 500
 # The one character that is in no path.
 _END = "\0"
 _FACTS = ("title", "notes", "trigger_words", "rating", "favourite", "strength", "base_model")
@@ -50,8 +53,8 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
     transaction of the index.
     """
     facets, touches = _Shared(index, "facet", _FACETS), _Shared(index, "touch", _TOUCHES)
-    for ids in _batches(sorted(places)):
-        remove_adapters(index, ids)
+    # By name, so that each batch is of few pages.
+    for ids in _batches(_by_name(store, places)):
         rows = store.read(f"SELECT {_COLUMNS} FROM adapter WHERE id IN ({_numbers(ids)})")
         said = _said_of(store, list(dict.fromkeys(row[3] for row in rows)))
         # Rows that are older than these columns.
@@ -59,19 +62,41 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
         new = _NewRows()
         for *row, blocks, kinds in rows:
             told = (blocks, kinds.split()) if blocks is not None else unpacked.get(row[0], ("", ()))
-            touch = touches.number(told[0], "".join(f"{WORD}{kind}{WORD}" for kind in told[1]))
+            touch = touches.number(told[0], parted(told[1]))
             _add(new, facets, row, said, places[row[0]], touch)
-        new.write(index)
+        _put(index, ids, new)
 
 
 def remove_adapters(index: Index, ids: Sequence[int]) -> None:
     """Take adapters out of the index."""
     for some in _batches(ids):
-        numbers = _numbers(some)
-        named = index.read(f"SELECT name, item FROM file WHERE item IN ({numbers})")
-        index.write("DELETE FROM item WHERE name = ? AND id = ?", named)
-        for table in ("said", "place", "collected", "file"):
-            index.write(f"DELETE FROM {table} WHERE item = ?", [(item,) for _, item in named])
+        _put(index, some, _NewRows())
+
+
+def _put(index: Index, ids: Sequence[int], new: _NewRows) -> None:
+    """Take adapters out of the index, and put the new rows in."""
+    old = index.read(f"SELECT name, item, content FROM file WHERE item IN ({_numbers(ids)})")
+    change_pages(index, [(parted((name,)), item) for name, item, _ in old], new.rows)
+    for table in ("collected", "file"):
+        index.write(f"DELETE FROM {table} WHERE item = ?", [(item,) for _, item, _ in old])
+    index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", new.files)
+    contents = {(content,) for _, _, content in old} | {(file[4],) for file in new.files}
+    index.write("DELETE FROM twice WHERE content = ?", list(contents))
+    index.write(
+        "INSERT INTO twice SELECT content FROM file WHERE content = ? "
+        "GROUP BY content HAVING count(*) > 1",
+        list(contents),
+    )
+    index.write("INSERT OR IGNORE INTO collected VALUES (?, ?)", new.collected)
+
+
+def _by_name(store: Store, adapters: Iterable[int]) -> list[int]:
+    """The adapters that there are, in the order of their folded names."""
+    found: list[tuple[str, int]] = []
+    for ids in _batches(list(adapters)):
+        rows = store.read(f"SELECT name, id FROM adapter WHERE id IN ({_numbers(ids)})")
+        found += [(fold(name), number) for name, number in rows]
+    return [number for _, number in sorted(found)]
 
 
 def places_of(rows: Iterable[tuple[int, str, str]]) -> dict[int, str]:
@@ -83,8 +108,8 @@ def places_of(rows: Iterable[tuple[int, str, str]]) -> dict[int, str]:
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]
+    for start in range(0, len(ids), USUAL):
+        yield ids[start : start + USUAL]
 
 
 def _numbers(ids: Iterable[int]) -> str:
@@ -116,20 +141,11 @@ def _said_of(store: Store, contents: Sequence[str]) -> _Said:
 
 @dataclass(frozen=True, slots=True)
 class _NewRows:
-    """The rows of one batch, by table."""
+    """What one batch becomes: the rows of pages, of `file` and of `collected`."""
 
-    items: list[tuple[object, ...]] = field(default_factory=list)
-    said: list[tuple[object, ...]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     files: list[tuple[object, ...]] = field(default_factory=list)
-    places: list[tuple[object, ...]] = field(default_factory=list)
     collected: list[tuple[object, ...]] = field(default_factory=list)
-
-    def write(self, index: Index) -> None:
-        index.write(f"INSERT INTO item VALUES ({', '.join('?' * 16)})", self.items)
-        index.write("INSERT INTO said VALUES (?, ?, ?)", self.said)
-        index.write("INSERT INTO file VALUES (?, ?, ?, ?, ?, ?)", self.files)
-        index.write("INSERT OR IGNORE INTO place VALUES (?, ?)", self.places)
-        index.write("INSERT OR IGNORE INTO collected VALUES (?, ?)", self.collected)
 
 
 class _Shared:
@@ -163,36 +179,41 @@ def _add(
     components, base, dtype, title, words, license, added = row[10:]
     facts = said.facts.get(content, {})
     name, title = fold(stored), fold(facts.get("title") or title or "")
-    triggers = _joined(WORD, facts.get("trigger_words") or json.loads(words))
+    triggers = facts.get("trigger_words") or json.loads(words)
     notes = fold(facts.get("notes") or "")
-    text = PART.join((name, title, triggers, notes, _joined(TAG, said.tags.get(content, ()))))
     facet = facets.number(
         fold(algo),
         fold(layout),
         fold(dtype),
         fold(facts.get("base_model") or base or ""),
-        _joined(WORD, json.loads(components)),
+        _folded(json.loads(components)),
         license or "",
         *_terms(said.claims.get(content, ()), license),
     )
     there = [place for place in places.split(_END) if place]
     missing = not any(place.startswith("+") for place in there)
+    paths = sorted({fold(place[1:]) for place in there})
     strength = facts.get("strength")
-    own = (facts.get("rating"), int(bool(facts.get("favourite"))))
-    paths = {fold(place[1:]) for place in there}
-    usual = strength["value"] if strength else None
-    figures = (modules, size, added, *own, usual, int(missing), len(paths))
-    new.items.append((name, number, text, title, facet, touch, low, high, *figures))
-    new.said.append((number, triggers, notes))
+    texts = (
+        parted((name,)),
+        parted((title,) if title else ()),
+        _folded(triggers),
+        parted((notes,) if notes else ()),
+        _folded(said.tags.get(content, ())),
+        parted(paths),
+    )
+    numbers = (
+        *(number, facet, touch, low, high, modules, size, microseconds(from_text(added))),
+        *(facts.get("rating"), int(bool(facts.get("favourite")))),
+        *(strength["value"] if strength else None, int(missing), len(paths)),
+    )
+    new.rows.append((*texts, *numbers))
     new.files.append((number, stored, name, sha, content, places))
-    new.places.extend((number, path) for path in paths)
     new.collected.extend((fold(one), number) for one in said.collections.get(content, ()))
 
 
-def _joined(separator: str, words: Iterable[str]) -> str:
-    """The words with the separator around each; "" for none."""
-    found = [fold(word) for word in words]
-    return f"{separator}{separator.join(found)}{separator}" if found else ""
+def _folded(texts: Iterable[str]) -> str:
+    return parted([fold(text) for text in texts])
 
 
 def _terms(claims: Sequence[tuple[str, str, str]], header: str | None) -> tuple[str, str, str]:
@@ -201,7 +222,7 @@ def _terms(claims: Sequence[tuple[str, str, str]], header: str | None) -> tuple[
     words = {fold(word) for word in _LICENSE_WORD.findall(named)} - {"and", "or", "with"}
     own = [share for origin, share, _ in claims if origin == "user"]
     others = [share for origin, share, _ in claims if origin != "user"]
-    return _joined(WORD, sorted(words)), _strictest(own), _strictest(others)
+    return parted(sorted(words)), _strictest(own), _strictest(others)
 
 
 def _strictest(shares: Iterable[str]) -> str:

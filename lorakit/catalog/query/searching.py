@@ -6,15 +6,19 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from lorakit.catalog import queries
-from lorakit.catalog.query.compiling import count_all, select_ids, where
-from lorakit.catalog.query.conditions import Context, Sql
+from lorakit.catalog.query.compiling import count_all, find_ids, whether
+from lorakit.catalog.query.conditions import Context, Test
 from lorakit.catalog.query.folding import fold
-from lorakit.catalog.query.index import Index, discard, fits, index_path, open_index
+from lorakit.catalog.query.index import Index, discard, index_path, open_index
+from lorakit.catalog.query.pages import mark_missing
 from lorakit.catalog.query.parsing import BadQuery, parse
+from lorakit.catalog.query.patterns import fits, parted
 from lorakit.catalog.query.refreshing import refresh
+from lorakit.catalog.query.shared import Sql
 from lorakit.catalog.query.syntax import Query, Text
 from lorakit.catalog.records import AdapterRecord
 from lorakit.db.store import Store
@@ -22,6 +26,7 @@ from lorakit.errors import BadUsage
 
 # Whether a licence that a header names allows to share merges: allow, deny or unknown.
 Share = Callable[[str], str]
+T = TypeVar("T")
 _MOST_LOOKS = 5
 _DEEPEST = 20
 
@@ -61,28 +66,34 @@ class Search:
         ids = self.ids(parsed, limit, offset)
         if limit is not None:
             return [record.name for record in queries.adapters_by_ids(self._store, ids)]
-        rows = self._read(lambda: Sql("SELECT item, stored_name FROM file"))
-        names = dict(rows)
+        names = dict(self._answer(lambda: self._index.read("SELECT item, stored_name FROM file")))
         return [names[number] for number in ids]
 
     def ids(self, query: str | Query, limit: int | None = None, offset: int = 0) -> list[int]:
         """The rows of the adapters that fit, in order. Raises `BadQuery`."""
         parsed = _parsed(query)
-        rows = self._read(lambda: select_ids(parsed, self._context(parsed), limit, offset))
-        return [number for (number,) in rows]
+        most = None if limit is None else limit + offset
+        found = self._answer(
+            lambda: find_ids(self._index, self._whether(parsed), parsed.sorts, most)
+        )
+        return found[offset:]
 
     def count(self, query: str | Query) -> int:
         """How many adapters fit, by what was last seen of their files."""
         parsed = _parsed(query)
-        return int(self._read(lambda: count_all(parsed, self._context(parsed)))[0][0])
+        return self._answer(lambda: count_all(self._index, self._whether(parsed)))
 
     def close(self) -> None:
         """Let go of the index."""
         self._index.close()
 
-    def _context(self, query: Query, inside: tuple[str, ...] = ()) -> Context:
+    def _whether(self, query: Query, inside: tuple[str, ...] = ()) -> Test:
         now = self._now or datetime.now().astimezone()
-        return Context(now, self._shares, lambda name: self._smart(name, inside))
+        smart = partial(self._smart, inside=inside)
+        return whether(query, Context(now, self._numbers, self._shares, smart))
+
+    def _numbers(self, sql: Sql) -> frozenset[int]:
+        return frozenset(number for (number,) in self._index.read(sql.text, sql.values))
 
     def _shares(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = {"allow": [], "deny": [], "unknown": []}
@@ -91,8 +102,8 @@ class Search:
             found["allow" if share.startswith("allow") else share].append(named)
         return found
 
-    def _smart(self, wanted: Text, inside: tuple[str, ...]) -> list[Sql]:
-        """The conditions of the smart collections of that name, each of whose queries is asked anew."""
+    def _smart(self, wanted: Text, inside: tuple[str, ...]) -> list[Test]:
+        """The tests of the smart collections of that name, each of whose queries is asked anew."""
         found = []
         for name, text in self._store.read(
             "SELECT name, query FROM collection WHERE query IS NOT NULL"
@@ -112,28 +123,22 @@ class Search:
                     f"The collection {name!r} has a query that cannot be read. {error.message}"
                 )
                 raise BadUsage(message, hint=error.hint) from error
-            found.append(where(query, self._context(query, (*inside, name))))
+            found.append(self._whether(query, (*inside, name)))
         return found
 
     def _correct(self, records: Sequence[AdapterRecord]) -> bool:
         """Let the index know which of these files are missing now; whether that was news."""
-        changed = []
-        for record in records:
-            key = (fold(record.name), record.id)
-            known = self._index.read("SELECT missing FROM item WHERE name = ? AND id = ?", key)
-            if known and bool(known[0][0]) != record.missing:
-                changed.append((int(record.missing), *key))
+        missing = {(parted((fold(one.name),)), one.id): one.missing for one in records}
         with suppress(sqlite3.OperationalError):
-            self._index.write("UPDATE item SET missing = ? WHERE name = ? AND id = ?", changed)
-            return bool(changed)
+            return mark_missing(self._index, missing)
         return False
 
-    def _read(self, make: Callable[[], Sql]) -> list[Any]:
-        """The rows of a SELECT; a file that turns out to be damaged is made anew first."""
+    def _answer(self, ask: Callable[[], T]) -> T:
+        """What the index answers; a file that turns out to be damaged is made anew first."""
         for last in (False, True):
             try:
-                sql = make()
-                return self._index.read(sql.text, sql.values)
+                with self._index.reading():
+                    return ask()
             except sqlite3.Error as error:
                 self._index.close()
                 if last:
