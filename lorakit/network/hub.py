@@ -5,6 +5,7 @@ What is sent is what the library sends: the repository's name, and the login tok
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -71,8 +72,8 @@ def look_up(address: HubAddress) -> Repository:
         RemoteFile(one.rfilename, one.size or 0, one.lfs.sha256 if one.lfs else None)
         for one in info.siblings or ()
     )
-    page = f"{str(api.endpoint).rstrip('/')}/{address.repository}"
-    return Repository(address.repository, info.sha or address.revision or "main", page, files)
+    commit = info.sha or address.revision or "main"
+    return Repository(address.repository, commit, _page(address.repository), files)
 
 
 def choose(repository: Repository, address: HubAddress, *, everything: bool) -> list[RemoteFile]:
@@ -111,7 +112,8 @@ def download(
 ) -> tuple[list[Path], Path | None]:
     """The files in the library's cache, and the model card; what is there already is not fetched again.
 
-    Raises `Unreachable`; what had come until then is kept, and the next time goes on from it.
+    Raises `Unreachable`; what had come until then is kept, and the next time goes on from it. Raises
+    `BadFile` for bytes that are not those that Hugging Face states the hash of.
     """
     there = {one.name for one in repository.files}
     card = _fetch(repository, CARD) if CARD in there else None
@@ -122,9 +124,27 @@ def download(
         if config in there:
             _fetch(repository, config)
         on_progress(done, total, file.name)
-        paths.append(_fetch(repository, file.name, partial(_tell, on_progress, done, total, file)))
+        path = _fetch(repository, file.name, partial(_tell, on_progress, done, total, file))
+        _check_hash(repository, file, path)
+        paths.append(path)
         done += file.size
     return paths, card
+
+
+def _check_hash(repository: Repository, file: RemoteFile, path: Path) -> None:
+    """Raise `BadFile` where a file has another SHA-256 than the one that was stated. It is left in the cache."""
+    if file.sha256 is None:
+        return
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != file.sha256:
+        place = HubAddress(repository.name, file.name, repository.commit[:7])
+        raise BadFile(
+            f"What came as {place} is not what the server states: its SHA-256 is {found[:12]}..., and not "
+            f"{file.sha256[:12]}.... Nothing was added.",
+            # The library would link to the same bytes again.
+            hint=f"Delete {path.resolve()} and try again. To add it as it is: lorakit add {path}",
+        )
 
 
 def _tell(on_progress: Progress, before: int, total: int, file: RemoteFile, count: int) -> None:
@@ -141,6 +161,11 @@ def _api() -> HfApi:
     # Its warnings speak to programmers; what matters comes as an exception.
     logging.set_verbosity(CRITICAL)
     return huggingface_hub.HfApi(library_name="lorakit", library_version=__version__)
+
+
+def _page(repository: str) -> str:
+    """The address of a repository for people, on the server that is asked."""
+    return f"{str(_api().endpoint).rstrip('/')}/{repository}"
 
 
 def _fetch(
@@ -213,7 +238,6 @@ def _faults(address: HubAddress) -> Iterator[None]:
     """Turn whatever the library raises into one sentence."""
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{address.repository}"
     try:
         yield
     except LorakitError:
@@ -221,7 +245,7 @@ def _faults(address: HubAddress) -> Iterator[None]:
     except errors.GatedRepoError:
         raise NotFound(
             f"{address.repository} is open only to those who have accepted its terms.",
-            hint=f"Accept them at {page}, log in with `hf auth login`, and try again.",
+            hint=f"Accept them at {_page(address.repository)}, log in with `hf auth login`, and try again.",
         ) from None
     except errors.RepositoryNotFoundError:
         raise NotFound(
@@ -231,7 +255,7 @@ def _faults(address: HubAddress) -> Iterator[None]:
     except errors.RevisionNotFoundError:
         raise NotFound(
             f"{address.repository} has no revision {address.revision!r}.",
-            hint=f"Its branches and tags: {page}/tree/main",
+            hint=f"Its branches and tags: {_page(address.repository)}/tree/main",
         ) from None
     except errors.EntryNotFoundError:
         raise NotFound(f"There is no {address}.") from None

@@ -60,7 +60,8 @@ def fetch(
 ) -> list[Fetched]:
     """Fetch what an address means; a file that the catalog has already is not downloaded again.
 
-    Raises `NotFound`, `Ambiguous` and `Unreachable`, before anything is added.
+    Raises `NotFound`, `Ambiguous`, `Unreachable`, and `BadFile` for what is not the file that the server
+    states, before anything is added.
     """
     repository = look_up(address)
     files = choose(repository, address, everything=everything)
@@ -111,21 +112,11 @@ def keep_cards(catalog: Catalog, fetched: Sequence[Fetched], command: str) -> tu
     for one in fetched:
         record = by_path.get(one.path)
         if record is not None:
-            problems += _check(one, record)
             problems += _keep_terms(catalog, one, record)
             said.setdefault(record.tensor_sha256, []).append(_said(one))
     if said:
         catalog.keep_said(command, said)
     return tuple(dict.fromkeys(problems))
-
-
-def _check(one: Fetched, record: AdapterRecord) -> list[str]:
-    if one.remote.sha256 in (None, record.file_sha256):
-        return []
-    return [
-        f"{one.path} is not what {one.place} is said to be: its SHA-256 differs. Delete it from the cache "
-        "and add it again."
-    ]
 
 
 def _keep_terms(catalog: Catalog, one: Fetched, record: AdapterRecord) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def test_wherever_adapters_are_named_a_query_will_do(three: Cli) -> None:
     three("tag", "rank:100..", "--add", "x").failed_with(1, "No adapter fits", "rank:100..")
     three("tag", "rnk:8", "--add", "x").failed_with(2, "'rnk'", "rank:")
     # Without a condition a word stays a name.
-    three("tag", "in", "zzz", "--add", "x").failed_with(1, "'zzz'")
+    three("tag", "ink", "zzz", "--add", "x").failed_with(1, "'zzz'")
     assert three("ls", "-q", "tag:x").out == ""
 
 

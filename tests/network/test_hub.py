@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,7 +184,10 @@ def test_a_revision_is_taken_at_its_word(hub: Hub, local: LocalServer) -> None:
     hub.branches = ("main", "v1")
     assert add("hf:inker/sumi@v1").code == 0
     assert local.asked[0].path == "/api/models/inker/sumi/revision/v1"
-    add("hf:inker/sumi@v2").failed_with(1, "no revision 'v2'")
+    # On the server that was asked, which need not be huggingface.co.
+    add("hf:inker/sumi@v2").failed_with(
+        1, "no revision 'v2'", f"{local.address}/inker/sumi/tree/main"
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +209,7 @@ def test_what_is_not_there_is_one_sentence(
 
 def test_terms_that_are_not_accepted_are_said(hub: Hub, local: LocalServer) -> None:
     hub.gated = {"inker/sumi"}
-    add("hf:inker/sumi").failed_with(1, "accepted its terms", "hf auth login")
+    add("hf:inker/sumi").failed_with(1, "accepted its terms", "hf auth login", local.address)
 
 
 def test_a_download_that_breaks_off_adds_nothing(hub: Hub, local: LocalServer) -> None:
@@ -232,8 +236,24 @@ def test_a_download_that_breaks_off_adds_nothing(hub: Hub, local: LocalServer) -
 def test_a_file_that_is_not_what_it_is_said_to_be_is_named(hub: Hub, local: LocalServer) -> None:
     hub.wrong_hashes = True
     ran = add("hf:inker/plain")
-    assert ran.code == 0
-    assert "its SHA-256 differs" in ran.err
+    ran.failed_with(4, "is not what the server states", "Nothing was added", "lorakit add /")
+    with Catalog.open() as catalog:
+        assert catalog.adapters() == []
+        assert catalog.steps() == []
+    # Both ways that are named lead on: the file as it is, and one that is fetched anew.
+    stored, kept_at = re.search(r"Delete (\S+) and .* lorakit add (\S+)", ran.err).groups()  # type: ignore[union-attr]
+    assert add(kept_at, "-q").code == 0
+    Path(stored).unlink()
+    hub.wrong_hashes = False
+    assert add("hf:inker/plain").code == 0
+    assert Path(stored).exists()
+
+
+def test_one_wrong_file_of_several_adds_none(hub: Hub, local: LocalServer) -> None:
+    hub.wrong_hashes = True
+    add("hf:inker/both", "--all").failed_with(4, "ink.safetensors", "Nothing was added")
+    with Catalog.open() as catalog:
+        assert catalog.adapters() == []
 
 
 def test_a_card_that_cannot_be_read_is_a_warning(hub: Hub, local: LocalServer) -> None:
