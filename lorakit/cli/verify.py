@@ -130,21 +130,21 @@ def show(console: Console, found: Verification) -> None:
         rows(
             console,
             ("where", "values", "differing", "largest", "relative"),
-            [
-                (
-                    _place(one),
-                    f"{one.values:,}",
-                    f"{one.differing:,}",
-                    f"{one.largest:.2g}",
-                    "" if one.relative is None else f"{one.relative:.2g}",
-                )
-                for one in shown
-            ],
+            [_row(one) for one in shown],
             right=("values", "differing", "largest", "relative"),
         )
         if len(found.deviations) > len(shown):
             console.print(f"{len(found.deviations) - len(shown)} more tensors differ, by less.")
     notes(console, _notes(found))
+
+
+def _row(one: Deviation) -> tuple[str, ...]:
+    """Of a tensor of another shape, the shapes: its values cannot be compared."""
+    if one.shapes is not None:
+        found, wanted = ("×".join(map(str, shape)) or "one number" for shape in one.shapes)
+        return _place(one), found, f"not {wanted}", "", ""
+    relative = "" if one.relative is None else f"{one.relative:.2g}"
+    return _place(one), f"{one.values:,}", f"{one.differing:,}", f"{one.largest:.2g}", relative
 
 
 def _place(one: Deviation) -> str:
@@ -210,11 +210,18 @@ def _share(value: float) -> str:
 
 
 def _notes(found: Verification) -> list[str]:
-    remarks = dict.fromkeys(one.remark for one in found.deviations if one.remark)
+    valued = [one for one in found.deviations if one.shapes is None]
+    remarks = dict.fromkeys(one.remark for one in valued if one.remark)
     notes = [
         f"{sum(one.remark == remark for one in found.deviations)} tensors: each {remark}."
         for remark in remarks
     ]
+    shaped = len(found.deviations) - len(valued)
+    if shaped:
+        notes.append(
+            f"{shaped} of {found.tensors} tensors have another shape than they should, so their values "
+            "are not compared."
+        )
     for names, words in ((found.missing, "are missing"), (found.extra, "should not be there")):
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

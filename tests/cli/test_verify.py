@@ -221,3 +221,21 @@ def test_verify_says_what_is_missing(
     stocked("verify", made).failed_with(4, "cannot be read")
     made.write_bytes(broken[:2000])
     stocked("verify", made).failed_with(4)
+
+
+def test_of_tensors_of_another_shape_the_shapes_are_told(stocked: Cli, made: Path) -> None:
+    tensors = {key: tensor.clone() for key, tensor in load_file(made).items()}
+    down = next(key for key in tensors if "lora_A" in key or "lora_down" in key)
+    up = down.replace("lora_A", "lora_B").replace("lora_down", "lora_up")
+    rank, width = tensors[down].shape
+    rewritten(made, {**tensors, down: tensors[down][:3].clone(), up: tensors[up][:, :3].clone()})
+    ran = stocked("verify", made)
+    assert ran.code == 1
+    row = next(line for line in ran.lines if f"not {rank}×{width}" in line)
+    assert f"3×{width}" in row
+    assert row.split()[-1] == f"{rank}×{width}"
+    assert f"2 of {len(tensors)} tensors have another shape" in " ".join(ran.out.split())
+    document = stocked("verify", made, "--json").document
+    one = next(one for one in document["deviations"] if one["key"] == down)
+    assert (one["shape"], one["expected_shape"]) == ([3, width], [rank, width])
+    assert one["largest_difference"] is None

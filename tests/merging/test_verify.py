@@ -124,3 +124,7 @@ def test_deviations_count_values_and_steps() -> None:
     shaped = deviation("k", "m", expected, expected[:2])
     assert shaped is not None
     assert "[2]" in shaped.remark
+    assert shaped.relative is None
+    told = shaped.to_dict()
+    assert (told["shape"], told["expected_shape"]) == ([2], [4])
+    assert (told["largest_difference"], told["relative_difference"]) == (None, None)

@@ -30,7 +30,9 @@ class Deviation:
 
     `largest` is the largest difference, `error` and `size` the squared norms of the difference and of
     what was expected, `rounding` what rounding twice would make of the first, `steps` how many numbers of
-    the format lie between, at most. `remark` says what differs beside values: shape or dtype.
+    the format lie between, at most. `remark` says what differs beside values: shape or dtype. `shapes` are
+    the shape that it has and the one it should have where these differ; its values are not compared then,
+    and all of them count as differing.
     """
 
     key: str
@@ -43,11 +45,12 @@ class Deviation:
     rounding: float
     steps: int
     remark: str = ""
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @property
     def relative(self) -> float | None:
-        """‖found - expected‖ / ‖expected‖; None where nothing but zeros was expected."""
-        return sqrt(self.error / self.size) if self.size else None
+        """‖found - expected‖ / ‖expected‖; None where nothing but zeros was expected, or another shape."""
+        return sqrt(self.error / self.size) if self.size and self.shapes is None else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -56,9 +59,11 @@ class Deviation:
             "module": self.module,
             "values": self.values,
             "differing": self.differing,
-            "largest_difference": self.largest,
+            "shape": None if self.shapes is None else list(self.shapes[0]),
+            "expected_shape": None if self.shapes is None else list(self.shapes[1]),
+            "largest_difference": self.largest if self.shapes is None else None,
             "relative_difference": self.relative,
-            "steps": self.steps,
+            "steps": self.steps if self.shapes is None else None,
             "remark": self.remark or None,
         }
 
@@ -78,9 +83,10 @@ def deviation(
 ) -> Deviation | None:
     """How `found` differs from `expected`; None where every bit is the same."""
     if found.shape != expected.shape:
-        remark = f"has the shape {list(found.shape)} and should have {list(expected.shape)}"
-        size = _squares(expected)
-        return Deviation(key, module, found.numel(), found.numel(), 0.0, size, size, 0.0, 0, remark)
+        shapes = tuple(found.shape), tuple(expected.shape)
+        remark = f"has the shape {list(shapes[0])} and should have {list(shapes[1])}"
+        size, count = _squares(expected), found.numel()
+        return Deviation(key, module, count, count, 0.0, size, size, 0.0, 0, remark, shapes)
     remark = ""
     if found.dtype != expected.dtype:
         codes = [DTYPE_CODES[tensor.dtype] for tensor in (found, expected)]

@@ -264,4 +264,7 @@ def _count(header: Header) -> int:
 
 
 def _worst_first(deviations: Sequence[Deviation]) -> tuple[Deviation, ...]:
-    return tuple(sorted(deviations, key=lambda one: (-(one.relative or 0.0), one.key)))
+    """Those of another shape first."""
+    return tuple(
+        sorted(deviations, key=lambda one: (one.shapes is None, -(one.relative or 0.0), one.key))
+    )
