@@ -78,7 +78,6 @@ class Comparison:
         """The base strengths that were given."""
         return [part.strength.base for part in self.parts]
 
-    @cached_property
     def opposed(self, one: int, other: int) -> bool:
         """Whether the given strengths of two entries have opposite signs, which turns their cosine."""
         return self.strengths[one] * self.strengths[other] < 0
@@ -95,6 +94,7 @@ class Comparison:
         parts = [replace(part, strength=replace(part.strength, base=w)) for part, w in pairs]
         return replace(self, parts=tuple(parts))
 
+    @cached_property
     def whole(self) -> Group:
         """All modules of the transformer and its text adapter; of the text encoder if there are no others."""
         names = enumerate(self.measured.names)
