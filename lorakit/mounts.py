@@ -39,7 +39,7 @@ _NETWORK = {
 }
 # These number their files as they come to be asked for, or may do so (`noserverino` of cifs).
 _NUMBERED_ANEW = {"9p", "cifs", "davfs", "exfat", "msdos", "smb3", "smbfs", "vboxsf", "vfat"}
-_FUSE = ("fuse.", "fuseblk")
+_FUSE = "fuse"
 
 
 def file_system(path: str | Path, table: bytes | None = None) -> str | None:

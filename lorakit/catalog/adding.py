@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lorakit.catalog.arriving import added, index, without_moved
+from lorakit.catalog.emptied import emptied_folders
 from lorakit.catalog.hashing import BATCH_FILES, hash_and_store
 from lorakit.catalog.headers import Headers
 from lorakit.catalog.naming import check_name, normal
-from lorakit.catalog.paths import absolute, holds_file
+from lorakit.catalog.paths import absolute, holds_file, is_below
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress, RejectedFile
 from lorakit.catalog.refused import Refused, keep_refused, refusal, refused_files
@@ -64,13 +65,13 @@ def add_files(
         _check_single(name, findings)
     refused = refused_files(store)
     compared = _compare(store, findings, refused, always=name is not None)
-    tally = Tally(skipped=list(compared.skipped), failed=list(findings.failed))
+    tally = Tally(findings.folders, skipped=list(compared.skipped), failed=list(findings.failed))
     tally.stored["known"] = compared.known
     try:
         _take(store, compared, tally, name, on_progress, on_hash, headers_only=headers_only)
     finally:
         keep_refused(store, refused, findings.files, tally.skipped)
-    return tally.result()
+    return tally.result(emptied_folders(store, findings.folders, compared.gone))
 
 
 def _take(
@@ -133,6 +134,7 @@ class _Compared:
     changed: list[FoundFile] = field(default_factory=list)
     known: list[AddedFile] = field(default_factory=list)
     skipped: list[RejectedFile] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
 
 def _compare(store: Store, findings: Findings, refused: Refused, *, always: bool) -> _Compared:
@@ -160,7 +162,7 @@ def _compare(store: Store, findings: Findings, refused: Refused, *, always: bool
         else:
             compared.known.append(AddedFile(file.path, place.name, place.adapter_id))
     there.update((file.path, file.fingerprint) for file in unseen)
-    _update_states(store, places, there)
+    compared.gone.extend(_update_states(store, places, there))
     return compared
 
 
@@ -207,19 +209,17 @@ def _known_places(store: Store, findings: Findings) -> dict[str, _Place]:
         rows += store.read(f"{_PLACES} WHERE l.path >= :low AND l.path < :high", bounds)
     seen = {row[0] for row in rows}
     for file in findings.files:
-        if file.path not in seen and not _is_below(file.path, findings.folders):
+        if file.path not in seen and not any(
+            is_below(file.path, folder) for folder in findings.folders
+        ):
             rows += store.read(f"{_PLACES} WHERE l.path = :path", {"path": file.path})
     return {row[0]: _Place._make(row) for row in rows}
 
 
-def _is_below(path: str, folders: Iterable[str]) -> bool:
-    return any(path.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
-
-
 def _update_states(
     store: Store, places: Mapping[str, _Place], found: Mapping[str, Fingerprint]
-) -> None:
-    """Note known locations that have gone, and unchanged ones that have come back."""
+) -> list[str]:
+    """Note known locations that have gone, and unchanged ones that have come back; the former."""
     gone = [
         path
         for path in places.keys() - found.keys()
@@ -236,3 +236,4 @@ def _update_states(
         with store.writing() as session:
             mark(session, gone, "missing")
             mark(session, back, "present")
+    return gone

@@ -106,6 +106,8 @@ def index(
     for number, file in enumerate(files, start=1):
         if on_progress is not None:
             on_progress(Path(file.path), number, len(files))
+        if tally.is_lost(file):
+            continue
         try:
             found = headers.read(headers.open(file), scalars=False)
         except BadFile as error:

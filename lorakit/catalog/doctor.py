@@ -57,6 +57,11 @@ KINDS = {
     "unreadable": Kind(
         "Files that cannot be read", "Check the permissions of the file and of its folder."
     ),
+    "emptied": Kind(
+        "Folders that hold none of their adapters",
+        "Attach the drive, or mount the folder. What is known of the adapters stays; "
+        "`lorakit scan --drop FOLDER` where it is gone for good.",
+    ),
     "missing": Kind(
         "Missing files",
         "Attach the drive, or `lorakit add` the folder they moved to. What is known of them stays; "

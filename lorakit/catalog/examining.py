@@ -12,6 +12,7 @@ from stat import S_ISREG
 from lorakit.catalog.audit import check_chain
 from lorakit.catalog.covers import all_covers
 from lorakit.catalog.doctor import Finding
+from lorakit.catalog.emptied import emptied_roots
 from lorakit.catalog.lying import where_it_lies
 from lorakit.catalog.paths import stat_of
 from lorakit.catalog.pending import is_pending
@@ -54,7 +55,7 @@ def examine(store: Store, adapters: Iterable[int] | None) -> list[Finding]:
     """What `Catalog.examine` does."""
     ids = None if adapters is None else set(adapters)
     found = _try(_database(store))
-    for check in (_audit, _bases, where_it_lies, _covers):
+    for check in (_audit, _bases, where_it_lies, emptied_roots, _covers):
         found += _try(check(store))
     found += _try(_adapters(store, ids))
     # A damaged database says the same at each attempt.

@@ -64,7 +64,7 @@ def _read(
     at_once = max(1, min(_MOST_AT_ONCE, (os.cpu_count() or 1) // 2))
     for file in files:
         before(file)
-        raw = _adapter_header(file, headers, tally)
+        raw = None if tally.is_lost(file) else _adapter_header(file, headers, tally)
         if raw is None:
             yield file, None
             continue

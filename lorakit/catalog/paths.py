@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 SUFFIXES = (".safetensors", ".sft")
 
@@ -23,6 +24,11 @@ def is_unicode(name: str) -> bool:
     return True
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Whether `path` lies in `folder`, at any depth, by their names."""
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def stat_of(path: str | Path) -> os.stat_result | None:
     """The path's stat, following links; None where there is nothing, or nothing we may see."""
     try:
@@ -36,7 +42,30 @@ def is_there(path: str | Path) -> bool:
     return stat_of(path) is not None
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether `path` leads to a folder that can be asked."""
+    stat = stat_of(path)
+    return stat is not None and S_ISDIR(stat.st_mode)
+
+
 def holds_file(path: str | Path) -> bool:
     """Whether `path` leads to a file; a folder that took its place is none."""
     stat = stat_of(path)
     return stat is not None and S_ISREG(stat.st_mode)
+
+
+def respells(path: str, other: str) -> bool:
+    """Whether `other` is `path` with letters of another case or form, and no folder lists it so."""
+    if path == other or _folded(path) != _folded(other):
+        return False
+    # Above this folder they are the same.
+    folder = Path(os.path.commonpath([path, other]))
+    name = Path(other).relative_to(folder).parts[0]
+    try:
+        return all(entry.name != name for entry in folder.iterdir())
+    except OSError:
+        return False
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()

@@ -225,12 +225,29 @@ class RejectedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptiedFolder:
+    """A folder that holds none of the adapters which lay in it; `adapters` of them are nowhere else.
+
+    `state` says how it is, such as "is empty": a drive may be unplugged.
+    """
+
+    path: Path
+    adapters: int
+    state: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it, but for the path."""
+        return {"path": self.path, "adapters": self.adapters, "state": self.state}
+
+
+@dataclass(frozen=True, slots=True)
 class AddResult:
     """What became of every file that was looked at.
 
     `added` are new adapters, `known` were there already (or are copies of such), `moved` lie
     elsewhere than before, `changed` hold other bytes than before under the same path. `pending` are
-    known by their headers only, where no more was asked for.
+    known by their headers only, where no more was asked for. `emptied` are folders in which nothing is
+    left of what was known there.
     """
 
     added: tuple[AddedFile, ...] = ()
@@ -240,3 +257,4 @@ class AddResult:
     pending: tuple[AddedFile, ...] = ()
     skipped_not_adapter: tuple[RejectedFile, ...] = ()
     failed: tuple[RejectedFile, ...] = ()
+    emptied: tuple[EmptiedFolder, ...] = ()

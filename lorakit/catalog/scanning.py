@@ -6,12 +6,13 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from errno import ENOENT, ENOTDIR
 from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
 
-from lorakit.catalog.paths import SUFFIXES, absolute, is_there, is_unicode, stat_of
+from lorakit.catalog.paths import SUFFIXES, absolute, is_folder, is_there, is_unicode, stat_of
 from lorakit.catalog.records import RejectedFile
 from lorakit.errors import NotFound
 from lorakit.mounts import numbers_last
@@ -63,8 +64,8 @@ def find_files(paths: Sequence[Path]) -> Findings:
     for path in paths:
         name = absolute(path)
         if not is_there(name):
-            raise NotFound(f"There is no {path}.", hint="Check the spelling and the drive.")
-        if Path(name).is_dir():
+            raise NotFound(_absence(path), hint="Check the spelling and the drive.")
+        if is_folder(name):
             findings.folders.append(name)
         else:
             _look(name, stat_of(name), found, findings.failed)
@@ -72,6 +73,18 @@ def find_files(paths: Sequence[Path]) -> Findings:
         _look(entry.path, _stat(entry), found, findings.failed)
     findings.files.extend(_with_lasting_numbers([found[name] for name in sorted(found)]))
     return findings
+
+
+def _absence(path: Path) -> str:
+    try:
+        path.stat()
+    except OSError as error:
+        # Such as a server that does not answer.
+        if error.errno not in (ENOENT, ENOTDIR):
+            return f"{path} cannot be reached: {error.strerror}."
+    except ValueError:
+        pass
+    return f"There is no {path}."
 
 
 def look_again(paths: Iterable[str]) -> Sequence[FoundFile]:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from lorakit.catalog.journal import stepping
 from lorakit.catalog.naming import free_name, name_of_file
-from lorakit.catalog.paths import holds_file, stat_of
+from lorakit.catalog.paths import holds_file, respells, stat_of
 from lorakit.catalog.pending import is_pending, require_known
 from lorakit.catalog.records import AddedFile
 from lorakit.catalog.reports import Columns
@@ -232,7 +232,15 @@ def leave(adapter: Adapter) -> Path | None:
 
 
 def put(session: Session, location: Location | None, adapter: Adapter, file: FoundFile) -> Location:
-    """Note that a file lies where it was found: at a known `location`, or at a new one."""
+    """Note that a file lies where it was found: at a known `location`, or at a new one.
+
+    Where case makes no difference, the earlier spelling of its path still leads to a file that was renamed;
+    it is the same place, and not a copy.
+    """
+    if location is None:
+        location = next((one for one in adapter.locations if respells(file.path, one.path)), None)
+        if location is not None:
+            location.path = file.path
     if location is None:
         location = Location(path=file.path)
         session.add(location)

@@ -71,9 +71,10 @@ def _add_paths(
     headers_only: bool,
 ) -> Added:
     from lorakit.licenses.adding import take_in
+    from lorakit.catalog.paths import is_folder
 
     # Before anything is known of them: without a list, folders are told from what is known.
-    catalog.remember_folders(path for path in paths if path.is_dir())
+    catalog.remember_folders(path for path in paths if is_folder(path))
     with ExitStack() as bars:
         reading = bars.enter_context(out.progress("Reading headers"))
         hashing: Progress | None = None
@@ -110,7 +111,12 @@ def tell(
         human=lambda console: _show(console, added),
         ids=[file.name for file in (*result.added, *result.pending)],
     )
-    for problem in (*warnings, *added.beside.problems):
+    emptied = (
+        f"{one.path} {one.state} now; {_adapters(one.adapters)} kept as missing. Is the drive plugged in, "
+        "or the folder mounted?"
+        for one in result.emptied
+    )
+    for problem in (*warnings, *emptied, *added.beside.problems):
         out.warn(problem)
     for rejected in result.failed:
         out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
@@ -155,3 +161,7 @@ def _reason(rejected: RejectedFile) -> str:
 
 def _count(files: Sized) -> str | None:
     return str(len(files)) if files else None
+def _adapters(count: int) -> str:
+    return "1 adapter is" if count == 1 else f"{count} adapters are"
+
+

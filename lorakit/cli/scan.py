@@ -89,6 +89,7 @@ def scan_verb(
 def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, headers: bool) -> None:
     from lorakit.cli.adding import add_paths, tell
 
+    from lorakit.catalog.paths import is_there
     folders = list(named) or [Path(folder) for folder in catalog.folders()]
     files = [] if named else [Path(file) for file in catalog.known_elsewhere()]
     if not folders and not files:
@@ -96,13 +97,13 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, hea
             "No folder was added yet.",
             hint="lorakit add FOLDER adds one; lorakit scan --discover looks for them.",
         )
-    there = [folder for folder in folders if folder.exists()]
+    there = [folder for folder in folders if is_there(folder)]
     absent = [folder for folder in folders if folder not in there]
     remembered = catalog.folders()
     for folder in absent:
         if named and str(folder.absolute()) not in remembered:
             raise NotFound(f"There is no {folder}.", hint="Check the spelling and the drive.")
-    still = [file for file in files if file.exists()]
+    still = [file for file in files if is_there(file)]
     catalog.note_absent([*absent, *{file.parent for file in files if file not in set(still)}])
     added = add_paths(out, catalog, [*there, *still], "scan", again=again, headers_only=headers)
     tell(

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from errno import EHOSTDOWN, EHOSTUNREACH, EIO, ENODEV, ENOTCONN, ESTALE, ETIMEDOUT
 from pathlib import Path
 
 from lorakit.db.faults import sqlite_faults
@@ -22,6 +23,8 @@ from lorakit.errors import CatalogError
 # "LoRA" in ASCII; `file` and other tools can tell a catalog by it.
 APPLICATION_ID = 0x4C6F5241
 BUSY_SECONDS = 5.0
+# What a file system says of a drive or a server that went away.
+_AWAY = (EIO, ENODEV, ENOTCONN, ESTALE, ETIMEDOUT, EHOSTDOWN, EHOSTUNREACH)
 _READ_ONLY = "The catalog %s cannot be written; it is read as it stands."
 
 
@@ -86,6 +89,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in _AWAY:
+            raise CatalogError(
+                f"The folder {folder} of the catalog cannot be reached: {error.strerror}.",
+                hint="Is its drive attached, or its server there? Nothing was changed.",
+            ) from error
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "a file is in the way" if in_the_way else error.strerror or str(error)
         raise CatalogError(

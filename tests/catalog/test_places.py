@@ -120,3 +120,99 @@ def test_the_clock_of_a_server_hides_nothing_from_a_query(
             os.utime(home / "catalog.db", (1_000_000_000, 1_000_000_000))
             found.append([len(catalog.find("tag:dark")), len(catalog.find("tag:grim"))])
     assert found == [[1, 0], [0, 1]]
+
+
+def away(folder: Path) -> Path:
+    """Take the drive at `folder` away, so that nothing but its mount point is left."""
+    gone = folder.rename(folder.with_name("away"))
+    folder.mkdir()
+    return gone
+
+
+def test_an_emptied_folder_is_told_once_with_how_much_it_held(
+    catalog: Catalog, folder: Path
+) -> None:
+    for seed in range(3):
+        write_adapter(folder / f"{seed}" / f"style{seed}.safetensors", seed)
+    other = write_adapter(folder.parent / "here" / "style0.safetensors", 0)
+    catalog.add([folder, other])
+    gone = away(folder)
+    (folder / ".hidden").touch()
+    for _ in range(2):
+        (one,) = catalog.add([folder]).emptied
+        # One of the three lies elsewhere as well.
+        assert (one.path, one.adapters, one.state) == (folder, 2, "is empty")
+    catalog.remember_folders([folder])
+    found = [one for one in catalog.examine() if one.kind == "emptied"]
+    assert [(one.text, one.path) for one in found] == [
+        (f"{folder} is empty: 2 missing", str(folder))
+    ]
+    shutil.rmtree(folder)
+    gone.rename(folder)
+    assert catalog.add([folder]).emptied == ()
+    assert not any(record.missing for record in catalog.adapters())
+
+
+def test_a_drive_below_a_folder_is_told_when_it_goes(catalog: Catalog, folder: Path) -> None:
+    write_adapter(folder / "ink.safetensors", 1)
+    single = write_adapter(folder / "single" / "sumi.safetensors", 2)
+    for seed in (3, 4):
+        write_adapter(folder / "drive" / "deep" / f"{seed}.safetensors", seed)
+    catalog.add([folder])
+    away(folder / "drive").rename(folder.parent / "away")
+    # A file that a person deleted leaves an empty folder as well.
+    single.unlink()
+    assert [(one.path, one.adapters) for one in catalog.add([folder]).emptied] == [
+        (folder / "drive", 2)
+    ]
+    # Known by then; only folders that are scanned as a whole are told again.
+    assert catalog.add([folder]).emptied == ()
+
+
+def test_files_that_were_moved_or_replaced_leave_no_emptied_folder(
+    catalog: Catalog, folder: Path
+) -> None:
+    for seed in range(3):
+        write_adapter(folder / "old" / f"{seed}.safetensors", seed)
+    catalog.add([folder])
+    (folder / "old").rename(folder / "new")
+    (folder / "old").mkdir()
+    assert catalog.add([folder]).emptied == ()
+    # Another file holds the folder's place.
+    shutil.rmtree(folder / "new")
+    assert [one.adapters for one in catalog.add([folder]).emptied] == [3]
+    write_adapter(folder / "other.safetensors", 9)
+    assert catalog.add([folder]).emptied == ()
+
+
+@pytest.mark.parametrize("headers_only", [True, False])
+def test_a_drive_that_goes_while_it_is_read_is_told_once(
+    catalog: Catalog, folder: Path, headers_only: bool
+) -> None:
+    drive = folder / "drive"
+    for seed in range(9):
+        write_adapter(drive / f"style{seed}.safetensors", seed)
+    broken = write_adapter(folder / "broken.safetensors", 20)
+    broken.write_bytes(b"x")
+    write_adapter(folder / "zz.safetensors", 21)
+    asked: list[Path] = []
+
+    def on_progress(path: Path, number: int, total: int) -> None:
+        asked.append(path)
+        if path.name == "style3.safetensors":
+            away(drive).rename(folder.parent / "away")
+
+    result = catalog.add([folder], on_progress=on_progress, headers_only=headers_only)
+    assert len(asked) == 11
+    assert {one.path for one in result.failed} == {broken, drive}
+    (lost,) = (one for one in result.failed if one.path == drive)
+    # What was being read at that moment may or may not have been whole.
+    assert [n for n in (5, 6, 7) if f"and {n} files of it were not read" in lost.reason]
+    assert result.emptied == ()
+    stored = {file.name for file in (*result.added, *result.pending)}
+    assert stored >= {"style0", "zz"}
+    shutil.rmtree(drive)
+    (folder.parent / "away").rename(drive)
+    again = catalog.add([folder])
+    assert {one.name for one in catalog.adapters()} >= {f"style{seed}" for seed in range(9)}
+    assert {one.path for one in again.failed} == {broken}

@@ -259,6 +259,23 @@ def test_composed_and_decomposed_names_are_one_to_a_person(catalog: Catalog, fol
         assert {catalog.resolve(str(path)).name for path in (old, new)} == {"été", "été-2"}
 
 
+def test_a_path_in_other_letters_is_the_same_place(
+    catalog: Catalog, folder: Path, ink: Path
+) -> None:
+    """Where case makes no difference, the earlier path leads to the file still, as if to a copy."""
+    now = other_case(ink)
+    scan(catalog, folder)
+    assert catalog.resolve("ink").locations == (now,)
+    deep = (folder / "deep").rename(folder / "Deep") / "other.safetensors"
+    scan(catalog, folder)
+    assert catalog.resolve("other").locations == (deep,)
+    # Two files whose names differ in case only are two.
+    copy = Path(shutil.copy2(now, ink.with_name("Ink.safetensors")))
+    if len(list(folder.glob("[Ii][Nn][Kk].*"))) > 1:
+        scan(catalog, folder)
+        assert set(catalog.resolve("ink").locations) == {now, copy}
+
+
 def test_links_that_lead_in_circles_and_roots_that_overlap_find_nothing_twice(
     catalog: Catalog, folder: Path, ink: Path
 ) -> None:
