@@ -159,9 +159,9 @@ def _reason(rejected: RejectedFile) -> str:
     return f"{rejected.path} {rejected.reason}."
 
 
-def _count(files: Sized) -> str | None:
-    return str(len(files)) if files else None
 def _adapters(count: int) -> str:
     return "1 adapter is" if count == 1 else f"{count} adapters are"
 
 
+def _count(files: Sized) -> str | None:
+    return str(len(files)) if files else None
