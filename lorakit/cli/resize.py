@@ -94,7 +94,7 @@ def resize_verb(
         if dry_run:
             _dry(catalog, out, job, entries)
             return
-        done, failed = _run(catalog, job, entries, update)
+        done, failed = _run(out, catalog, job, entries, update)
     out.result(
         {
             "resized": [{**one.to_dict(), "report": report.to_dict()} for one, report in done],
@@ -207,7 +207,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _run(
-    catalog: Catalog, job: _Job, entries: Sequence[ResolvedEntry], update: Progress
+    out: Output, catalog: Catalog, job: _Job, entries: Sequence[ResolvedEntry], update: Progress
 ) -> tuple[list[Done], list[tuple[Path, LorakitError]]]:
     """Resize all; one that cannot be does not keep the others waiting, unless it is the only one."""
     from lorakit.merging.many_files import each_file
@@ -216,26 +216,33 @@ def _run(
         return [job.resize(catalog, entries[0], update)], []
     done: list[Done] = []
     failed: list[tuple[Path, LorakitError]] = []
-    work = [partial(_with_catalog, job, entry) for entry in entries]
+    written: list[Path] = []
+    work = [partial(_with_catalog, job, entry, written) for entry in entries]
     largest = max(entry.report.file_size for entry in entries)
     update(0, len(entries), entries[0].name)
-    for number, (entry, found) in enumerate(
-        zip(entries, each_file(work, largest), strict=True), start=1
-    ):
-        update(number, len(entries), entry.name)
-        if isinstance(found, LorakitError):
-            failed.append((entry.path, found))
-        else:
-            done.append(found)
+    try:
+        for entry, found in zip(entries, each_file(work, largest), strict=True):
+            if isinstance(found, LorakitError):
+                failed.append((entry.path, found))
+            else:
+                done.append(found)
+            update(len(done) + len(failed), len(entries), entry.name)
+    except KeyboardInterrupt:
+        out.say(
+            f"Stopped. {len(written)} of {len(entries)} are written, and whole; the others are not."
+        )
+        raise
     return done, failed
 
 
-def _with_catalog(job: _Job, entry: ResolvedEntry, update: Progress) -> Done:
+def _with_catalog(job: _Job, entry: ResolvedEntry, written: list[Path], update: Progress) -> Done:
     """Resize with a catalog opened for it: a connection belongs to the thread that opened it."""
     from lorakit.catalog import Catalog
 
     with Catalog.open() as catalog:
-        return job.resize(catalog, entry, update)
+        done = job.resize(catalog, entry, update)
+    written.append(done[0].written.path)
+    return done
 
 
 def _dry(catalog: Catalog, out: Output, job: _Job, entries: Sequence[ResolvedEntry]) -> None:

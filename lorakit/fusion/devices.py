@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from lorakit.errors import BadUsage, LorakitError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def choose_device(wanted: str | None, *, in_float64: bool = False) -> str:
@@ -62,6 +66,21 @@ def full_float32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """As `full_float32`. Raises `LorakitError` where a GPU has too little memory."""
+    import torch
+
+    try:
+        with full_float32():
+            yield
+    except torch.OutOfMemoryError as error:
+        raise LorakitError(
+            f"{device} has too little free memory for this.",
+            hint="--device cpu computes in main memory.",
+        ) from error
 
 
 def _is_here(kind: str, index: int = 0) -> bool:

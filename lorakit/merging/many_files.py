@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from threading import Event
@@ -23,7 +23,7 @@ _MOST_BYTES = 1 << 30
 
 def each_file(
     jobs: Sequence[Callable[[Progress], T]], largest: int, *, cores: int | None = None
-) -> Iterator[T | LorakitError]:
+) -> Generator[T | LorakitError, None, None]:
     """What every job gives, or its `LorakitError`, in order; `largest` is the size of the largest file in bytes.
 
     Each of the jobs at work has its share of the `cores` (None: those that PyTorch would use), and since
@@ -66,3 +66,6 @@ def _tried(job: Callable[[Progress], T], stopped: Event) -> T | LorakitError:
         return job(watch)
     except LorakitError as error:
         return error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return LorakitError(f"{where}{error.strerror or error}.")

@@ -14,7 +14,7 @@ from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.formats.inspection import ModuleReport
 from lorakit.fusion.base import BaseTensors, open_base
-from lorakit.fusion.devices import full_float32
+from lorakit.fusion.devices import computing
 from lorakit.fusion.engine import Entries, load_entries
 from lorakit.merging.gathering import Gathered, gather
 from lorakit.merging.methods.table import Value
@@ -110,7 +110,7 @@ def merged(
     biases: dict[str, AdapterModule] = {}
     told: list[ModuleMerge] = []
     works = list(_works(gathered, tensors))
-    with full_float32():
+    with computing(request.device):
         for work, (module, facts) in zip(works, _merge_all(works, request), strict=True):
             (biases if work.leaf == "bias" else modules)[work.name] = module
             told.append(facts)

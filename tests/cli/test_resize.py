@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 import lorakit
 from tests.cli.conftest import Cli
 from tests.models import lora_file, random_lora, usual_names
@@ -38,6 +40,38 @@ def test_a_folder_and_a_query_go_into_a_folder(stocked: Cli, models: Path, tmp_p
         assert one["report"]["total"]["retained_energy"] >= 0.9
     ran = stocked("resize", "rank:8..", "--rank", "3", "--into", tmp_path / "small", "-q")
     assert ran.lines == [str(tmp_path / "small" / "wash.safetensors")]
+
+
+def test_a_folder_gives_the_bytes_that_each_file_gives_alone(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    for number in range(5):
+        modules = random_lora(usual_names(3), 3, rank=8, seed=number)
+        path = models / f"more-{number}.safetensors"
+        lora_file(path, modules, metadata={"modelspec.license": "CC0-1.0"})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ran = stocked("resize", models, "--energy", "0.8", "--into", tmp_path / "all", "-q")
+        assert ran.code == 0, ran.err
+        assert torch.get_num_threads() == 2
+        for path in map(Path, ran.lines):
+            alone = tmp_path / path.name
+            assert stocked("resize", models / path.name, "--energy", "0.8", "-o", alone).code == 0
+            one, other = (lorakit.inspect(file).hashes for file in (path, alone))
+            assert one is not None
+            assert other is not None
+            assert one.tensor_sha256 == other.tensor_sha256
+    finally:
+        torch.set_num_threads(before)
+    names = [path.name for path in sorted((tmp_path / "all").glob("*.safetensors"))]
+    assert names == [
+        "ink.safetensors",
+        *(f"more-{n}.safetensors" for n in range(5)),
+        "wash.safetensors",
+    ]
+    # Threads that write to the catalog at the same time leave its chain of decisions whole.
+    assert stocked("license", "audit", "--verify").code == 0
 
 
 def test_a_dry_run_writes_nothing(stocked: Cli, models: Path) -> None:

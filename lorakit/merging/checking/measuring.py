@@ -16,7 +16,7 @@ import torch
 from lorakit.adapters.adapter import LowRank
 from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import NotFusable
-from lorakit.fusion.devices import full_float32
+from lorakit.fusion.devices import computing
 from lorakit.merging.checking.changes import CPU, Form, form_of, inner, shape_of
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
@@ -66,7 +66,7 @@ def measure(
     joined: dict[str, Joined] = {}
     left_out: list[tuple[str, str]] = []
     jobs = (partial(_measure_module, parts, own, name, weight_of, device) for name in names)
-    with full_float32():
+    with computing(device):
         done_jobs = side_by_side(jobs, cores=None if device.type == "cpu" else 1)
         for done, (name, one) in enumerate(zip(names, done_jobs, strict=True), start=1):
             left_out += [(label, name) for label in one.without_base]

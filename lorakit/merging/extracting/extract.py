@@ -18,7 +18,7 @@ from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import LorakitError
-from lorakit.fusion.devices import choose_device, full_float32
+from lorakit.fusion.devices import choose_device, computing
 from lorakit.merging.extracting.differences import (
     Difference,
     common_matrices,
@@ -79,7 +79,7 @@ def extract(
     where = torch.device(choose_device(str(device), in_float64=True))
     how = How(rule, most, dtype, seed, where)
     pair = open_pair(Path(tuned), Path(base))
-    with full_float32():
+    with computing(where):
         found = dict(_matrices(pair, how, on_progress))
     vectors = _vectors(*pair)
     wanted = {n: d for n, d in vectors.items() if (biases if n.endswith(".bias") else norms)}
