@@ -50,8 +50,13 @@ def is_folder(path: str | Path) -> bool:
 
 def holds_file(path: str | Path) -> bool:
     """Whether `path` leads to a file; a folder that took its place is none."""
+    return file_stat(path) is not None
+
+
+def file_stat(path: str | Path) -> os.stat_result | None:
+    """The stat of the file that `path` leads to; None where there is none."""
     stat = stat_of(path)
-    return stat is not None and S_ISREG(stat.st_mode)
+    return stat if stat is not None and S_ISREG(stat.st_mode) else None
 
 
 def respells(path: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lorakit.catalog.base_files import Stamp, stamp_of
 from lorakit.catalog.naming import name_of_file, normal
-from lorakit.catalog.paths import holds_file
+from lorakit.catalog.paths import file_stat
 from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
@@ -62,7 +62,7 @@ _BASE = [
 def _select_adapters(where: str = "") -> str:
     """One row per adapter and location, the location seen last first."""
     return (
-        f"SELECT {', '.join(f'a.{name}' for name in _ADAPTER)}, l.path "
+        f"SELECT {', '.join(f'a.{name}' for name in _ADAPTER)}, l.size, l.mtime_ns, l.path "
         "FROM adapter AS a LEFT JOIN location AS l ON l.adapter_id = a.id "
         f"{where} ORDER BY a.id, l.seen_at DESC, l.path"
     )
@@ -139,9 +139,23 @@ def _adapter(rows: list[tuple[Any, ...]]) -> AdapterRecord:
     fields["trigger_words"] = tuple(json.loads(fields["trigger_words"]))
     fields["added_at"] = from_text(fields["added_at"])
     paths = tuple(Path(row[-1]) for row in rows if row[-1] is not None)
-    there = next((path for path in paths if holds_file(path)), None)
+    there, changed = _place(rows)
     path = there or next(iter(paths), None)
-    return AdapterRecord(**fields, path=path, missing=there is None, locations=paths)
+    return AdapterRecord(
+        **fields, path=path, missing=there is None, changed=changed, locations=paths
+    )
+
+
+def _place(rows: Sequence[tuple[Any, ...]]) -> tuple[Path | None, bool]:
+    """A location that exists now, as it was when it was read if there is one, and whether it has changed."""
+    changed = None
+    for *_, size, mtime_ns, path in rows:
+        if path is None or (stat := file_stat(path)) is None:
+            continue
+        if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
+            return Path(path), False
+        changed = changed or Path(path)
+    return changed, changed is not None
 
 
 def _base(row: tuple[Any, ...]) -> BaseRecord:

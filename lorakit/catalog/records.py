@@ -26,7 +26,8 @@ class AdapterRecord:
     """One adapter in the catalog.
 
     `path` is a location that exists now, else where the file was last seen, else None (its file was
-    overwritten by another adapter); `missing` says that none exists now. `base_model`, `title`,
+    overwritten by another adapter); `missing` says that none exists now, `changed` that the one that does
+    has another size or time than when it was read. `base_model`, `title`,
     `trigger_words` and `license` are claims of the file. Until that is read whole (`pending`), the
     hashes are a text that is no hash, other than that of any adapter.
     """
@@ -51,6 +52,7 @@ class AdapterRecord:
     added_at: datetime
     path: Path | None
     missing: bool
+    changed: bool
     locations: tuple[Path, ...]
 
     @property

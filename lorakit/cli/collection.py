@@ -147,16 +147,13 @@ def show(collection: Called, json: Json = False, quiet: Quiet = False) -> None:
     gone = [content for content in found.contents if content not in known]
 
     def human(console: Console) -> None:
+        from lorakit.cli.columns import state_of
         from lorakit.cli.render import facts, heading, rows
 
         heading(console, found.name, counted_rows(len(records), "adapter"))
         facts(console, [("query", found.query), ("notes", found.notes)])
         if records:
-            missing = ["missing" if record.missing else "" for record in records]
-            body = [
-                (record.name, record.algo, state)
-                for record, state in zip(records, missing, strict=True)
-            ]
+            body = [(record.name, record.algo, state_of(record)) for record in records]
             rows(console, ("name", "algo", ""), body)
         if gone:
             console.print(

@@ -19,6 +19,14 @@ USUAL = ("name", "algo", "rank", "blocks", "layout", "license", "size", "missing
 _ROOMY = ("rating", "tags")
 _ROOM = 100
 _RIGHT = ("rank", "blocks", "size", "modules", "rating", "strength")
+# What the marks in the last column mean.
+STATES: Mapping[str, str] = MappingProxyType(
+    {
+        "missing": "no file of it is there now; what you said of it stays.",
+        "changed": "its file is not as it was read; lorakit scan reads it again.",
+        "header only": "its file was not read whole yet; lorakit scan does.",
+    }
+)
 # Columns of what is said of a content, by the field of the fact.
 _FACTS: Mapping[str, str] = MappingProxyType(
     {
@@ -82,6 +90,12 @@ class Columns:
             return
         titles = tuple({"license": "licence", "missing": ""}.get(n, n) for n in self.names)
         rows(console, titles, body, right=_RIGHT)
+        marks = (
+            {row[self.names.index("missing")] for row in body} if "missing" in self.names else ()
+        )
+        for state in STATES:
+            if state in marks:
+                console.print(f"{state}: {STATES[state]}", style="dim")
         if total > len(body):
             rest = f"Shown: {len(body):,} of {total:,}; --limit 0 shows all."
             console.print(rest, style="dim")
@@ -136,9 +150,12 @@ def _size(record: AdapterRecord) -> str:
     return size(record.file_size)
 
 
-def _missing(record: AdapterRecord) -> str:
+def state_of(record: AdapterRecord) -> str:
+    """What is to be known of the file: it is missing, changed, or was not read whole; mostly ""."""
     if record.missing:
         return "missing"
+    if record.changed:
+        return "changed"
     return "header only" if record.pending else ""
 
 
@@ -157,6 +174,6 @@ _CELLS: Mapping[str, Callable[[AdapterRecord], str]] = MappingProxyType(
         "added": lambda record: f"{record.added_at.astimezone():%Y-%m-%d}",
         "path": lambda record: str(record.path or ""),
         "hash": lambda record: "" if record.pending else record.file_sha256,
-        "missing": _missing,
+        "missing": state_of,
     }
 )

@@ -63,6 +63,7 @@ def known_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     return {
         **yours_of(catalog, record),
         "name": record.name,
+        "changed": record.changed,
         "strength": evidence_of(catalog, record).to_dict(),
         "alike": _alike(catalog, record),
     }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,35 @@ def test_a_missing_file_is_listed_as_missing(cli: Cli, folder: Path) -> None:
     assert "missing" in cli("ls", "ink").out
     assert "missing" not in cli("ls", "wash").out
     cli("inspect", "ink").failed_with(1, "missing", "ink")
+
+
+def test_what_is_to_be_known_of_files_is_marked_and_explained(cli: Cli, folder: Path) -> None:
+    assert cli("add", folder).code == 0
+    usual = cli("ls").out
+    assert ":" not in usual
+    assert [one["changed"] for one in cli("ls", "--json").document["adapters"]] == [False, False]
+    (folder / "wash.safetensors").unlink()
+    write_adapter(folder / "ink.safetensors", 5, {"modelspec.title": "Another"})
+    marked = cli("ls").lines
+    assert [line.split()[-1] for line in marked[1:3]] == ["changed", "missing"]
+    assert marked[3:] == [
+        "missing: no file of it is there now; what you said of it stays.",
+        "changed: its file is not as it was read; lorakit scan reads it again.",
+    ]
+    states = [(one["missing"], one["changed"]) for one in cli("ls", "--json").document["adapters"]]
+    assert states == [(False, True), (True, False)]
+    assert "not as the catalog read it" in " ".join(cli("inspect", "ink").out.split())
+    assert cli("scan").code == 0
+    assert "changed" not in cli("ls", "ink").out
+    # Of two places, the one that is as it was read counts.
+    shutil.copy2(folder / "ink.safetensors", folder / "copy.safetensors")
+    assert cli("scan").code == 0
+    os.utime(folder / "ink.safetensors", (1, 1))
+    (one,) = cli("ls", "missing:no", "--json").document["adapters"]
+    assert (one["changed"], Path(one["path"]).name) == (False, "copy.safetensors")
+
+
+def test_an_adapter_that_is_called_as_a_mark_is_none(cli: Cli, folder: Path) -> None:
+    (folder / "ink.safetensors").rename(folder / "missing.safetensors")
+    assert cli("add", folder).code == 0
+    assert "no file of it" not in cli("ls").out
