@@ -62,7 +62,7 @@ class Adapter:
 
     def save(self, path: str | Path, *, layout: WritableLayout) -> None:
         """Write the adapter's file to the new file `path` in another layout: kohya, comfy, diffusers,
-        peft (with adapter_config.json beside it) or onetrainer.
+        peft (with adapter_config.json beside it), onetrainer or lycoris.
 
         The tensors keep their bytes and the metadata stays; `unused_keys` are left out. An alpha moves
         into the header where the layout has no tensor for it, and what is needed to come back to the same

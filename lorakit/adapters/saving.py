@@ -28,11 +28,11 @@ def save_lora(
 ) -> None:
     """Write `modules` (canonical names) to `path` in `layout`, factors in the dtype they have.
 
-    kohya keeps the scale as `.alpha`. The others have no place for it that every reader looks into, so
+    kohya and LyCORIS keep the scale as `.alpha`. The others have no place for it that every reader looks into, so
     there it is multiplied into up.
     """
     tensors: dict[str, torch.Tensor] = {}
-    kohya = layout == "kohya"
+    kohya = layout in ("kohya", "lycoris")
     down_name, up_name = ("lora_down", "lora_up") if kohya else ("lora_A", "lora_B")
     for name, module in modules.items():
         prefix = module_prefix(name, layout)

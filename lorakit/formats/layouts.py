@@ -16,7 +16,7 @@ from lorakit.formats.fused_names import read_fused
 from lorakit.formats.parts import SUFFIXES
 
 Layout = Literal["kohya", "comfy", "diffusers", "peft", "original", "lycoris"]
-WritableLayout = Literal["kohya", "comfy", "diffusers", "peft", "onetrainer"]
+WritableLayout = Literal["kohya", "comfy", "diffusers", "peft", "onetrainer", "lycoris"]
 WRITABLE: tuple[WritableLayout, ...] = get_args(WritableLayout)
 # A layout as it is read, and the writable one that spells keys in that way.
 WRITTEN_AS: Mapping[Layout, WritableLayout] = MappingProxyType(
@@ -26,11 +26,13 @@ WRITTEN_AS: Mapping[Layout, WritableLayout] = MappingProxyType(
         "diffusers": "diffusers",
         "peft": "peft",
         "original": "onetrainer",
+        "lycoris": "lycoris",
     }
 )
-# PEFT's files belong to one model, and OneTrainer does not train Anima's text encoder.
+# PEFT's files belong to one model, OneTrainer does not train Anima's text encoder, and LyCORIS's own names
+# are those of one model, whose text adapter is part of it.
 _COMPONENTS: Mapping[WritableLayout, tuple[anima.Component, ...]] = MappingProxyType(
-    {"peft": ("dit",), "onetrainer": ("dit", "llm_adapter")}
+    {"peft": ("dit",), "onetrainer": ("dit", "llm_adapter"), "lycoris": ("dit", "llm_adapter")}
 )
 
 
@@ -158,6 +160,8 @@ def module_prefix(module: str, layout: WritableLayout) -> str:
     if layout == "kohya":
         stem = "lora_te_" if component == "text_encoder" else "lora_unet_"
         return stem + anima.to_flat(module)
+    if layout == "lycoris":
+        return f"lycoris_{anima.to_flat(module)}"
     if layout == "comfy":
         if component == "text_encoder":
             return (

@@ -2,7 +2,8 @@
 
 What a layout's own readers do not take has no spelling in it: ComfyUI's loader (comfy/lora.py and
 comfy/weight_adapter), diffusers' AnimaLoraLoaderMixin, PEFT's `set_peft_model_state_dict`, OneTrainer's
-AnimaModel, and for kohya's names LyCORIS, which is the widest of them.
+AnimaModel, and for kohya's names LyCORIS, which is the widest of them. Its own names, which it gives to
+what is trained with its wrapper, have the parts that it writes itself.
 """
 
 from __future__ import annotations
@@ -32,22 +33,26 @@ _TLORA = {
 _SCALES = {"alpha": "alpha", "dora_scale": "dora_scale"}
 _PEFT = {**_FACTORS, "up_bias": "lora_B.bias", "dora_scale": "lora_magnitude_vector"}
 
+_LYCORIS = (
+    _KOHYA_FACTORS
+    | _SCALES
+    | _LOHA
+    | _LOKR
+    | _GLORA
+    | _OFT
+    | {name: name for name in ("diff", "diff_b", "w_norm", "b_norm")}
+    | _TLORA
+    | {"on_input": "on_input", "weight": "weight"}
+)
+
 _ENDINGS: Mapping[WritableLayout, Mapping[str, str]] = MappingProxyType(
     {
-        "kohya": _KOHYA_FACTORS
-        | _SCALES
-        | _LOHA
-        | _LOKR
-        | _GLORA
-        | _OFT
-        | _OFTV2
-        | _FULL
-        | _TLORA
-        | {"inv_scale": "inv_scale", "on_input": "on_input", "weight": "weight"},
+        "kohya": _LYCORIS | _OFTV2 | _FULL | {"inv_scale": "inv_scale"},
         "comfy": _FACTORS | _SCALES | _LOHA | _LOKR | _GLORA | _OFT | _FULL,
         "onetrainer": _FACTORS | _SCALES | _LOHA | _LOKR | _OFTV2,
         "diffusers": _PEFT,
         "peft": _PEFT | _LOHA | _LOKR | _OFTV2,
+        "lycoris": _LYCORIS,
     }
 )
 

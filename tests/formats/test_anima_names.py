@@ -97,6 +97,7 @@ def test_every_module_is_read_from_every_layout(layout: str) -> None:
 WRITTEN: dict[str, Callable[[str], str]] = {
     **{layout: LAYOUTS[layout] for layout in ("kohya", "comfy", "diffusers")},
     "onetrainer": LAYOUTS["original"],
+    "lycoris": lambda n: LAYOUTS["kohya"](n).replace("lora_unet_", "lycoris_", 1),
     "peft": lambda n: LAYOUTS["diffusers"](n).replace("transformer.", "base_model.model.", 1),
 }
 
