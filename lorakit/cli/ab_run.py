@@ -45,7 +45,7 @@ def run_ab(out: Output, request: AbRequest, path: Path, *, compiled: bool) -> No
     except KeyboardInterrupt:
         done = len(plan.by_file()) - len(plan.missing(folder))
         folder.discard()
-        out.say(f"Stopped: {done} of {len(plan.by_file())} pictures are finished.")
+        out.say(f"Stopped: {done} of {len(plan.by_file())} pictures finished.")
         if done:
             out.say(f"The same command with -o {path} goes on.")
         raise

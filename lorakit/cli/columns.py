@@ -23,8 +23,8 @@ _RIGHT = ("rank", "blocks", "size", "modules", "rating", "strength")
 STATES: Mapping[str, str] = MappingProxyType(
     {
         "missing": "no file of it is there now; what you said of it stays.",
-        "changed": "its file is not as it was read; lorakit scan reads it again.",
-        "header only": "its file was not read whole yet; lorakit scan does.",
+        "changed": "its file has another size or time than when it was read: lorakit scan",
+        "header only": "its file was not read whole yet: lorakit scan",
     }
 )
 # Columns of what is said of a content, by the field of the fact.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit.cli.curating import counted_rows
 from lorakit.cli.many_pictures import duration, watched
 from lorakit.cli.output import Mode, Output
+from lorakit.cli.preview_kept import note_kept
 from lorakit.cli.preview_plan import require_extra, require_no_advice
 from lorakit.errors import LorakitError
 
@@ -74,8 +75,10 @@ def run_grid(
     except BaseException:
         folder.discard()
         raise
+    finally:
+        fresh = [file for file in folder.made if file not in before]
+        _note(plan, folder, fresh)
     sheet = _finish(out, plan, folder, problems)
-    fresh = [file for file in folder.made if file not in before]
     out.result(
         _document(plan, folder, problems, sheet, fresh),
         human=lambda console: _show(console, plan, folder, sheet, len(fresh)),
@@ -169,8 +172,23 @@ def _stopped(out: Output, plan: GridPlan, folder: WorkFolder) -> None:
     # The signal may have come while the manifest was written.
     folder.write()
     _finish(out, plan, folder, {})
-    out.say(f"Stopped: {finished} of {len(plan.by_file())} pictures are finished.")
+    out.say(f"Stopped: {finished} of {len(plan.by_file())} pictures finished.")
     out.say(f"`lorakit grid --resume {folder.path}` goes on.")
+
+
+def _note(plan: GridPlan, folder: WorkFolder, fresh: list[str]) -> None:
+    """Note the new pictures with the kept stacks that they were made with."""
+    jobs = plan.by_file()
+    note_kept(
+        {
+            folder.pictures / file: [
+                (frozenset({entry.sha256, entry.tensor_sha256}), entry.strength)
+                for entry in jobs[file].entries
+            ]
+            for file in fresh
+            if file in jobs
+        }
+    )
 
 
 def _document(

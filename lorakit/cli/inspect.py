@@ -198,8 +198,8 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
     if report.blocks:
         block_map(console, modules, blocks or report.blocks[-1] + 1)
     if yours is not None and yours["changed"]:
-        text = "The file is not as the catalog read it: `lorakit scan` reads it again. What is said of it"
-        notes(console, [f"{text} above is of what it held then."])
+        text = "The file has another size or time than when the catalog read it (lorakit scan reads it again)"
+        notes(console, [f"{text}. What is said of it above is of what it held then."])
     notes(console, report.notes)
     notes(console, _listed("Problem", report.problems), style="red")
     if report.other_model is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,35 +11,36 @@ from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
     from lorakit.formats.generation import Generation
-    from lorakit.preview.made_from import MadeFrom, UsedEntry
+    from lorakit.strengths import Strength
+
+    # Of each entry that was fused: the hashes of its file and its tensors, and its strength.
+    Fused = Sequence[tuple[frozenset[str | None], Strength]]
 
 
-def note_kept(origin: MadeFrom, paths: Sequence[Path]) -> list[str]:
-    """Note `paths` with each kept stack that `origin` is, by hashes and strengths; the stacks' names.
+def note_kept(made: Mapping[Path, Fused]) -> None:
+    """Note each picture with the kept stacks that it was made with, by hashes and strengths.
 
     However the stack was typed: what counts is what was fused. A catalog that fails spoils no picture.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.stack import read_kept
 
-    noted: list[str] = []
-    if not paths or not origin.entries:
-        return noted
+    if not any(made.values()):
+        return
     with suppress(LorakitError), open_catalog() as catalog:
         for one in catalog.kept_stacks():
             with suppress(LorakitError):
-                if is_same(read_kept(one.document, one.name), origin.entries):
-                    catalog.note_stack_pictures(one, paths)
-                    noted.append(one.name)
-    return noted
+                kept = read_kept(one.document, one.name)
+                paths = [path for path, fused in made.items() if fused and is_same(kept, fused)]
+                catalog.note_stack_pictures(one, paths)
 
 
-def is_same(kept: Generation, entries: Sequence[UsedEntry]) -> bool:
+def is_same(kept: Generation, fused: Fused) -> bool:
     """Whether a kept stack is what was fused: the same contents at the same strengths, in any order."""
     from lorakit.stack import stated_strength
     from lorakit.strengths import Strength
 
-    left = [({e.sha256, e.tensor_sha256}, e.strength) for e in entries]
+    left = list(fused)
     for used in kept.adapters:
         strength = stated_strength(used) or Strength()
         fitting = next(

@@ -112,7 +112,8 @@ def run_plan(
         raise
     finally:
         if finished:
-            note_kept(origin, [Path(one["path"]) for one in finished])
+            fused = [(frozenset({e.sha256, e.tensor_sha256}), e.strength) for e in origin.entries]
+            note_kept({Path(one["path"]): fused for one in finished})
     return {
         **origin.to_dict(),
         "versions": versions(),

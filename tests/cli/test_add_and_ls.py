@@ -130,11 +130,13 @@ def test_what_is_to_be_known_of_files_is_marked_and_explained(cli: Cli, folder: 
     assert [line.split()[-1] for line in marked[1:3]] == ["changed", "missing"]
     assert marked[3:] == [
         "missing: no file of it is there now; what you said of it stays.",
-        "changed: its file is not as it was read; lorakit scan reads it again.",
+        "changed: its file has another size or time than when it was read: lorakit scan",
     ]
     states = [(one["missing"], one["changed"]) for one in cli("ls", "--json").document["adapters"]]
     assert states == [(False, True), (True, False)]
-    assert "not as the catalog read it" in " ".join(cli("inspect", "ink").out.split())
+    assert "another size or time than when the catalog read it" in " ".join(
+        cli("inspect", "ink").out.split()
+    )
     assert cli("scan").code == 0
     assert "changed" not in cli("ls", "ink").out
     # Of two places, the one that is as it was read counts.

@@ -246,3 +246,15 @@ def test_a_killed_grid_goes_on_where_it_was(ready: Cli, home: Path, tmp_path: Pa
 def test_a_folder_that_cannot_be_made_is_one_sentence(ready: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     ready("grid", *SMALL, "-o", tmp_path / "file" / "grid", "--json").failed_with(1, "file/grid")
+
+
+def test_a_kept_stack_shows_the_cells_that_were_made_with_it(ready: Cli, tmp_path: Path) -> None:
+    assert ready("stack", "ink:0.8 wash:0.5", "--keep", "evening").code == 0
+    folder = tmp_path / "grid"
+    words = ("grid", "evening", "--x", "strength:ink=0.5,0.8", *QUICK, "-o", folder, "--json")
+    cells = ready(*words).document["cells"]
+    (meant,) = (cell["path"] for cell in cells if cell["stack"] == "ink:0.8 wash:0.5")
+    assert ready("stack", "--show", "evening", "-q").lines == [meant]
+    # Nothing was rendered anew, and nothing is counted twice.
+    assert ready("grid", "--resume", folder).code == 0
+    assert ready("stack", "--show", "evening", "-q").lines == [meant]
