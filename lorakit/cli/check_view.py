@@ -202,4 +202,4 @@ def _cosine(value: float | None) -> str:
 
 
 def _times(angle: Angle | None) -> str:
-    return "" if angle is None else f"×{angle.times_chance:.1f}"
+    return "–" if angle is None else f"×{angle.times_chance:.1f}"

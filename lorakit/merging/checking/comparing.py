@@ -30,11 +30,13 @@ Progress = Callable[[int, int, str], None]
 class Angle:
     """How far the directions of two entries agree on one side, in the mean over their common modules.
 
-    `overlap` is the mean squared cosine of the principal angles, `chance` what random directions give.
+    `overlap` is the mean squared cosine of the principal angles, `chance` what random directions give;
+    `modules` says in how many they could be compared.
     """
 
     overlap: float
     chance: float
+    modules: int
 
     @property
     def times_chance(self) -> float:
@@ -44,8 +46,8 @@ class Angle:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two entries, by their places. `outputs` and `inputs` are None where no module has thin factors of
-    both; `modules` counts those that both change."""
+    """Two entries, by their places. `outputs` and `inputs` are None where in no module few directions hold
+    the change of both; `modules` counts those that both change."""
 
     one: int
     other: int
@@ -268,4 +270,4 @@ def _angle(measured: Measured, pair: tuple[int, int], side: str) -> Angle | None
     if not found:
         return None
     overlap, chance = (sum(values) / len(found) for values in zip(*found, strict=True))
-    return Angle(overlap, chance)
+    return Angle(overlap, chance, len(found))

@@ -49,6 +49,9 @@ def comparison_document(
         "left_out": [
             {"name": label, "module": module} for label, module in comparison.measured.left_out
         ],
+        "spread_out": [
+            {"name": label, "module": module} for label, module in comparison.measured.spread_out
+        ],
     }
 
 
@@ -148,7 +151,12 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     sides = {
         side: None
         if angle is None
-        else {"overlap": angle.overlap, "chance": angle.chance, "times_chance": angle.times_chance}
+        else {
+            "overlap": angle.overlap,
+            "chance": angle.chance,
+            "times_chance": angle.times_chance,
+            "modules": angle.modules,
+        }
         for side, angle in (("outputs", pair.outputs), ("inputs", pair.inputs))
     }
     return {

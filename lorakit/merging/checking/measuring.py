@@ -18,10 +18,10 @@ from lorakit.adapters.needing_weight import needs_weight
 from lorakit.errors import NotFusable
 from lorakit.fusion.devices import computing
 from lorakit.merging.checking.changes import CPU, Form, form_of, inner, shape_of
+from lorakit.merging.checking.joining import join, with_directions
 from lorakit.merging.checking.overlap import Joined, Overlap, overlaps
 from lorakit.merging.checking.pairing import Part
 from lorakit.merging.checking.refusing import refuse_values, require_alike
-from lorakit.merging.cores import gram_of_columns
 from lorakit.merging.side_by_side import side_by_side
 
 Progress = Callable[[int, int, str], None]
@@ -37,7 +37,8 @@ class Measured:
     entry's refinements make of strength 1 there. `chance` (M, k, k): the variances of the inner products
     between strangers. `places` (M,): the number of weights. `overlap` says how far directions agree, by
     module. `left_out` are (label, module) pairs whose change depends on a base
-    that is not there, or does not fit it.
+    that is not there, or does not fit it; `spread_out` those whose change needs too many directions to
+    compare them.
     """
 
     names: tuple[str, ...]
@@ -47,6 +48,7 @@ class Measured:
     places: torch.Tensor
     overlap: Mapping[str, Overlap]
     left_out: tuple[tuple[str, str], ...]
+    spread_out: tuple[tuple[str, str], ...] = ()
 
 
 def measure(
@@ -65,11 +67,13 @@ def measure(
     grams, units, places, kept = [], [], [], []
     joined: dict[str, Joined] = {}
     left_out: list[tuple[str, str]] = []
+    spread_out: list[tuple[str, str]] = []
     jobs = (partial(_measure_module, parts, own, name, weight_of, device) for name in names)
     with computing(device):
         done_jobs = side_by_side(jobs, cores=None if device.type == "cpu" else 1)
         for done, (name, one) in enumerate(zip(names, done_jobs, strict=True), start=1):
             left_out += [(label, name) for label in one.without_base]
+            spread_out += [(label, name) for label in one.spread_out]
             if one.gram is not None:
                 kept.append(name)
                 grams.append(one.gram)
@@ -91,6 +95,7 @@ def measure(
         sizes,
         overlap,
         tuple(left_out),
+        tuple(spread_out),
     )
 
 
@@ -102,6 +107,7 @@ class _Module:
     joined: Joined | None
     places: int
     without_base: tuple[str, ...]
+    spread_out: tuple[str, ...] = ()
 
 
 def _measure_module(
@@ -128,7 +134,9 @@ def _measure_module(
     if not bool(torch.isfinite(gram).all()):
         refuse_values(parts, forms, name)
     out, inside = shape_of(present[0])
-    return _Module(gram, thin, out * inside, without_base)
+    found, places = with_directions(forms, thin)
+    spread_out = tuple(parts[at].label for at in places)
+    return _Module(gram, found, out * inside, without_base, spread_out)
 
 
 def _chance(
@@ -173,7 +181,7 @@ def _form(part: Part, name: str, weight_of: WeightOf | None, device: torch.devic
 def _gram(forms: Sequence[Form | None]) -> tuple[torch.Tensor, Joined | None]:
     gram = torch.zeros(len(forms), len(forms), dtype=torch.float64)
     thin = [(at, form) for at, form in enumerate(forms) if isinstance(form, LowRank)]
-    joined = _join(thin) if thin else None
+    joined = join(thin) if thin else None
     if joined is not None:
         at = torch.tensor([at for at, _ in thin])
         gram[at[:, None], at] = joined.inner_products()
@@ -183,23 +191,3 @@ def _gram(forms: Sequence[Form | None]) -> tuple[torch.Tensor, Joined | None]:
             if one is not None and other is not None and not both_thin:
                 gram[i, j] = gram[j, i] = inner(one, other)
     return gram, joined
-
-
-def _join(thin: Sequence[tuple[int, LowRank]]) -> Joined:
-    ups = _beside([form.up for _, form in thin], 1)
-    downs = _beside([form.down for _, form in thin], 0)
-    return Joined(
-        tuple(at for at, _ in thin),
-        tuple(form.up.shape[1] for _, form in thin),
-        tuple(form.scale for _, form in thin),
-        (ups.shape[0], downs.shape[1]),
-        gram_of_columns(ups).cpu(),
-        gram_of_columns(downs.T).cpu(),
-    )
-
-
-def _beside(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
-    """`parts` joined and in float32; cast once where they are stored alike."""
-    if len({part.dtype for part in parts}) == 1:
-        return torch.cat(list(parts), dim).float()
-    return torch.cat([part.float() for part in parts], dim)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lorakit.formats import anima
 from lorakit.merging.checking.comparing import Comparison
 from lorakit.merging.checking.pairing import Part
+from lorakit.merging.checking.thinning import MOST
 
 
 def notes_on(comparison: Comparison) -> list[str]:
@@ -52,12 +53,22 @@ def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
         yield (
             f"{label}: {part.vectors} norms and biases are changed too; vectors are not compared."
         )
+    wide = [name for owner, name in comparison.measured.spread_out if owner == label]
+    if wide:
+        yield (
+            f"{label}: the changes of {len(wide)} of {_modules(part.matrices)} are of full rank, or need more "
+            f"than {MOST} directions or a quarter of all; outputs and inputs are not compared there."
+        )
     left = [name for owner, name in comparison.measured.left_out if owner == label]
     if left:
         yield (
             f"{label}: {_count(left, 'module')} not compared, such as {left[0]}: what is done there depends "
             "on the base."
         )
+
+
+def _modules(names: list[str]) -> str:
+    return f"{len(names)} module{'' if len(names) == 1 else 's'}"
 
 
 def _count(items: tuple[str, ...] | list[str], what: str) -> str:

@@ -12,12 +12,13 @@ core √Λ Qᵀ P √M = X Σ Yᵀ has the singular values, and U = up Q Λ^(-1/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
 
-SHARE = 0.99
+from lorakit.merging.checking.thinning import SHARE
+
 Pair = tuple[int, int]
 # Grams in float32 hold directions down to a thousandth of the largest.
 _NOTHING = 1e-6
@@ -28,7 +29,8 @@ class Joined:
     """The Gram matrices (R, R), float32, of thin factors laid side by side.
 
     `entries` and `ranks` say whose columns they are, `scales` what their products are multiplied by;
-    `shape` is (out, in).
+    `shape` is (out, in). `energies` are ‖Δ‖² of changes of which these factors hold the leading part, by
+    place; the others are whole.
     """
 
     entries: tuple[int, ...]
@@ -37,6 +39,7 @@ class Joined:
     shape: tuple[int, int]
     ups: torch.Tensor
     downs: torch.Tensor
+    energies: Mapping[int, float] = field(default_factory=dict)
 
     def inner_products(self) -> torch.Tensor:
         """⟨Δi, Δj⟩ of the entries, (k, k) float64."""
@@ -73,7 +76,8 @@ def overlaps(joined: Mapping[str, Joined], count: int) -> dict[str, Overlap]:
     alike: dict[tuple[object, ...], list[str]] = {}
     for name, one in joined.items():
         if len(one.entries) > 1:
-            alike.setdefault((one.entries, one.ranks, one.shape), []).append(name)
+            key = (one.entries, one.ranks, one.shape, tuple(one.energies))
+            alike.setdefault(key, []).append(name)
     found: dict[str, Overlap] = {}
     for names in alike.values():
         found |= _of_alike(names, [joined[name] for name in names])
@@ -86,7 +90,10 @@ def _of_alike(names: Sequence[str], joined: Sequence[Joined]) -> dict[str, Overl
     ups = torch.stack([one.ups for one in joined]).double()
     downs = torch.stack([one.downs for one in joined]).double()
     spans = first.spans
-    bases = [_directions(_block(ups, at, at), _block(downs, at, at)) for at in spans]
+    bases = [
+        _directions(_block(ups, at, at), _block(downs, at, at), _energies(joined, entry))
+        for entry, at in enumerate(spans)
+    ]
     found = [Overlap({}, {}, {}) for _ in names]
     for j in range(len(spans)):
         for i in range(j):
@@ -102,6 +109,13 @@ def _of_alike(names: Sequence[str], joined: Sequence[Joined]) -> dict[str, Overl
             for one, value in zip(found, spread.tolist(), strict=True):
                 one.spread[pair] = value
     return dict(zip(names, found, strict=True))
+
+
+def _energies(joined: Sequence[Joined], place: int) -> torch.Tensor | None:
+    """‖Δ‖² of one entry in each module, (M, 1); None where its factors are all of it."""
+    if place not in joined[0].energies:
+        return None
+    return torch.tensor([[one.energies[place]] for one in joined], dtype=torch.float64)
 
 
 def _shared(one: _Directions, other: _Directions, cross: torch.Tensor, side: int) -> list[float]:
@@ -138,12 +152,14 @@ class _Directions:
         return [min(value, 1.0) for value in found]
 
 
-def _directions(ups: torch.Tensor, downs: torch.Tensor) -> _Directions:
+def _directions(
+    ups: torch.Tensor, downs: torch.Tensor, energies: torch.Tensor | None
+) -> _Directions:
     roots = [_roots(gram) for gram in (ups, downs)]
     core = roots[0][0].mT @ roots[1][0]
     left, values, right = torch.linalg.svd(core)
     squares = values.square()
-    whole = squares.sum(1, keepdim=True)
+    whole = squares.sum(1, keepdim=True) if energies is None else energies
     # A direction is taken while those before it hold less than the share.
     taken = (squares.cumsum(1) - squares < SHARE * whole) & (squares > 0)
     mixes = (roots[0][1] @ left, roots[1][1] @ right.mT)
