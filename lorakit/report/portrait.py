@@ -103,12 +103,16 @@ def spread(blocks: Sequence[int]) -> tuple[int, ...]:
 
 def curves_of(adapter: Adapter, blocks: Sequence[int]) -> tuple[Curve, ...]:
     """One curve for each kind of module that has spectra in `blocks`."""
+    from lorakit.sketches.one_core import one_core
     from lorakit.spectrum import spectrum
 
     found: dict[str, list[Spectrum]] = {}
     wanted = frozenset(blocks)
-    for name, module in adapter.modules.items():
-        if anima.block_of(name) in wanted and (one := spectrum(module)) is not None and one.energy:
+    chosen = {n: module for n, module in adapter.modules.items() if anima.block_of(n) in wanted}
+    with one_core():
+        spectra = {name: spectrum(module) for name, module in chosen.items()}
+    for name, one in spectra.items():
+        if one is not None and one.energy:
             found.setdefault(anima.kind_of(name), []).append(one)
     return tuple(_mean(kind, found[kind]) for kind in anima.KINDS if kind in found)
 

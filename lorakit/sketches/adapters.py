@@ -19,6 +19,7 @@ from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import LokrModule, factor
 from lorakit.errors import BadFile
 from lorakit.formats import anima
+from lorakit.sketches.one_core import one_core
 from lorakit.sketches.positions import Positions, positions
 from lorakit.sketches.sketch import Sketch
 from lorakit.sketches.weights import block_count, is_norm
@@ -38,10 +39,11 @@ def sketch_adapter(adapter: Adapter, weight_of: WeightOf | None = None) -> Sketc
     """
     values: dict[str, np.ndarray] = {}
     modules = dict(_matrices(adapter))
-    for name, module in modules.items():
-        found = _values(name, module)
+    with one_core():
+        taken = {name: _values(name, module) for name, module in modules.items()}
+    for name, found in taken.items():
         if found is None and weight_of is not None:
-            found = _against_weight(name, module, weight_of)
+            found = _against_weight(name, modules[name], weight_of)
         if found is not None and np.isfinite(found).all():
             values[name] = found
     return _sketch(adapter, values, tuple(name for name in modules if name not in values))
