@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Cursor
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
+from lorakit.db.counting import count_write
 from lorakit.db.opening import BUSY_SECONDS
 
 # Read by `_begin`; connections without it begin DEFERRED.
@@ -28,6 +30,7 @@ def make_engine(target: str | Path) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", _count)
     return engine
 
 
@@ -49,3 +52,7 @@ def _begin(connection: Connection) -> None:
     """
     kind = connection.get_execution_options().get("lorakit_begin", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+def _count(_connection: Connection, cursor: Cursor, statement: str, *_others: object) -> None:
+    count_write(cursor.connection, statement)

@@ -113,9 +113,9 @@ def test_a_catalog_that_nobody_wrote_to_is_not_read_again(
     looks: list[Store] = []
     figures = refreshing._figures
 
-    def counted(store: Store) -> dict[str, Any]:
+    def counted(store: Store, before: dict[str, Any]) -> dict[str, Any]:
         looks.append(store)
-        return figures(store)
+        return figures(store, before)
 
     monkeypatch.setattr(refreshing, "_figures", counted)
     assert len(filled.find("rank:..")) < len(filled.find("")) == 12

@@ -104,7 +104,9 @@ def _plain(term: Term, context: Context) -> Test:
 
 def _text(field: str, value: Text, context: Context) -> Test:
     if field in ("text", "name", "title", "note", "trigger", "path"):
-        return _fitting(field, fold(value.text)) if value.is_glob else _having(field, fold(value.text))
+        return (
+            _fitting(field, fold(value.text)) if value.is_glob else _having(field, fold(value.text))
+        )
     if field == "tag":
         return _tag(value)
     if field == "base":

@@ -19,7 +19,7 @@ from lorakit.db.store import Store
 
 FILE_NAME = "search.db"
 # Another one makes every index anew.
-VERSION = 5
+VERSION = 6
 _BUSY_SECONDS = 10.0
 _MAPPED_BYTES = 1 << 30
 # The columns of a page: texts have a line for each adapter, in parts (`patterns`), numbers are packed
@@ -172,4 +172,3 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-

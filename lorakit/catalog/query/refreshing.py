@@ -1,8 +1,9 @@
 """Bringing the index up to date with the catalog.
 
-Three things tell whether it is: the catalog file as it stands on the disk; figures of its tables; and,
-where those differ, the journal for what people say, and the rows themselves for files. So a tag costs
-what it touches, a scan costs one look at every row, and in between nothing is read at all.
+Three things tell whether it is: the catalog file as it stands on the disk; where that has changed, what
+was written of files and claims, as the catalog counts it, and the journal for what people say; and the
+rows themselves where files changed. So a tag costs what it touches however large the catalog is, a scan
+costs one look at every row, and in between nothing is read at all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from lorakit.catalog.paths import stat_of
 from lorakit.catalog.query.index import Index
+from lorakit.db.counting import READ, counts
 from lorakit.db.opening import Target
 from lorakit.db.store import Store
 from lorakit.mounts import network_kind
@@ -23,14 +25,18 @@ _RACY_NS = 100_000_000
 # Some file systems keep whole seconds, FAT every other one.
 _COARSE_NS = 1_000_000_000
 _RACY_COARSE_NS = 2 * _COARSE_NS + _RACY_NS
-# Figures that differ whenever a file was added, moved, read again, marked or forgotten; all of them stand
-# in one narrow index.
+# Numbers that are found without counting, and tell of rows that another program has put in.
 _FILES = (
-    "SELECT count(*), max(id), max(seen_at), sum(adapter_id), "
-    "sum(CASE WHEN state = 'missing' THEN id ELSE 0 END) FROM location"
+    "SELECT (SELECT max(id) FROM location), (SELECT max(seen_at) FROM location), "
+    "(SELECT max(id) FROM adapter)"
 )
-_ADAPTERS = "SELECT count(*), max(id) FROM adapter"
+_CLAIMS = "SELECT count(*), max(id), sum(id), max(recorded_at) FROM claim"
 _CURATED = ("fact", "tag", "member")
+# The last change of the journal, or one of its changes, with the moment of its step.
+_LAST = (
+    "SELECT change.id, step.at FROM change JOIN step ON step.id = change.step_id "
+    "WHERE change.id = {}"
+)
 # The tables whose rows say something of a content, by their name in the journal.
 _JOURNAL = (
     'SELECT id, table_name, "before", "after" FROM change WHERE id > :last '
@@ -44,15 +50,15 @@ def refresh(index: Index, store: Store) -> None:
     before = index.state()
     if before and stamp is not None and before["stamp"] == stamp:
         return
-    now = {"stamp": stamp, **_figures(store)}
     with index.writing():
         # Another process may have done it meanwhile; what is newer than `now` is found the next time.
         before = index.state()
+        now = {"stamp": stamp, **_figures(store, before)}
         stale = _stale_contents(store, before, now)
         if stale is None:
             index.clear()
             before = {}
-        if not before or any(before[key] != now[key] for key in ("files", "adapters")):
+        if not before or before["files"] != now["files"]:
             _take_files(index, store)
         if stale:
             _take_contents(index, store, stale)
@@ -76,44 +82,49 @@ def _stamp(target: Target) -> list[int] | None:
     return None if racy or not found[1] else found
 
 
-def _figures(store: Store) -> dict[str, Any]:
-    (last,) = store.read("SELECT max(id) FROM change")[0]
-    figures = {table: _row(store, f"SELECT count(*), max(id) FROM {table}") for table in _CURATED}
+def _figures(store: Store, before: dict[str, Any]) -> dict[str, Any]:
+    """What tells whether the catalog has changed since it was as `before` says, {} for never."""
+    if store.target.path is None:
+        # An index in memory is made anew each time.
+        return {}
+    files, claims = counts(store.read(READ)[0][0])
+    known = before.get("claims")
+    curated = [store.read(f"SELECT max(id) FROM {table}")[0][0] for table in _CURATED]
     return {
-        "change": last or 0,
-        "files": _row(store, _FILES),
-        "adapters": _row(store, _ADAPTERS),
-        "claims": _row(store, "SELECT count(*), max(id), sum(id), max(recorded_at) FROM claim"),
-        "curated": figures,
+        "change": _change(store, "(SELECT max(id) FROM change)"),
+        "files": [files, *store.read(_FILES)[0]],
+        "claims": known if known and known[0] == claims else [claims, *store.read(_CLAIMS)[0]],
+        "curated": curated,
     }
 
 
-def _row(store: Store, sql: str) -> list[Any]:
-    # Other databases sum to decimals, which JSON does not know.
-    return [v if v is None or isinstance(v, str) else int(v) for v in store.read(sql)[0]]
+def _change(store: Store, number: str) -> list[Any] | None:
+    return next((list(row) for row in store.read(_LAST.format(number))), None)
 
 
 def _stale_contents(
     store: Store, before: dict[str, Any], now: dict[str, Any]
 ) -> dict[str, set[Any]] | None:
     """The contents and adapters of which something else is said; None where all must be read anew."""
-    if not before or now["change"] < before["change"]:
+    last = before["change"][0] if before and before["change"] else 0
+    # A journal that does not go on from where it was is that of a copy that was put back.
+    if not before or (last and _change(store, str(last)) != before["change"]):
         return None
     contents: set[Any] = set()
     adapters: set[Any] = set()
     tables: set[str] = set()
-    for _, table, *rows in store.read(_JOURNAL, {"last": before["change"]}):
+    for _, table, *rows in store.read(_JOURNAL, {"last": last}):
         tables.add(table)
         for row in (json.loads(text) for text in rows if text):
             if table == "adapter":
                 adapters.add(row.get("id"))
             else:
                 contents.add(row.get("content"))
-    for table in _CURATED:
-        # Rows that came or went without the journal were not written by this version.
-        if before["curated"][table] != now["curated"][table] and table not in tables:
+    for table, was, is_now in zip(_CURATED, before["curated"], now["curated"], strict=True):
+        # Rows that came without the journal were not written by this version.
+        if was != is_now and table not in tables:
             return None
-    claimed = _claimed(store, before["claims"], now["claims"])
+    claimed = _claimed(store, before["claims"][1:], now["claims"][1:])
     if claimed is None and "claim" not in tables:
         return None
     return {"contents": contents | (claimed or set()), "adapters": adapters}
