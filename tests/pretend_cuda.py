@@ -17,7 +17,6 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
@@ -66,12 +65,31 @@ class _Calls(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        args, kwargs = tree_map(_numbered, (tuple(args), kwargs or {}))
+        args, kwargs = _each(_numbered, tuple(args)), _each(_numbered, kwargs or {})
         if func is torch.Tensor.tolist and isinstance(args[0], PretendTensor):
             return args[0].cpu().tolist()
         if func is torch.tensor and kwargs.get("device") == CUDA:
             return torch.tensor(*args, **{**kwargs, "device": "cpu"}).to(CUDA)
         return func(*args, **kwargs)
+
+
+def _each(change: Callable[[Any], Any], given: Any) -> Any:
+    """`given` with every leaf of its lists, tuples and dictionaries changed."""
+    if isinstance(given, list):
+        return [_each(change, one) for one in given]
+    if isinstance(given, dict):
+        return {key: _each(change, one) for key, one in given.items()}
+    if type(given) is tuple:
+        return tuple(_each(change, one) for one in given)
+    return change(given)
+
+
+def _tensors(given: Any) -> Iterator[torch.Tensor]:
+    if isinstance(given, torch.Tensor):
+        yield given
+    elif isinstance(given, list | tuple):
+        for one in given:
+            yield from _tensors(one)
 
 
 def _numbered(one: Any) -> Any:
@@ -88,7 +106,7 @@ class _Pretending(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    given = [*_tensors(args), *_tensors([*kwargs.values()])]
     on_cuda = any(isinstance(tensor, PretendTensor) for tensor in given)
     if on_cuda and func not in _ACROSS:
         _require_together(func, given)
@@ -98,7 +116,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
     if func is _aten.copy_.default:
         to_cuda = isinstance(args[0], PretendTensor)
-    plain_args, plain_kwargs = tree_map(_held, (args, kwargs))
+    plain_args, plain_kwargs = _each(_held, args), _each(_held, kwargs)
     if wanted is not None:
         plain_kwargs["device"] = torch.device("cpu")
     plain_kwargs.pop("pin_memory", None)
@@ -109,7 +127,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         found = func(*plain_args, **plain_kwargs)
     if not to_cuda:
         return found
-    wrapped = tree_map(lambda x: PretendTensor(x) if isinstance(x, torch.Tensor) else x, found)
+    wrapped = _each(lambda x: PretendTensor(x) if isinstance(x, torch.Tensor) else x, found)
     return return_and_correct_aliasing(func, args, kwargs, wrapped)  # type: ignore[no-untyped-call]
 
 
