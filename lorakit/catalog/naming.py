@@ -188,7 +188,7 @@ def _only(wanted: str, found: Sequence[Named], adapters: Sequence[Named]) -> Nam
     if wanted.startswith(HASH_PREFIX) and unread:
         raise NotFound(
             f"No adapter in the catalog has the hash {wanted.removeprefix(HASH_PREFIX)}.",
-            hint=f"{unread} were not read whole yet; `lorakit scan` does.",
+            hint=f"Not read whole yet: {unread}; `lorakit scan` does that.",
         )
     close = close_names(wanted, [adapter.name for adapter in adapters])
     raise NotFound(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.query.touching import touched
+from lorakit.formats.family import family_told, stream_width
 
 if TYPE_CHECKING:
     from lorakit.formats.hashing import FileHashes
@@ -42,6 +43,9 @@ def columns_of(report: AdapterReport) -> Columns:
     """The columns of a report with modules."""
     document = report.to_dict()
     modules, header = _pack(document.pop("modules")), document.pop("metadata")
+    # Files of the same tensors share a document, and the header is kept beside it.
+    del document["family_told"]
+    document["notes"] = list(report.notes)
     document["hashes"] = None
     ranks = list(report.ranks)
     blocks, kinds = touched(modules)
@@ -75,7 +79,12 @@ def of_the_file(report: AdapterReport) -> dict[str, Any]:
 
 def whole_report(document: str, header: str, modules: bytes) -> dict[str, Any]:
     """What `AdapterReport.to_dict` gave, from the stored columns."""
-    return {**json.loads(document), "modules": _unpack(modules), "metadata": json.loads(header)}
+    found, rows, metadata = json.loads(document), _unpack(modules), json.loads(header)
+    width = stream_width({row["name"]: row["shape"] for row in rows})
+    told = family_told(found["components"], found["blocks"], width, metadata)
+    notes = [told.note, *found["notes"]] if told.note else found["notes"]
+    family = {"notes": notes, "family_told": asdict(told)}
+    return {**found, **family, "modules": rows, "metadata": metadata}
 
 
 def _pack(modules: list[dict[str, Any]]) -> bytes:

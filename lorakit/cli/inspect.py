@@ -171,7 +171,7 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
     facts(
         console,
         [
-            ("family", report.family),
+            ("family", _family(report)),
             ("algorithm", ", ".join(report.algos)),
             ("layout", ", ".join(report.layouts)),
             ("rank", counted(report.ranks) if report.ranks else None),
@@ -200,7 +200,7 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
     if yours is not None and yours["changed"]:
         text = "The file has another size or time than when the catalog read it (lorakit scan reads it again)"
         notes(console, [f"{text}. What is said of it above is of what it held then."])
-    notes(console, report.notes)
+    notes(console, report.remarks)
     notes(console, _listed("Problem", report.problems), style="red")
     if report.other_model is None:
         notes(console, _listed("Unused key", report.unused_keys))
@@ -215,6 +215,14 @@ def show_yours(console: Console, yours: Yours) -> None:
         console.print()
         heading(console, title)
         facts(console, rows)
+
+
+def _family(report: AdapterReport) -> str | None:
+    """The model that it was made for, with what tells."""
+    told = report.family_told
+    if told is None:
+        return report.family
+    return f"{told.name} ({told.how})" if told.name else f"not certain: {told.how}"
 
 
 def _modules(report: AdapterReport) -> str:

@@ -147,4 +147,4 @@ def _entry_notes(entry: PlanEntry) -> list[str]:
             f"{entry.label}: {counted_rows(len(entry.report.unused_keys), 'key')} not used, such as "
             f"{entry.report.unused_keys[0]}."
         )
-    return found + [f"{entry.label}: {note}" for note in entry.report.notes]
+    return found + [f"{entry.label}: {note}" for note in entry.report.remarks]

@@ -8,7 +8,6 @@ from math import isfinite
 from lorakit.formats import anima
 from lorakit.formats.grouping import KeyGroups
 from lorakit.formats.header import Header
-from lorakit.formats.metadata import read_training_info
 from lorakit.formats.other_models import OtherModel
 from lorakit.formats.peft_config import PeftConfig
 from lorakit.formats.variants import model_blocks
@@ -63,12 +62,6 @@ def notes(
         count = len(header.tensors)
         found.append(
             f"No Anima adapter in this file: none of its {count} tensors patches a known module."
-        )
-    named = read_training_info(header.metadata).base_model or ""
-    if groups.modules and "cosmos" in named.lower():
-        found.append(
-            f"Its header names {named}, whose layers are called and shaped as Anima's: it fits, but was not "
-            "trained on Anima."
         )
     without_alpha = sum("alpha" not in m.parts for m in groups.modules)
     if configs and without_alpha:

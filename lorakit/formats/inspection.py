@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorakit.formats import anima
+from lorakit.formats.family import FamilyTold, family_told, stream_width
 from lorakit.formats.findings import PEFT_LIKE, alpha_problems, notes, shape_problems
 from lorakit.formats.grouping import KeyGroups, ModuleKeys, group_keys
 from lorakit.formats.hashing import FileHashes, start_hashing
@@ -48,7 +49,8 @@ class AdapterReport:
 
     `modules` is empty for a file that is no Anima adapter; `other_model` is then the model that it is an
     adapter for, where that can be told. `model_blocks` is the size (28, 40, 52 or one the header states) of
-    the model the adapter was made for. `problems` would make fusing wrong, `notes` are things to know.
+    the model the adapter was made for. `problems` would make fusing wrong, `notes` are things to know by the
+    tensors; `remarks` has those of the header as well.
     """
 
     path: Path
@@ -70,6 +72,21 @@ class AdapterReport:
         if self.other_model is not None:
             return self.other_model.name
         return "Anima" if self.modules else None
+
+    @cached_property
+    def family_told(self) -> FamilyTold | None:
+        """What tells that it was made for Anima, and not for the model whose layers are the same; None for
+        an adapter of another model."""
+        if not self.modules:
+            return None
+        width = stream_width({module.name: module.shape for module in self.modules})
+        return family_told(self.components, self.blocks, width, self.metadata)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know before using the adapter, in whole sentences."""
+        note = self.family_told.note if self.family_told is not None else None
+        return (note, *self.notes) if note else self.notes
 
     @cached_property
     def algos(self) -> tuple[str, ...]:
@@ -115,6 +132,7 @@ class AdapterReport:
             "path": str(self.path),
             "file_size": self.file_size,
             "family": self.family,
+            "family_told": asdict(self.family_told) if self.family_told else None,
             "layouts": list(self.layouts),
             "algos": list(self.algos),
             "ranks": {str(rank): count for rank, count in self.ranks.items()},
@@ -126,7 +144,7 @@ class AdapterReport:
             "info": asdict(self.info),
             "unused_keys": list(self.unused_keys),
             "problems": list(self.problems),
-            "notes": list(self.notes),
+            "notes": list(self.remarks),
             "hashes": asdict(self.hashes) if self.hashes else None,
             "modules": [_module_dict(module) for module in self.modules],
             "metadata": dict(self.metadata),

@@ -99,7 +99,7 @@ def test_what_is_missing_or_broken_stays_pending(catalog: Catalog, ink: Path) ->
     assert (record.pending, record.missing) == (True, True)
     with pytest.raises(NotFound) as raised:
         catalog.resolve("sha256:abcd")
-    assert (raised.value.hint or "").startswith("1 were not read whole yet")
+    assert (raised.value.hint or "").startswith("Not read whole yet: 1")
     assert catalog.forget([record.id]) == 1
     catalog.undo()
     ink.write_bytes(whole)

@@ -11,6 +11,7 @@ import pytest
 
 import lorakit
 from lorakit.errors import BadFile
+from lorakit.formats.family import COSMOS, FamilyTold
 from tests.factories import ANIMA_SHAPES, Payload, dit_shapes, write_safetensors, zeros
 from tests.layouts import NAMES, layout_tensors, read_layout
 
@@ -128,4 +129,57 @@ def test_cosmos_in_the_header_is_said_where_the_layers_are_the_same(tmp_path: Pa
     write_safetensors(path, tensors, {"modelspec.architecture": "cosmos-predict2-2b/lora"})
     report = lorakit.inspect(path, hashes=False)
     assert report.family == "Anima"
-    assert any("was not trained on Anima" in note for note in report.notes)
+    assert any("was not trained on Anima" in note for note in report.remarks)
+    assert report.family_told == FamilyTold(
+        COSMOS, "by its header, modelspec.architecture: cosmos-predict2-2b/lora"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "header", "name", "how"),
+    [
+        ({}, {}, None, "its header names neither"),
+        ({}, {"ss_sd_model_name": "animagine-xl.safetensors"}, None, "names neither"),
+        ({}, {"ss_base_model_version": "anima"}, "Anima", "ss_base_model_version: anima"),
+        ({}, {"modelspec.architecture": "Anima/lora"}, "Anima", "modelspec.architecture"),
+        ({}, {"ss_network_module": "networks.lora_anima"}, "Anima", "ss_network_module"),
+        ({}, {"ss_sd_model_name": "RDBT-v2.safetensors"}, "Anima", "ss_sd_model_name"),
+        (
+            {},
+            {"ot_config": '{"model_type": "ANIMA", "x": "' + "x" * 90 + '"}'},
+            "Anima",
+            "ot_config",
+        ),
+        ({}, {"ss_sd_model_name": "Cosmos-Predict2-2B.safetensors"}, COSMOS, "ss_sd_model_name"),
+        ({"llm_adapter.blocks.0.self_attn.q_proj": (1024, 1024)}, {}, "Anima", "text adapter"),
+        ({"blocks.30.self_attn.q_proj": (2048, 2048)}, {}, "Anima", "more blocks than the 28"),
+        # What Anima added decides, whatever the header says.
+        (
+            {"llm_adapter.blocks.0.self_attn.q_proj": (1024, 1024)},
+            {"modelspec.architecture": "cosmos-predict2-2b/lora"},
+            "Anima",
+            "text adapter",
+        ),
+    ],
+)
+def test_what_tells_anima_from_the_model_it_was_made_from(
+    tmp_path: Path,
+    more: dict[str, tuple[int, int]],
+    header: dict[str, str],
+    name: str | None,
+    how: str,
+) -> None:
+    layers = {"blocks.0.self_attn.q_proj": (2048, 2048), **more}
+    path = tmp_path / "adapter.safetensors"
+    write_safetensors(path, lora(layers, "diffusion_model.{}", DOTTED), header)
+    report = lorakit.inspect(path, hashes=False)
+    assert report.family_told is not None
+    assert report.family_told.name == name
+    assert how in report.family_told.how
+    assert any("not trained on Anima" in note for note in report.remarks) == (name == COSMOS)
+
+
+def test_widths_of_no_published_model_are_told_by_names_alone(tmp_path: Path) -> None:
+    layers = {"blocks.0.self_attn.q_proj": (128, 128)}
+    report = lorakit.inspect(written(tmp_path, lora(layers, "diffusion_model.{}", DOTTED)))
+    assert report.family_told == FamilyTold("Anima", "by the names of its layers")
