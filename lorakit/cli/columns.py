@@ -83,8 +83,12 @@ class Columns:
         from lorakit.cli.render import rows
 
         if not body:
-            what = f"No adapter fits {query!r}." if query else "The catalog is empty."
-            console.print(what, style="dim")
+            from lorakit.catalog.home import default_catalog
+
+            # A folder that is not mounted holds a catalog too, as soon as one is looked for there.
+            empty = f"The catalog {default_catalog()} is empty."
+            what = f"No adapter fits {query!r}." if query else empty
+            console.print(what, style="dim", soft_wrap=True)
             if not query:
                 console.print("`lorakit add FOLDER` adds what is in a folder.", style="dim")
             return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+import pytest
 
 from tests.catalog.factories import write_adapter
 from tests.cli.conftest import Cli
@@ -50,3 +53,24 @@ def test_a_folder_that_does_not_answer_keeps_no_other_from_being_scanned(
     assert ([one["name"] for one in ran.document["added"]], ran.code) == (["new"], 0)
     assert ran.document["absent_folders"] == [str(other)]
     cli("add", other).failed_with(1, "cannot be reached", "drive")
+
+
+def test_a_folder_that_does_not_answer_is_named_while_it_is_waited_for(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("add", folder)
+    asked: list[Path] = []
+
+    def answer(path: Path) -> bool:
+        if not asked:
+            time.sleep(0.3)
+        asked.append(path)
+        return True
+
+    monkeypatch.setattr("lorakit.cli.waiting.is_there", answer)
+    assert cli("scan").err == ""
+    monkeypatch.setattr("lorakit.cli.waiting._PATIENCE_S", 0.05)
+    asked.clear()
+    ran = cli("scan", "-q")
+    assert (ran.code, ran.err.count("Warning")) == (0, 1)
+    assert f"{folder} does not answer" in ran.err
