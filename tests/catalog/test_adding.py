@@ -1,14 +1,15 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from lorakit import __version__
-from lorakit.catalog import AddResult, Catalog
+from lorakit import formats
+from lorakit.catalog import AddResult, Catalog, refused
 from lorakit.catalog.derived import keep_derived
 from lorakit.catalog.headers import Headers, RawHeader
-from lorakit.catalog.refused import KIND
+from lorakit.catalog.refused import KIND, rules, rules_in
 from lorakit.catalog.scanning import FoundFile
 from lorakit.errors import BadUsage, CatalogError, NotFound
 from lorakit.formats.inspection import inspect
@@ -205,17 +206,23 @@ def test_a_catalog_in_memory(folder: Path) -> None:
         assert catalog.add([folder]).known[0].name == "ink"
 
 
-def test_what_is_no_adapter_is_not_read_again_until_it_changes(
-    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose headers are read from now on."""
+    found: list[str] = []
     opened = Headers.open
 
     def noting(self: Headers, file: FoundFile) -> RawHeader:
-        read.append(Path(file.path).name)
+        found.append(Path(file.path).name)
         return opened(self, file)
 
     monkeypatch.setattr(Headers, "open", noting)
+    return found
+
+
+def test_what_is_no_adapter_is_not_read_again_until_it_changes(
+    catalog: Catalog, folder: Path, read: list[str]
+) -> None:
     one = write_checkpoint(folder / "one.safetensors")
     write_checkpoint(folder / "two.safetensors")
     first = catalog.add([folder])
@@ -242,6 +249,30 @@ def test_a_damaged_memory_of_what_is_no_adapter_costs_a_reading(
     first = catalog.add([folder]).skipped_not_adapter
     document = json.loads(data) if data.startswith(b"{") else None
     if document:
-        data = json.dumps({"version": __version__, **document}).encode()
+        data = json.dumps({"rules": rules(), **document}).encode()
     keep_derived(catalog, KIND, {"all": data})
     assert catalog.add([folder]).skipped_not_adapter == first
+
+
+def test_what_is_no_adapter_is_looked_at_again_under_other_rules(
+    catalog: Catalog,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: list[str],
+) -> None:
+    own = Path(formats.__path__[0])
+    changed = shutil.copytree(own, tmp_path / "formats")
+    assert rules_in(changed) == rules_in(own) == rules()
+    table = changed / "other_models.toml"
+    table.write_text(f"{table.read_text()}\n[[twin]]\nname = 'New'\nwidth = 77\n")
+    assert rules_in(changed) != rules()
+
+    write_checkpoint(folder / "one.safetensors")
+    catalog.add([folder])
+    catalog.add([folder])
+    assert read == ["one.safetensors"]
+    monkeypatch.setattr(refused, "rules", lambda: rules_in(changed))
+    catalog.add([folder])
+    catalog.add([folder])
+    assert read == ["one.safetensors"] * 2
