@@ -70,11 +70,12 @@ def _add_paths(
     again: bool,
     headers_only: bool,
 ) -> Added:
-    from lorakit.licenses.adding import take_in
     from lorakit.catalog.paths import is_folder
+    from lorakit.cli.waiting import answers
+    from lorakit.licenses.adding import take_in
 
     # Before anything is known of them: without a list, folders are told from what is known.
-    catalog.remember_folders(path for path in paths if is_folder(path))
+    catalog.remember_folders(path for path in paths if answers(path) and is_folder(path))
     with ExitStack() as bars:
         reading = bars.enter_context(out.progress("Reading headers"))
         hashing: Progress | None = None

@@ -87,9 +87,10 @@ def scan_verb(
 
 
 def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, headers: bool) -> None:
-    from lorakit.cli.adding import add_paths, tell
-
     from lorakit.catalog.paths import is_there
+    from lorakit.cli.adding import add_paths, tell
+    from lorakit.cli.waiting import answers
+
     folders = list(named) or [Path(folder) for folder in catalog.folders()]
     files = [] if named else [Path(file) for file in catalog.known_elsewhere()]
     if not folders and not files:
@@ -97,7 +98,7 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, hea
             "No folder was added yet.",
             hint="lorakit add FOLDER adds one; lorakit scan --discover looks for them.",
         )
-    there = [folder for folder in folders if is_there(folder)]
+    there = [folder for folder in folders if answers(folder)]
     absent = [folder for folder in folders if folder not in there]
     remembered = catalog.folders()
     for folder in absent:
