@@ -10,7 +10,7 @@ from lorakit.cli.output import visible
 from lorakit.cli.render import heading, notes, rows
 from lorakit.cli.stack_view import TOUCHED
 from lorakit.merging.checking.advice import Advice, advise
-from lorakit.merging.checking.balance import balanced
+from lorakit.merging.checking.balance import balanced_or_why
 from lorakit.merging.checking.document import stack_text
 from lorakit.merging.checking.notes import notes_on
 from lorakit.merging.checking.relations import relation
@@ -82,7 +82,7 @@ def _show_entries(console: Console, comparison: Comparison) -> None:
             [
                 label,
                 strength,
-                _part(sizes[at], whole_unit),
+                "–" if comparison.outside(at) else _part(sizes[at], whole_unit),
                 bar(sizes[at], most, _BAR),
                 _touched(comparison, at),
                 _lost(comparison, alone),
@@ -124,6 +124,8 @@ def _show_pairs(console: Console, comparison: Comparison) -> None:
         ],
         right=("cosine", "outputs", "inputs"),
     )
+    if all(whole.cosine(pair.one, pair.other) is None for pair in pairs):
+        return
     chances = [whole.by_chance(pair.one, pair.other) or 0.0 for pair in pairs]
     text = (
         f"Cosine at these strengths: 1 the same change, 0 nothing in common, below 0 against one another; "
@@ -137,11 +139,9 @@ def _show_pairs(console: Console, comparison: Comparison) -> None:
 
 def _show_balance(console: Console, checked: Checked) -> None:
     comparison = checked.comparison
-    found = balanced(comparison.whole, comparison.strengths)
-    if found is None:
-        console.print(
-            "There is nothing to balance: fewer than two entries change anything, or they cancel out."
-        )
+    found = balanced_or_why(comparison.whole, comparison.strengths)
+    if isinstance(found, str):
+        console.print(found)
         return
     heading(console, "Balanced", "all contribute alike, together as strong as the strongest now")
     console.print(visible(stack_text(comparison, found.strengths)), soft_wrap=True)
@@ -183,6 +183,8 @@ def _touched(comparison: Comparison, at: int) -> str:
 def _relation(comparison: Comparison, pair: Pair) -> str:
     """In words; of one change and of relatives, whether the strengths set them against one another."""
     found = relation(comparison, pair.one, pair.other, given=True)
+    if found == "nothing" and not pair.modules:
+        return "no module in common"
     alike = found in ("same", "scaled", "relative")
     against = alike and (comparison.cosine(pair.one, pair.other) or 0.0) < 0
     return f"{_RELATIONS[found]}, opposed" if against else _RELATIONS[found]

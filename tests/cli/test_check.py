@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.cli.conftest import Cli
+from tests.cli.running import Ran
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names
 
 NAMES = usual_names(3)
@@ -177,3 +180,67 @@ def test_the_page_is_written_beside_the_result(stocked: Cli, tmp_path: Path) -> 
     ran = stocked("check", "ink", "wash", "--html", page, "--json")
     assert ran.document["html"] == str(page)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def text_encoder(path: Path) -> Path:
+    """An adapter for the text encoder alone."""
+    stem = "lora_te_layers_0_self_attn_q_proj"
+    draw = torch.Generator().manual_seed(0)
+    tensors = {
+        f"{stem}.lora_down.weight": torch.randn(2, 1024, generator=draw),
+        f"{stem}.lora_up.weight": torch.randn(2048, 2, generator=draw),
+    }
+    save_file(tensors, path)
+    return path
+
+
+def told(ran: Ran) -> str:
+    return " ".join(ran.out.split())
+
+
+def test_one_for_the_text_encoder_is_told_apart(stocked: Cli, tmp_path: Path) -> None:
+    path = text_encoder(tmp_path / "te.safetensors")
+    alone = stocked("check", path, "--balance")
+    assert alone.code == 0
+    assert "100.00 %" in alone.out
+    assert "They change the text encoder alone" in told(alone)
+    both = stocked("check", path, "ink")
+    assert "te: 1 module is of the text encoder, which is no part of the base" in told(both)
+    assert next(line for line in both.lines if line.startswith("te ")).split() == ["te", "1", "–"]
+    assert "no module in common" in both.out
+    (pair,) = stocked("check", path, "ink", "--json").document["pairs"]
+    assert (pair["common_modules"], pair["cosine"], pair["relation"]) == (0, None, "nothing")
+
+
+def test_the_same_twice_with_opposite_strengths_is_nothing(stocked: Cli, models: Path) -> None:
+    copy = models / "copy.safetensors"
+    shutil.copy(models / "ink.safetensors", copy)
+    ran = stocked("check", "ink:0.8", f"{copy}:-0.8", "--balance")
+    assert "the same change, opposed" in ran.out
+    assert "ink again (cosine 1.0000 at strength 1): together they cancel out." in told(ran)
+    assert "They cannot be balanced" in ran.out
+    assert next(line for line in ran.lines if line.startswith("together")).split()[1:3] == [
+        "0.00",
+        "%",
+    ]
+    document = stocked("check", "ink:0.8", f"{copy}:-0.8", "--json").document
+    assert document["pairs"][0]["cosine"] == pytest.approx(-1.0)
+    assert document["balance"] is None
+    assert document["sum"]["size"] == pytest.approx(0, abs=1e-3)
+    more = stocked("check", "ink:0.8", f"{copy}:0.3")
+    assert "together they are ink:1.1 alone." in told(more)
+
+
+def test_a_file_that_is_cut_short_is_named_and_for_another_model_too(
+    stocked: Cli, models: Path
+) -> None:
+    whole = (models / "wash.safetensors").read_bytes()
+    (models / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    stocked("check", "ink", models / "cut.safetensors").failed_with(4, "cut short")
+    names = [f"blocks.{n}.self_attn.q_proj" for n in (0, 39)]
+    factors = {name: random_lora(usual_names(1), 1)["blocks.0.self_attn.q_proj"] for name in names}
+    lora_file(models / "forty.safetensors", factors)
+    ran = stocked("check", "ink", models / "forty.safetensors")
+    assert ran.code == 1
+    assert "forty cannot be stacked" in told(ran)
+    assert "larger model" in told(ran)

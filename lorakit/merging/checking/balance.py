@@ -30,12 +30,18 @@ class Balance:
 def balanced(whole: Group, strengths: Sequence[float]) -> Balance | None:
     """Balance the entries of `whole`, keeping their signs; those that change nothing keep their strength.
 
-    None where there are not two to balance, or they cancel out.
+    None where there are not two to balance, they cancel out, or a strength would be too large.
     """
+    found = balanced_or_why(whole, strengths)
+    return None if isinstance(found, str) else found
+
+
+def balanced_or_why(whole: Group, strengths: Sequence[float]) -> Balance | str:
+    """The same, and why not in a sentence."""
     sizes = [whole.size(at, w) for at, w in enumerate(strengths)]
     among = [at for at, size in enumerate(sizes) if size]
     if len(among) < 2:
-        return None
+        return "There is nothing to balance: it takes two entries that change something."
     wanted = max(sizes)
     even = [
         copysign(1 / whole.size(at, 1.0), w) if at in among else 0.0
@@ -43,13 +49,13 @@ def balanced(whole: Group, strengths: Sequence[float]) -> Balance | None:
     ]
     together = whole.sum_size(even)
     if together < CANCELLED * sqrt(len(among)):
-        return None
+        return "They cannot be balanced: at equal sizes they cancel one another out."
     found = [
         rounded(wanted / together * one) if at in among else strengths[at]
         for at, one in enumerate(even)
     ]
     if max(map(abs, found)) > MAX_STRENGTH:
-        return None
+        return f"They cannot be balanced: that takes a strength beyond {MAX_STRENGTH:g}."
     return Balance(tuple(found), whole.sum_size(found), wanted)
 
 

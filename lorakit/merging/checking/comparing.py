@@ -126,6 +126,16 @@ class Comparison:
         base = (where or self.whole).base
         return size / base**0.5 if base else None
 
+    def outside(self, at: int) -> bool:
+        """Whether an entry changes nothing that is counted in the whole: the text encoder alone."""
+        own = self.parts[at].matrices
+        return not any((anima.component_of(n) == "text_encoder") == self.of_text for n in own)
+
+    @property
+    def of_text(self) -> bool:
+        """Whether the whole is that of a text encoder, since nothing else is changed."""
+        return all(anima.component_of(n) == "text_encoder" for n in self.measured.names)
+
     def touched(self, at: int) -> float | None:
         """The size of an entry at its strength as a part of the weights that it changes itself."""
         norms, units = self._norms or {}, self.measured.units[:, at].tolist()

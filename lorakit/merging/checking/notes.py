@@ -15,6 +15,11 @@ def notes_on(comparison: Comparison) -> list[str]:
     found: list[str] = []
     if comparison.ground is None:
         found.append("There is no base, so sizes are relative to the strongest entry.")
+    elif comparison.of_text:
+        found.append(
+            "They change the text encoder alone, which is no part of the base, so sizes are relative to "
+            "the strongest entry."
+        )
     for part in comparison.parts:
         found += _of_part(comparison, part)
     named = {
@@ -44,10 +49,10 @@ def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
             f"{part.unmatched[0]}."
         )
     text = [name for name in part.matrices if anima.component_of(name) == "text_encoder"]
-    if text and len(text) < len(part.matrices):
+    if text and not comparison.of_text:
         yield (
-            f"{label}: {_count(text, 'module')} of the text encoder; they are listed apart and not in "
-            "the whole."
+            f"{label}: {_count(text, 'module')} of the text encoder, which is no part of the base; what is "
+            "changed there is listed apart and not in the whole."
         )
     if part.vectors:
         yield (

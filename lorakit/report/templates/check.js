@@ -29,7 +29,7 @@ const strongest = Math.max(...strengths.map((_, at) => size(data.all, at))) || 1
 const whole = (group) => (data.all.base ? Math.sqrt(group.base || NaN) : strongest);
 const percent = (part) => (Number.isFinite(part) ? `${fixed(100 * part, 2)} %` : "–");
 function signed(value) {
-  const digits = Math.abs(value).toFixed(2);
+  const digits = fixed(Math.abs(value), 3);
   return Number(digits) ? `${value < 0 ? "−" : "+"}${digits}` : digits;
 }
 // Scales stay as they are while a slider moves, so that what is seen can be compared.
@@ -152,7 +152,8 @@ function update() {
   const all = data.all, sum = together(all), sizes = strengths.map((_, at) => size(all, at));
   rows.forEach((row, at) => {
     row.querySelector(".strength").textContent = number(strengths[at]);
-    row.querySelector(".size").textContent = percent(sizes[at] / whole(all));
+    // What changes the text encoder alone is no part of the whole.
+    row.querySelector(".size").textContent = percent(all.gram[at][at] ? sizes[at] / whole(all) : NaN);
     row.querySelector(".meter span").style.width = `${Math.min(100, (100 * sizes[at]) / whole(all) / most.all)}%`;
   });
   const largest = Math.max(...sizes);
