@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.errors import BadFile, BadUsage, Refused
-from lorakit.formats.model_files import is_folder, model_files
+from lorakit.formats.model_files import is_folder, is_pipeline, model_files
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import base_dossier
 from lorakit.licenses.terms import Terms, model_terms, strictest
@@ -51,7 +51,7 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
     if name is not None and (path := _path_of(catalog, name)) is not None:
         there = registered_at(catalog, path)
         if there is None:
-            return ChosenBase(path.stem, path, (UNNAMED_MODEL,), None, None)
+            return ChosenBase(path.stem, path, (UNNAMED_MODEL,), own_components(path), None)
         name = there.name
     if name is None:
         bases = catalog.bases()
@@ -78,6 +78,12 @@ def _path_of(catalog: Catalog, name: str) -> Path | None:
         return path
     known = any(base.name == name for base in catalog.bases())
     return path if is_folder(path) and not known else None
+
+
+def own_components(path: Path) -> str | None:
+    """The folder at `path` where it is a whole pipeline of diffusers', which has the other parts, too."""
+    whole = is_pipeline(path) and all(is_folder(path / part) for part in ("text_encoder", "vae"))
+    return str(path.absolute()) if whole else None
 
 
 def registered_at(catalog: Catalog, path: Path) -> BaseRecord | None:

@@ -64,7 +64,8 @@ def add(
         typer.Option(
             metavar="DIR-or-REPO",
             help="Text encoder, VAE and tokenizers: a diffusers folder, ComfyUI's split files, or "
-            "a Hugging Face repository. Left out, Anima's own repository.",
+            "a Hugging Face repository. Left out, those of the base's own folder, else Anima's own "
+            "repository.",
         ),
     ] = None,
     json: Json = False,

@@ -77,7 +77,7 @@ def _store(
     components: str | None,
     update: Progress,
 ) -> tuple[BaseRecord, Sketch]:
-    from lorakit.bases import UNNAMED_MODEL, require_not_looser
+    from lorakit.bases import UNNAMED_MODEL, own_components, require_not_looser
     from lorakit.formats.hashing import hash_model
     from lorakit.licenses.parts import keep_parts
     from lorakit.sketches.reading import sketch_checkpoint
@@ -105,7 +105,7 @@ def _store(
         prefix=checkpoint.prefix,
         blocks=checkpoint.blocks,
         dtype=checkpoint.dtype,
-        components=components or (before.components if before else None),
+        components=components or (before.components if before else None) or own_components(path),
         file_sha256=hashes.file_sha256,
         tensor_sha256=hashes.tensor_sha256,
         parent=parent,

@@ -97,13 +97,13 @@ def extract_verb(
             )
     out.result(
         {**done.to_dict(), "report": report.to_dict()},
-        human=lambda console: show(console, done, report),
+        human=lambda console: show(console, done, report, pair[0].name),
         ids=[str(done.written.path)],
     )
 
 
-def show(console: Console, done: WrittenAdapter, report: ExtractionReport) -> None:
-    """What was found, by kind, and what was written."""
+def show(console: Console, done: WrittenAdapter, report: ExtractionReport, tuned: str) -> None:
+    """What was found, by kind, and what was written; `tuned` is what the checkpoint is called."""
     from lorakit.cli.render import notes, rows
     from lorakit.cli.workshop import share, show_written, span
 
@@ -125,7 +125,7 @@ def show(console: Console, done: WrittenAdapter, report: ExtractionReport) -> No
         right=("modules", "rank", "change", "kept", "rounding"),
     )
     if report.total.ranks and report.total.rounded >= 1e-5:
-        console.print(_on_rounding(report.total, report.tuned.name))
+        console.print(_on_rounding(report.total, tuned))
     notes(console, _left_out(report))
     show_written(console, done)
 

@@ -41,8 +41,7 @@ def find_subject(
     and `Ambiguous` for a name, `BadFile` for a file that is neither.
     """
     path = adapter_file(expanded(name))
-    named = any(base.name == name for base in catalog.bases())
-    if is_file(path) or (is_folder(path) and not named):
+    if is_file(path) or (is_folder(path) and looks_like_path(name)):
         return _judged(catalog, _of_file(catalog, path, out), weights)
     base = next((base for base in catalog.bases() if base.name == name), None)
     adapter, missed = _adapter(catalog, name, whole)

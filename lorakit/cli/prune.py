@@ -140,5 +140,7 @@ def _show_parts(console: Console, found: Pruned) -> None:
     )
     if found.blocks:
         notes(console, [f"Nothing is left in blocks {', '.join(map(str, found.blocks))}."])
+    if found.missed:
+        notes(console, [f"No module of it fits {' or '.join(map(repr, found.missed))}."])
     if found.total.share is None:
         notes(console, ["What it changes depends on a base, so energies are not known."])

@@ -57,7 +57,7 @@ def _model_files(path: Path) -> Iterator[ModelFile]:
 
 def is_pipeline(path: Path) -> bool:
     """Whether `path` is a folder as diffusers saves a whole pipeline, with the transformer in one of its own."""
-    return is_folder(path) and not _files_in(path) and is_folder(path / "transformer")
+    return is_folder(path / "transformer") and not _files_in(path)
 
 
 def is_folder(path: Path) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lorakit.errors import BadUsage, LorakitError
+from lorakit.formats.model_files import is_folder
 from lorakit.gate.subjects import Subject, files_of
 
 # What a file system may take beside the bytes of two files.
@@ -29,6 +30,7 @@ def check_output(output: Path, ingredients: Sequence[Subject], *, overwrite: boo
     if not str(output).isprintable():
         raise BadUsage(f"The output {str(output)!r} cannot be a file name that others read.")
     taken = {path.resolve() for subject in ingredients for path in files_of(subject)}
+    _require_elsewhere(output, ingredients)
     for path in (output, notice_path(output)):
         if path.resolve() in taken:
             raise BadUsage(f"{path} is one of the ingredients; choose another name.")
@@ -37,6 +39,19 @@ def check_output(output: Path, ingredients: Sequence[Subject], *, overwrite: boo
             raise BadUsage(f"{path} exists already.", hint="--overwrite replaces it.")
         if there and not path.is_file() and not path.is_symlink():
             raise BadUsage(f"{path} is no file; choose another name.")
+
+
+def _require_elsewhere(output: Path, ingredients: Sequence[Subject]) -> None:
+    """Raise `BadUsage` for a file that would become part of a base which is whatever lies in a folder."""
+    for subject in ingredients:
+        if not is_folder(subject.path):
+            continue
+        folders = {subject.path.resolve(), *(path.resolve().parent for path in files_of(subject))}
+        if output.parent.resolve() in folders:
+            raise BadUsage(
+                f"{output} would lie among the files of the base {subject.name}.",
+                hint="Choose another folder: a base in a folder is all that lies there.",
+            )
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import fsum
@@ -73,6 +73,18 @@ class Cut:
             and (not self.modules or any(fnmatchcase(module, one) for one in self.modules))
         )
 
+    def misses(self, modules: Collection[str]) -> tuple[str, ...]:
+        """What was given and names none of `modules` (canonical names), as it was given."""
+        alone = {
+            **{one: Cut(components=(one,)) for one in self.components},
+            **{f"blocks {one}": Cut(blocks=(one,)) for one in self.blocks},
+            **{one: Cut(kinds=(one,)) for one in self.kinds},
+            **{one: Cut(modules=(one,)) for one in self.modules},
+        }
+        return tuple(
+            name for name, one in alone.items() if not any(one._names(module) for module in modules)
+        )
+
     def options(self) -> dict[str, Any]:
         """What the record of the making keeps."""
         found = {
@@ -104,11 +116,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a cut takes away, by kind and in all; and the blocks of which nothing is left."""
+    """What a cut takes away, by kind and in all; the blocks of which nothing is left; and what of the cut
+    names nothing in the adapter."""
 
     parts: tuple[Part, ...]
     total: Part
     blocks: tuple[int, ...]
+    missed: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -117,6 +131,7 @@ class Pruned:
             "kept": self.total.stay,
             "dropped_energy": self.total.share,
             "blocks_gone": list(self.blocks),
+            "names_nothing": list(self.missed),
             "kinds": [
                 {"kind": p.kind, "kept": p.stay, "dropped": p.go, "dropped_energy": p.share}
                 for p in self.parts
@@ -186,6 +201,7 @@ def what_goes(entry: ResolvedEntry, cut: Cut) -> Pruned:
         tuple(parts),
         _part("all", names, cut, energies, whole),
         tuple(sorted(block for block in gone if block is not None)),
+        cut.misses(names),
     )
 
 
@@ -202,8 +218,10 @@ def _require_both(report: AdapterReport, cut: Cut) -> None:
     if not report.modules or 0 < staying < len(report.modules):
         return
     what = "nothing would be left" if not staying else "nothing in it is to go"
+    missed = cut.misses([module.name for module in report.modules])
+    why = f", since no module of it fits {' or '.join(map(repr, missed))}" if missed else ""
     raise LorakitError(
-        f"{report.path} is not pruned: {what}.",
+        f"{report.path} is not pruned: {what}{why}.",
         hint=f"`lorakit inspect {report.path}` shows which blocks and kinds it changes.",
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lorakit.formats.model_files import is_folder
 from lorakit.sharing.comfy_nodes import Nodes, editors_graph, executed_graph
 from lorakit.sharing.shared import (
     Settings,
@@ -40,6 +41,11 @@ def comfyui_text(shared: SharedStack, *, api: bool = False) -> tuple[str, list[s
     settings = shared.settings or Settings()
     lost = [sentence for entry in shared.entries for sentence in _lost(entry)]
     lost += weighted_words(settings, "ComfyUI", "()")
+    if is_folder(shared.base.path) or shared.base.path.suffix == ".json":
+        lost.append(
+            f"ComfyUI loads one file, and the base {shared.base.name} is not one: choose another in "
+            "the node that loads it."
+        )
     if settings.seed > _LARGEST_SEED and not api:
         lost.append(
             f"ComfyUI's editor rounds seeds above {_LARGEST_SEED}, so that it renders another."

@@ -146,6 +146,9 @@ def test_fusing_into_a_folder_gives_what_fusing_into_the_file_gives(
         assert set(written) == set(wanted)
         assert all(torch.equal(written[key], tensor) for key, tensor in wanted.items())
         assert stocked("verify", out, "--base", folder.name).code == 0
+        inside = next(folder.rglob("*.safetensors")).with_name("merged.safetensors")
+        ran = stocked("export", "ink:0.7", "--base", folder.name, "-o", inside)
+        ran.failed_with(2, "among the files of the base")
 
 
 @pytest.mark.parametrize("gone", ["model-00002-of-00003.safetensors", "a folder"])
@@ -183,6 +186,30 @@ def test_a_shard_that_was_replaced_is_noticed(
     cli("base", "add", folder, "--name", "other")
     both = cli("base", "ls", "--json").document["bases"]
     assert both[0]["file_sha256"] != both[1]["file_sha256"]
+
+
+def test_a_whole_pipeline_brings_its_own_components(
+    cli: Cli, tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    pipe = in_diffusers_words(tmp_path / "pipe", weights)
+    assert cli("base", "add", pipe, "--json").document["base"]["components"] is None
+    for part in ("text_encoder", "vae"):
+        (pipe / part).mkdir()
+    assert cli("base", "add", pipe, "--json").document["base"]["components"] == str(pipe)
+    said = cli("base", "add", pipe, "--components", "circlestone-labs/Anima", "--json").document
+    assert said["base"]["components"] == "circlestone-labs/Anima"
+
+
+def test_a_folder_is_a_name_only_where_no_base_is_called_so(
+    cli: Cli, tmp_path: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = in_shards(tmp_path / "one", weights), in_shards(tmp_path / "other", tiny_base(2))
+    cli("base", "add", one, "--name", "other")
+    monkeypatch.chdir(tmp_path)
+    with Catalog.open() as catalog:
+        assert choose_base(catalog, "other").path == one
+        assert choose_base(catalog, "./other").path.resolve() == other
+        assert choose_base(catalog, "one").name == "other"
 
 
 def test_a_denied_file_inside_a_folder_is_recognised(

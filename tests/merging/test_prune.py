@@ -70,6 +70,12 @@ def test_a_cut_of_all_or_nothing_is_refused(
     ):
         with pytest.raises(LorakitError, match=words):
             prune(empty_catalog, entry(ink), cut, tmp_path / "out.safetensors")
+    nothing = Cut(modules=("blocks.*.nlp.*",))
+    with pytest.raises(LorakitError, match=r"to go, since no module of it fits 'blocks\.\*\.nlp"):
+        prune(empty_catalog, entry(ink), nothing, tmp_path / "out.safetensors")
+    some = Cut(modules=("*.layer1", "*.layer3"), blocks=parse_blocks("0-1,70-80"))
+    assert what_goes(entry(ink), some).missed == ("blocks 70-80", "*.layer3")
+    assert what_goes(entry(ink), Cut(modules=("*.layer1",))).missed == ()
     with pytest.raises(BadUsage, match="no kind 'mpl'"):
         Cut(kinds=("mpl",))
     with pytest.raises(BadUsage, match="Nothing to prune"):
