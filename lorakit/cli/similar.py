@@ -53,7 +53,9 @@ def similar_verb(
             keep_neighbours(shelf, {content: found})
     out.result(
         document(record.name if record else name, content, shelf, found, whole),
-        human=lambda console: show(console, record.name if record else name, shelf, found, whole),
+        human=lambda console: show(
+            console, record.name if record else name, content, shelf, found, whole
+        ),
         ids=[one.record.name for one in found],
     )
 
@@ -128,14 +130,20 @@ def document(
 
 
 def show(
-    console: Console, name: str, shelf: Shelf, found: list[Neighbour], whole: Mixture | None
+    console: Console,
+    name: str,
+    content: str,
+    shelf: Shelf,
+    found: list[Neighbour],
+    whole: Mixture | None,
 ) -> None:
     """The table for a person."""
     from lorakit.cli.render import notes, rows
 
-    compared = len(shelf.contents)
+    itself = content in shelf.contents
+    compared = len(shelf.contents) - itself
     if not found:
-        console.print(f"None of the {compared} adapters of the catalog is like {name} by weights.")
+        console.print(f"No adapter of the catalog is like {name} by weights ({compared} compared).")
     else:
         rows(
             console,

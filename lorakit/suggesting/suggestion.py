@@ -163,7 +163,7 @@ def _measured(sources: Sources, content: str) -> list[Evidence]:
     rated = len(liked) >= FEWEST
     group, which = (liked, "adapters rated 4 or 5") if rated else (others, "other adapters")
     if len(group) < FEWEST:
-        text = f"{change} Sizes suggest a strength from {FEWEST} other measured adapters on; "
+        text = f"{change} A strength by size needs {FEWEST} other adapters that are measured; "
         return [Evidence("size", f"{text}{_there_are(len(group))}.")]
     used = any(sources.usual(one) != 1 for one in group)
     effects = [sources.sizes[one].overall * abs(sources.usual(one)) for one in group]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ _MOST = 40
 _MOST_HELD = 40_000_000
 # What is one of these is no sum of others.
 _THE_SAME = ("same tensors", "same weights", "scaled", "nearly the same")
+# No part of a sketch.
+TEXT_ENCODER = "text_encoder"
 # With fewer modules, the coarse part says too little to pass anything over.
 _FEWEST_MODULES = 64
 
@@ -62,6 +64,10 @@ class Shelf:
     rows: tuple[Coarse, ...]
     passed_over: Mapping[str, str]
     _sketches: dict[str, Sketch] = field(default_factory=dict)
+
+    def components(self, content: str) -> Collection[str]:
+        """The components that an adapter changes; none known for one that is not on the shelf."""
+        return next((one.components for one in self.records.get(content, ())), ())
 
     def sketch(self, content: str) -> Sketch:
         """The sketch of an adapter on the shelf; those read last are at hand."""
@@ -212,6 +218,8 @@ def _neighbours(
         if surely_strangers(sketch, its_own):
             continue
         likeness = compare(sketch, its_own)
+        if any(TEXT_ENCODER in shelf.components(one) for one in (content, other)):
+            likeness = replace(likeness, but_text_encoder=True)
         if likeness.kind != "unrelated":
             found += (Neighbour(one, likeness) for one in shelf.records[other])
     found.sort(

@@ -47,6 +47,7 @@ class Likeness:
     seldom exceed (four standard errors). Of the modules, `either` counts those that one of them has,
     `common` those that both have, `equal` those that change in the same direction in both, and `differing`
     those that differ by more than rounding to the formats of both files explains, at the scale of most.
+    `but_text_encoder` says that one of them changes the text encoder, too, which is not compared.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class Likeness:
     common: int
     equal: int
     differing: int
+    but_text_encoder: bool = False
 
     @property
     def scale(self) -> float:
@@ -72,10 +74,11 @@ class Likeness:
     @property
     def words(self) -> str:
         """What the other is to this one, in a few words."""
+        left_out = "; text encoders not compared" if self.but_text_encoder else ""
         if self.kind == "same weights":
-            return "the same weights, stored otherwise"
+            return f"the same weights, stored otherwise{left_out}"
         if self.kind == "scaled":
-            return f"scaled by {_factor(self.scale)}"
+            return f"scaled by {_factor(self.scale)}{left_out}"
         if self.kind == "nearly the same":
             sized = self.cosine > 0 and abs(self.ratio - 1) <= _SAME_SIZE
             scaled = "" if sized else f", scaled by {_factor(self.scale)}"

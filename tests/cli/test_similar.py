@@ -140,3 +140,27 @@ def test_what_was_found_is_shown_by_inspect_and_doctor(cli: Cli, family: Path) -
     other = " ".join(cli("inspect", "ink-half").out.split())
     assert "of 4 adapters, 3 were compared" in other
     assert cli("doctor", "wash", "--json").document["findings"] == []
+
+
+def test_what_no_sketch_holds_is_not_called_the_same(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    layer = "text_encoder.layers.0.self_attn.q_proj"
+    with_text = {**factors(0), layer: LoraModule(torch.ones(8, 4), torch.ones(4, 8), 1.0)}
+    lora_file(folder / "ink.safetensors", factors(0))
+    lora_file(folder / "ink-text.safetensors", with_text)
+    assert cli("add", folder).code == 0
+    assert cli("inspect", "ink-text", "--json").document["adapters"][0]["components"] == {
+        "dit": len(NAMES),
+        "text_encoder": 1,
+    }
+    said = "the same weights, stored otherwise; text encoders not compared"
+    assert found(cli("similar", "ink", "--json")) == {"ink-text": said}
+
+
+def test_the_only_adapter_has_nobody_to_be_like(cli: Cli, tmp_path: Path) -> None:
+    lora_file(tmp_path / "ink.safetensors", factors(0))
+    assert cli("add", tmp_path / "ink.safetensors").code == 0
+    assert "No adapter of the catalog is like ink by weights (0 compared)." in " ".join(
+        cli("similar", "ink").out.split()
+    )

@@ -114,7 +114,7 @@ def test_too_few_others_suggest_nothing(cli: Cli, tmp_path: Path) -> None:
     (one,) = told(cli, "ink")
     assert one["value"] is None
     assert one["size"]["overall"] > 0
-    assert "5 other measured adapters on; there are none" in one["evidence"][0]["text"]
+    assert "needs 5 other adapters that are measured; there are none" in one["evidence"][0]["text"]
 
 
 def test_without_a_base_there_is_what_people_say(cli: Cli, tmp_path: Path) -> None:
