@@ -17,7 +17,7 @@ from lorakit.catalog.emptied import emptied_folders
 from lorakit.catalog.hashing import BATCH_FILES, hash_and_store
 from lorakit.catalog.headers import Headers
 from lorakit.catalog.naming import check_name, normal
-from lorakit.catalog.paths import absolute, holds_file, is_below
+from lorakit.catalog.paths import absolute, holds_file, is_below, is_there
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress, RejectedFile
 from lorakit.catalog.refused import Refused, keep_refused, refusal, refused_files
@@ -65,7 +65,9 @@ def add_files(
         _check_single(name, findings)
     refused = refused_files(store)
     compared = _compare(store, findings, refused, always=name is not None)
-    tally = Tally(findings.folders, skipped=list(compared.skipped), failed=list(findings.failed))
+    tally = Tally(findings.folders, skipped=list(compared.skipped))
+    for rejected in findings.failed:
+        tally.fail_found(rejected)
     tally.stored["known"] = compared.known
     try:
         _take(store, compared, tally, name, on_progress, on_hash, headers_only=headers_only)
@@ -122,7 +124,9 @@ def read_again(
 def note_absent(store: Store, folders: Iterable[Path]) -> None:
     """What `Catalog.note_absent` does."""
     findings = Findings(folders=[absolute(folder) for folder in folders])
-    _update_states(store, _known_places(store, findings), {})
+    # Each question could wait for a server that has just not answered.
+    away = [folder for folder in findings.folders if not is_there(folder)]
+    _update_states(store, _known_places(store, findings), {}, away)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +221,20 @@ def _known_places(store: Store, findings: Findings) -> dict[str, _Place]:
 
 
 def _update_states(
-    store: Store, places: Mapping[str, _Place], found: Mapping[str, Fingerprint]
+    store: Store,
+    places: Mapping[str, _Place],
+    found: Mapping[str, Fingerprint],
+    away: Iterable[str] = (),
 ) -> list[str]:
-    """Note known locations that have gone, and unchanged ones that have come back; the former."""
+    """Note known locations that have gone, and unchanged ones that have come back; the former.
+
+    Nothing is asked of what lies below the folders `away`.
+    """
     gone = [
         path
         for path in places.keys() - found.keys()
-        if places[path].state == "present" and not holds_file(path)
+        if places[path].state == "present"
+        and (any(is_below(path, folder) for folder in away) or not holds_file(path))
     ]
     back = [
         path

@@ -44,12 +44,24 @@ class Tally:
             return
         self.failed.append(RejectedFile(Path(file.path), error.message, error.hint))
 
+    def fail_found(self, found: RejectedFile) -> None:
+        """Take note of what could not be looked at when files were found, as `fail` does."""
+        folder = folder_away(str(found.path.parent), self.folders)
+        if folder is None:
+            self.failed.append(found)
+        else:
+            self.lost.setdefault(folder, 0)
+
     def is_lost(self, file: FoundFile) -> bool:
         """Whether a file need not be tried, as its folder has gone: each would wait for the server."""
         folder = next((one for one in self.lost if is_below(file.path, one)), None)
         if folder is not None:
             self.lost[folder] += 1
         return folder is not None
+
+    def _tells(self, folder: str) -> bool:
+        """Whether it is said already that a folder, or one in it, went away."""
+        return any(lost == folder or is_below(lost, folder) for lost in self.lost)
 
     def result(self, emptied: tuple[EmptiedFolder, ...] = ()) -> AddResult:
         """What became of every file."""
@@ -59,11 +71,15 @@ class Tally:
             pending=tuple(self.pending),
             skipped_not_adapter=tuple(self.skipped),
             failed=(*self.failed, *lost),
-            emptied=tuple(one for one in emptied if str(one.path) not in self.lost),
+            emptied=tuple(one for one in emptied if not self._tells(str(one.path))),
         )
 
 
 def _lost(folder: str, count: int) -> RejectedFile:
     files = "1 file of it was" if count == 1 else f"{count} files of it were"
-    reason = f"went away while it was read, and {files} not read"
-    return RejectedFile(Path(folder), reason, "Attach it again; `lorakit scan` goes on from there.")
+    left = f", and {files} not read" if count else ""
+    return RejectedFile(
+        Path(folder),
+        f"went away while it was read{left}",
+        "Attach it again; `lorakit scan` goes on from there.",
+    )

@@ -216,3 +216,31 @@ def test_a_drive_that_goes_while_it_is_read_is_told_once(
     again = catalog.add([folder])
     assert {one.name for one in catalog.adapters()} >= {f"style{seed}" for seed in range(9)}
     assert {one.path for one in again.failed} == {broken}
+
+
+def test_a_drive_that_goes_while_it_is_looked_through_is_told_once(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = folder / "drive"
+    for seed in range(4):
+        write_adapter(drive / f"{seed}" / "deep" / f"style{seed}.safetensors", seed)
+    catalog.add([folder])
+    before = catalog.adapters()
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if path == str(drive / "1"):
+            away(drive).rename(folder.parent / "gone")
+        return listed(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    result = catalog.add([folder])
+    assert [(one.path, one.reason) for one in result.failed] == [
+        (drive, "went away while it was read")
+    ]
+    assert result.emptied == ()
+    monkeypatch.setattr("os.scandir", listed)
+    drive.rmdir()
+    (folder.parent / "gone").rename(drive)
+    assert len(catalog.add([folder]).known) == 4
+    assert catalog.adapters() == before
