@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from random import Random
 from typing import Any
 
+import pytest
+
 from lorakit.catalog import Catalog
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.facts import NewFact
+from lorakit.catalog.query import compiling, pages, rows
 from lorakit.catalog.query.touching import touched
 from lorakit.catalog.reports import _pack
 from lorakit.db.models import Adapter, Location, Report
@@ -56,6 +60,16 @@ class Made:
     layout: str = "kohya"
     dtype: str = "BF16"
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def small_pages() -> Iterator[None]:
+    """Pages of few adapters, so that some have several."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compiling, pages, rows):
+            patch.setattr(module, "USUAL", 9)
+        patch.setattr(pages, "_MOST", 12)
+        yield
 
 
 def make(random: Random, number: int, contents: Sequence[str]) -> Made:

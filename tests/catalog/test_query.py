@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -16,11 +17,21 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lorakit.catalog import Catalog
-from lorakit.catalog.query.fields import FIELDS
+from lorakit.catalog.query.fields import FIELDS, SORTABLE
 from lorakit.catalog.query.parsing import BadQuery, parse
 from lorakit.catalog.query.searching import Search
 from lorakit.catalog.query.syntax import Dates, Flag, Query, Sort, Span, Term, Text
-from tests.catalog.collected import KIND_NAMES, NOW, TAGS, WORDS, Made, make, say, store
+from tests.catalog.collected import (
+    KIND_NAMES,
+    NOW,
+    TAGS,
+    WORDS,
+    Made,
+    make,
+    say,
+    small_pages,
+    store,
+)
 
 SHARES = {
     "CC0-1.0": "allow",
@@ -48,7 +59,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     random = Random(7)
     contents = [f"{number:064x}" for number in range(0, 16**3, 97)]
     made = [make(random, number, contents) for number in range(1, 61)]
-    with Catalog.open(tmp_path_factory.mktemp("shelf") / "catalog.db") as catalog:
+    path = tmp_path_factory.mktemp("shelf") / "catalog.db"
+    with small_pages(), Catalog.open(path) as catalog:
         store(catalog, made)
         say(catalog, random, made)
         catalog.new_collection("Best of Été")
@@ -186,6 +198,12 @@ def expected(query: Query, shelf: Shelf) -> list[int]:
             "added": lambda one: one.added,
             "title": lambda one: plain(one.title) or None,
             "base": lambda one: plain(one.base) or None,
+            "name": lambda one: plain(one.name),
+            "strength": lambda one: one.strength,
+            "favourite": lambda one: one.favourite,
+            "missing": lambda one: all(missing for _, missing in one.places),
+            **{field: partial(_plain_of, field) for field in ("algo", "layout", "dtype")},
+            **{field: attrgetter(field) for field in ("size", "modules")},
         }[sort.field]
         sign = -1 if sort.descending else 1
 
@@ -199,10 +217,17 @@ def expected(query: Query, shelf: Shelf) -> list[int]:
     return [one.id for one in found]
 
 
+def _plain_of(field: str, made: Made) -> str:
+    return plain(getattr(made, field))
+
+
 # Queries that are drawn ------------------------------------------------------------------------
 
 words = st.sampled_from((*WORDS, "INK", "ete", "strasse", "%", "_", "'", "[", "o", "zzz", "-", ","))
-globs = st.sampled_from(("ink*", "*ink", "*n?*", "?", "*", "a*b*", "*%*", "É*", "*?o*"))
+globs = st.one_of(
+    st.sampled_from(("ink*", "*ink", "*n?*", "?", "*", "a*b*", "*%*", "É*", "*?o*")),
+    st.text("*?inkwash", min_size=1, max_size=7),
+)
 texts = st.one_of(
     words.map(lambda text: Text(text, literal="*" in text)),
     globs.map(Text),
@@ -259,8 +284,9 @@ terms = st.sampled_from(list(VALUES)).flatmap(
 )
 groups = st.lists(st.lists(terms, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple)
 sorts = st.lists(
-    st.builds(Sort, st.sampled_from(("rank", "rating", "added", "title", "base")), st.booleans()),
-    max_size=2,
+    st.builds(Sort, st.sampled_from(SORTABLE), st.booleans()),
+    max_size=3,
+    unique_by=lambda s: s.field,
 ).map(tuple)
 drawn = st.builds(Query, groups, sorts)
 
@@ -268,8 +294,11 @@ drawn = st.builds(Query, groups, sorts)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(query=drawn)
 def test_a_query_finds_what_a_plain_filter_finds(shelf: Shelf, query: Query) -> None:
-    assert shelf.found(query) == expected(query, shelf)
-    assert shelf.search.count(query) == len(expected(query, shelf))
+    whole = expected(query, shelf)
+    assert shelf.found(query) == whole
+    assert shelf.search.count(query) == len(whole)
+    for limit, offset in ((1, 0), (2, 3)):
+        assert shelf.search.ids(query, limit, offset) == whole[offset:][:limit]
 
 
 @pytest.mark.parametrize("field", [name for name in VALUES if name])
