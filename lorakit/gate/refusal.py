@@ -43,7 +43,18 @@ def _to_settle(verdict: Verdict, subjects: Sequence[Subject]) -> list[str]:
     pairs = zip(verdict.ingredients, subjects, strict=True)
     silent = [sub for one, sub in pairs if one.terms.share_merges is ShareMerges.UNKNOWN]
     commands = list(dict.fromkeys(map(_to_record, silent)))
-    return ["If you know the terms, put them on record:", *commands] if commands else []
+    return [_how_to_settle(silent), *commands] if commands else []
+
+
+def _how_to_settle(silent: Sequence[Subject]) -> str:
+    strangers = [sub.name for sub in silent if isinstance(sub, ChosenBase) and not sub.sha256]
+    if len(strangers) < len(silent):
+        return "If you know the terms, put them on record:"
+    many = len(strangers) > 1
+    return (
+        f"{' and '.join(strangers)} {'are' if many else 'is'} not registered: say which model "
+        f"{'each' if many else 'it'} is, so that {'their' if many else 'its'} terms are known:"
+    )
 
 
 def _to_record(subject: Subject) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -212,6 +213,23 @@ def test_a_folder_is_a_name_only_where_no_base_is_called_so(
         assert choose_base(catalog, "one").name == "other"
 
 
+def test_bytes_that_were_changed_in_secret_are_not_written(
+    stocked: Cli, tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    """Size and time of the file are as on record, so that only its hash tells."""
+    folder = in_shards(tmp_path / "big", weights)
+    assert stocked("base", "add", folder, "--as", "anima").code == 0
+    shard = folder / "model-00002-of-00003.safetensors"
+    data, stat = bytearray(shard.read_bytes()), shard.stat()
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    out = tmp_path / "merged.safetensors"
+    ran = stocked("export", "ink:0.5", "--base", "big", "-o", out)
+    ran.failed_with(4, "not the one that was registered")
+    assert not out.exists()
+
+
 def test_a_denied_file_inside_a_folder_is_recognised(
     stocked: Cli, models: Path, tmp_path: Path
 ) -> None:
@@ -277,5 +295,5 @@ def test_what_nobody_registered_is_told_to_be_registered(
     folder = in_shards(tmp_path / "big", tiny_base(3, prefix="", seed=9))
     out = tmp_path / "x.safetensors"
     ran = stocked("extract", folder, "--base", "own", "-o", out)
-    ran.failed_with(3, "lorakit base add", str(folder))
+    ran.failed_with(3, "big is not registered", f"lorakit base add {folder} --as MODEL")
     stocked("extract", "nobody", "--base", "own", "-o", out).failed_with(1, "lorakit base add")

@@ -110,7 +110,8 @@ def test_no_option_of_the_command_line_changes_it(
     flags: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("LORAKIT_HOME", str(files.parent / "home"))
-    bases = ("rdbt", str(files / "base.safetensors"))
+    copy = shutil.copyfile(files / "base.safetensors", files.parent / "copy.safetensors")
+    bases = ("rdbt", str(copy))
     for base in bases:
         words = ["export", "free:0.8", "--base", base, "-o", str(out / "merged.safetensors")]
         assert run([*words, *flags]) == 3
