@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 import lorakit
 from lorakit.adapters.adapter import Adapter
+from lorakit.formats.anima import to_diffusers
 from lorakit.fusion.base import open_base
 from lorakit.fusion.live import LiveFusion
 from lorakit.fusion.live_memory import RESERVE_BYTES, Mode
 from lorakit.fusion.restacking import Stacked, hold_stacks, plan_stack
-from lorakit.fusion.unfused import free_bytes
+from lorakit.fusion.unfused import UnfusedSteps, free_bytes
 from lorakit.strengths import Strength
 from tests.models import memory_adapter, random_lora, tiny_base
 from tests.pretend_cuda import pretend_cuda
@@ -173,3 +175,41 @@ def test_the_pretended_device_refuses_what_cuda_refuses() -> None:
             with pytest.raises((RuntimeError, TypeError)):
                 wrong()
     assert not torch.cuda.is_available()
+
+
+# From within PyTorch's compiler, which the pretended device has imported.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_strengths_by_step_beside_weights_that_are_on_the_device() -> None:
+    """What is left where a card has no room to fuse again: factors come to it one layer at a time."""
+    base, (one, _) = open_base(tiny_base(2)), plain()
+    name = "blocks.1.self_attn.q_proj"
+    stack: Stacked = [(one, Strength.of(0.8, steps="1-"))]
+    x = drawn(3, 32)
+
+    def outputs(device: str) -> list[torch.Tensor]:
+        model = nn.Module()
+        for module in one.modules:
+            weight = base[base.names[f"{module}.weight"]].to(device)
+            layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+            layer.weight = nn.Parameter(weight, requires_grad=False)
+            _put(model, to_diffusers(module).split("."), layer)
+        hooks = UnfusedSteps(model, plan_stack(base, stack), stack)
+        found = []
+        for step in (0, 1):
+            hooks.at(step)
+            found.append(model.get_submodule(to_diffusers(name))(x.to(device)))
+        return found
+
+    wanted = outputs("cpu")
+    assert not torch.equal(*wanted)
+    with pretend_cuda():
+        for found, right in zip(outputs("cuda"), wanted, strict=True):
+            assert_same(found, right, name)
+
+
+def _put(model: nn.Module, path: list[str], layer: nn.Module) -> None:
+    for part in path[:-1]:
+        if part not in dict(model.named_children()):
+            model.add_module(part, nn.Module())
+        model = model.get_submodule(part)
+    model.add_module(path[-1], layer)

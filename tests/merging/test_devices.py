@@ -164,6 +164,22 @@ def test_a_gpu_compares_as_the_cpu_does(tmp_path: Path) -> None:
 
 @pytest.mark.gpu
 @GPU
+@pytest.mark.parametrize("options", [{"rank": 2}, {"energy": 0.9}], ids=str)
+def test_a_gpu_resizes_as_the_cpu_does(options: dict[str, Any]) -> None:
+    found, wanted = (
+        lorakit.merge([(plain(1), 1.0)], device=device, **options) for device in ("cuda", "cpu")
+    )
+    like = torch.zeros(())
+    for name, module in wanted.modules.items():
+        change = module.delta(like)
+        # Found in float64 from the same factors, and rounded to float32 once.
+        torch.testing.assert_close(
+            found.modules[name].delta(like), change, rtol=0, atol=2e-6 * float(change.abs().max())
+        )
+
+
+@pytest.mark.gpu
+@GPU
 def test_a_gpu_extracts_as_the_cpu_does(tmp_path: Path) -> None:
     pair = checkpoints(tmp_path)
     found, wanted = (extract(*pair, device=device) for device in ("cuda", "cpu"))
