@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.cli.catalogs import open_catalog
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import Mode, Output
 from lorakit.errors import BadUsage
 from lorakit.paths import expanded, is_file
@@ -229,7 +230,9 @@ def _print(
             )
     for names, tally in totals:
         console.print()
-        heading(console, "Together", f"{names[0]} and {names[1]}, {tally.voted} votes")
+        heading(
+            console, "Together", f"{names[0]} and {names[1]}, {counted_rows(tally.voted, 'vote')}"
+        )
         _print_tally(console, names, tally)
 
 

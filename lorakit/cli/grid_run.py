@@ -232,8 +232,8 @@ def _show(
     console: Console, plan: GridPlan, folder: WorkFolder, sheet: Path | None, fresh: int
 ) -> None:
     count = len(plan.by_file())
-    kept = f", {count - fresh} were there" if fresh < count else ""
-    console.print(f"{count} pictures, {fresh} rendered now{kept}  ({plan.device})")
+    kept = f", {count - fresh} there before" if fresh < count else ""
+    console.print(f"{counted_rows(count, 'picture')}, {fresh} rendered now{kept}  ({plan.device})")
     for path in filter(None, (sheet, page_path(folder))):
         console.print(str(path), soft_wrap=True)
 
@@ -241,11 +241,9 @@ def _show(
 def _work(load: Load) -> str:
     if not load.pictures:
         return "Nothing is left to do."
-    fuses = f"{load.fuses} stack{'s' if load.fuses > 1 else ''} fused"
-    bases = f"{load.bases} base{'s' if load.bases > 1 else ''} loaded"
-    prompts = f"{load.prompts} prompt{'s' if load.prompts > 1 else ''}"
     return (
-        f"To do: {load.pictures} pictures, {bases}, {fuses}, {prompts}, "
+        f"To do: {counted_rows(load.pictures, 'picture')}, {counted_rows(load.bases, 'base')} loaded, "
+        f"{counted_rows(load.fuses, 'stack')} fused, {counted_rows(load.prompts, 'prompt')}, "
         f"{load.passes} passes of the transformer."
     )
 

@@ -159,6 +159,7 @@ def show_all(
 def show(console: Console, report: AdapterReport, yours: Yours | None = None) -> None:
     """One adapter for a person; `yours` is what is said of it beyond its file."""
     from lorakit.cli.blockmap import untouched
+    from lorakit.cli.curating import counted_rows
     from lorakit.cli.render import block_map, counted, facts, heading, notes, size
 
     heading(console, report.path.name, size(report.file_size))
@@ -178,7 +179,7 @@ def show(console: Console, report: AdapterReport, yours: Yours | None = None) ->
             ("alpha", alpha if modules else None),
             ("dtype", counted(report.dtypes)),
             ("modules", _modules(report)),
-            ("made for", f"{blocks} blocks" if blocks else None),
+            ("made for", counted_rows(blocks, "block") if blocks else None),
             ("not touched", "; ".join(untouched(modules, blocks or 0)) if modules else None),
             ("title", info.title),
             ("author", info.author),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.errors import CatalogError
@@ -72,7 +73,7 @@ def _show(
     console: Console, check: AuditCheck | None, decisions: list[DecisionRecord], *, full: bool
 ) -> None:
     if check is not None:
-        console.print(f"{check.count} decisions, each as it was written.")
+        console.print(f"{counted_rows(check.count, 'decision')}, each as it was written.")
         if check.head:
             console.print(f"The last is {check.head}.")
     elif not decisions:

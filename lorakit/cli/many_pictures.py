@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import Output
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def watched(
             passes += rendered.job.passes
             left = rendered.seconds / rendered.job.passes * (load.passes - passes)
             if done == 1 and left >= _WORTH_SAYING:
-                out.say(f"{load.pictures - 1} more pictures will take {duration(left)}.")
+                out.say(
+                    f"{counted_rows(load.pictures - 1, 'more picture')} will take {duration(left)}."
+                )
 
         def step(job: Job, number: int) -> None:
             so_far = passes + job.passes * number // job.settings.steps_run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorakit.cli.complete import complete_bases
-from lorakit.cli.curating import Names
+from lorakit.cli.curating import Names, counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
@@ -113,11 +113,12 @@ def size_text(suggestion: Mapping[str, Any]) -> str | None:
     if size is None:
         return None
     parts = [f"{share:.2%} of {name}" for name, share in size["components"].items()]
-    left_out = f"; {size['left_out']} modules could not be measured" if size["left_out"] else ""
+    unmeasured = size["left_out"]
+    left_out = f"; {counted_rows(unmeasured, 'module')} could not be measured" if unmeasured else ""
     by_part = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     return (
-        f"{suggestion['base']} as a whole by {size['overall']:.2%}{by_part}, the {size['modules']} modules "
-        f"it touches by {size['touched']:.2%}{left_out}"
+        f"{suggestion['base']} as a whole by {size['overall']:.2%}{by_part}, the "
+        f"{counted_rows(size['modules'], 'module')} it touches by {size['touched']:.2%}{left_out}"
     )
 
 

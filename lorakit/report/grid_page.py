@@ -43,7 +43,7 @@ def grid_page(
         title=title(plan),
         remarks=remarks(plan),
         note=note,
-        closing=f"{missing} pictures are not rendered yet." if missing else "",
+        closing=f"Pictures that are not rendered yet: {missing}." if missing else "",
         corner=f"{layout.axes[1].title} ↓\n{layout.axes[0].title} →" if rows > 1 else "",
         columns=[place.label for place in layout.columns],
         rows=[place.label for place in layout.rows],

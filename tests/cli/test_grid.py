@@ -39,7 +39,7 @@ def test_a_grid_is_a_sheet_a_page_and_pictures(ready: Cli, tmp_path: Path) -> No
         assert sheet.width > 3 * 64
         assert sheet.height > 2 * 64
     again = ready("grid", *SMALL, "--y", "seed=1,2", "-o", folder)
-    assert again.lines[0] == "6 pictures, 0 rendered now, 6 were there  (cpu)"
+    assert again.lines[0] == "6 pictures, 0 rendered now, 6 there before  (cpu)"
 
 
 def test_json_says_what_every_cell_is(ready: Cli, tmp_path: Path) -> None:
