@@ -23,6 +23,7 @@ from lorakit.errors import CatalogError
 # "LoRA" in ASCII; `file` and other tools can tell a catalog by it.
 APPLICATION_ID = 0x4C6F5241
 BUSY_SECONDS = 5.0
+_ATTACH = "Is its drive attached, or its server there? Nothing was changed."
 # What a file system says of a drive or a server that went away.
 _AWAY = (EIO, ENODEV, ENOTCONN, ESTALE, ETIMEDOUT, EHOSTDOWN, EHOSTUNREACH)
 _READ_ONLY = "The catalog %s cannot be written; it is read as it stands."
@@ -92,7 +93,7 @@ def make_folder(folder: Path) -> None:
         if error.errno in _AWAY:
             raise CatalogError(
                 f"The folder {folder} of the catalog cannot be reached: {error.strerror}.",
-                hint="Is its drive attached, or its server there? Nothing was changed.",
+                hint=_ATTACH,
             ) from error
         in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "a file is in the way" if in_the_way else error.strerror or str(error)
@@ -189,7 +190,10 @@ def _has_bytes(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise CatalogError(f"The catalog {path} cannot be read: {error.strerror}.") from error
+        hint = _ATTACH if error.errno in _AWAY else None
+        raise CatalogError(
+            f"The catalog {path} cannot be read: {error.strerror}.", hint=hint
+        ) from error
 
 
 def _check_application(path: Path, found: int) -> None:

@@ -117,12 +117,14 @@ class Store:
         if self._engine is not None:
             # Its connections are from before the update, and set up for the mode of then.
             self._engine.dispose()
+        if mode is None:
+            return
         kind = network_kind(path)
         if kind is not None:
             if mode == "wal":
                 leave_wal(reader)
             self._unsaid = _ON_NETWORK.format(path, kind)
-        elif mode not in ("wal", None) and (refused := switch_to_wal(path)):
+        elif mode != "wal" and (refused := switch_to_wal(path)):
             self._unsaid = _NO_WAL.format(path, refused)
 
     def _upgrade(self) -> None:
