@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lorakit.cli.curating import counted_rows
 from lorakit.errors import BadFile
 
 if TYPE_CHECKING:
@@ -146,7 +147,9 @@ def _show(console: Console, added: Added) -> None:
             ("unreadable", _count(result.failed)),
             (
                 "taken over",
-                f"what files beside them or their headers say of {taken}" if taken else None,
+                f"what headers and files beside them say of {counted_rows(taken, 'adapter')}"
+                if taken
+                else None,
             ),
         ],
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet, read_names
 from lorakit.cli.output import Mode, Output, console
 from lorakit.errors import BadUsage, NotFound
@@ -77,11 +78,12 @@ def scan_verb(
     wanted = [expanded(name) for name in read_names(folders or [])]
     with open_catalog() as catalog:
         if drop:
-            _drop(out, catalog, wanted)
+            _drop(out.about("drop"), catalog, wanted)
         elif lora_manager is not None:
-            _take_over(out, catalog.keep_cache("scan --lora-manager", expanded(lora_manager)))
+            taken = catalog.keep_cache("scan --lora-manager", expanded(lora_manager))
+            _take_over(out.about("lora-manager"), taken)
         elif discover:
-            _discover(out, catalog, wanted, yes)
+            _discover(out.about("discover"), catalog, wanted, yes)
         else:
             _scan(out, catalog, wanted, reread, headers)
 
@@ -134,8 +136,8 @@ def _drop(out: Output, catalog: Catalog, folders: Sequence[Path]) -> None:
 
 def _take_over(out: Output, taken: CacheImport) -> None:
     text = (
-        f"LoRA Manager's cache lists {taken.models}; {taken.known} of them are in the catalog, and "
-        f"something new was taken over of {taken.changed}."
+        f"LoRA Manager's cache lists {counted_rows(taken.models, 'adapter')}: {taken.known} in the catalog, "
+        f"{taken.changed} with something new that was taken over."
     )
     out.result(
         {"models": taken.models, "known": taken.known, "changed": taken.changed},
