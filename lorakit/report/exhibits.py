@@ -23,6 +23,7 @@ from lorakit.licenses.keeping import new_rows
 from lorakit.report import portrait as portraits
 from lorakit.report.covers import chosen_covers, small_covers
 from lorakit.report.portrait import Portrait
+from lorakit.report.relatives import relatives_of
 from lorakit.suggesting.measuring import measure, the_base
 from lorakit.suggesting.sources import Sources, read_sources
 from lorakit.suggesting.suggestion import Suggestion, suggest
@@ -91,7 +92,7 @@ def gather(
     side = _LARGE if len(records) <= _FEW else _SMALL
     chosen = chosen_covers({content: said.get(content, {}) for content in contents})
     covers = small_covers(catalog, chosen, side, warn)
-    near = _relatives(catalog, records, like, on_progress, warn)
+    near = relatives_of(catalog, records, like, on_progress, warn)
     sources = _measured(catalog, records, on_progress, warn)
     found = []
     for number, (record, report, document) in enumerate(_reports(catalog, records)):
@@ -159,23 +160,6 @@ def _portraits(
             keep_derived(catalog, portraits.KIND, fresh)
             fresh = {}
     keep_derived(catalog, portraits.KIND, fresh)
-    return found
-
-
-def _relatives(
-    catalog: Catalog,
-    records: Sequence[AdapterRecord],
-    like: int,
-    on_progress: Progress,
-    warn: Warn,
-) -> Mapping[str, Sequence[Neighbour]]:
-    if not like:
-        return {}
-    from lorakit.tracing.neighbours import all_neighbours, keep_neighbours, shelve
-
-    shelf = shelve(catalog, records, on_progress)
-    found = all_neighbours(shelf, like, on_progress, warn)
-    keep_neighbours(shelf, found)
     return found
 
 
