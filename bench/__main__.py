@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 
-from bench import catalog, demo, fuse_cpu, preview, startup, trace, workshop
+from bench import catalog, catalog_relatives, demo, fuse_cpu, preview, startup, trace, workshop
 from bench.machine import free_memory, installed
 from bench.tables import Section, command_line
 
@@ -47,6 +47,11 @@ def _benchmarks(folder: Path | None, diffusers: bool) -> list[Benchmark]:
             f"A catalog of {catalog.COUNTS[0]:,} adapters",
             lambda: None,
             catalog.measure,
+        ),
+        (
+            f"Relatives and a gallery of {catalog_relatives.ADAPTERS:,} adapters",
+            partial(_shortage, Path(gettempdir()), 0, catalog_relatives.DISK_BYTES),
+            catalog_relatives.measure,
         ),
         *_trace_benchmarks(),
     ]
