@@ -11,12 +11,14 @@ from lorakit.merging.checking.balance import CANCELLED, balanced
 from lorakit.merging.checking.comparing import Comparison
 from lorakit.merging.checking.relations import Place, places, relation
 from lorakit.merging.checking.usual import Usual
-from lorakit.merging.checking.wording import LIMITS, SENTENCES
+from lorakit.merging.checking.wording import LIMITS, SENTENCES, figure
 from lorakit.strengths import MAX_STRENGTH
 from lorakit.strengths.text import number
 
 # Sliders go by hundredths.
 STEPS = 100
+# Steps that are looked at together; the table ends with those of which none is worth a word.
+_AT_ONCE = 25
 
 
 def advice_rules(
@@ -65,24 +67,28 @@ def _lost(comparison: Comparison, at: int, reach: float) -> dict[str, tuple[str,
 
     Larger changes lose less, so the table ends where it is not worth a word.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for step in range(1, round(reach * STEPS) + 1):
-        lost = rounded_away(comparison, at, step / STEPS)
-        if lost is None:
-            break
-        found[number(step / STEPS)] = _percents(lost)
+    steps = [step / STEPS for step in range(1, round(reach * STEPS) + 1)]
     # A strength that was given or is proposed may lie between two steps.
     balance = balanced(comparison.whole, comparison.strengths)
     others = [comparison.strengths[at], *([balance.strengths[at]] if balance else [])]
-    for strength in map(abs, others):
-        lost = rounded_away(comparison, at, strength)
-        if lost is not None:
-            found[number(strength)] = _percents(lost)
-    return found
+    found: dict[str, tuple[str, ...]] = {}
+    for first in range(0, len(steps), _AT_ONCE):
+        some = steps[first : first + _AT_ONCE]
+        if not (told := _told(comparison, at, some)):
+            break
+        found |= told
+    return found | _told(comparison, at, [abs(strength) for strength in others])
+
+
+def _told(
+    comparison: Comparison, at: int, strengths: Sequence[float]
+) -> dict[str, tuple[str, ...]]:
+    pairs = zip(strengths, rounded_away(comparison, at, strengths), strict=True)
+    return {number(strength): _percents(lost) for strength, lost in pairs if lost is not None}
 
 
 def _percents(lost: tuple[float, float | None]) -> tuple[str, ...]:
-    return tuple(f"{100 * part:.0f}" for part in lost if part is not None)
+    return tuple(figure(100 * part, 0) for part in lost if part is not None)
 
 
 def _usual(said: Usual | None) -> dict[str, Any] | None:

@@ -205,7 +205,7 @@ def _rounding(comparison: Comparison) -> Iterator[Advice]:
     for at, (label, strength) in enumerate(
         zip(comparison.labels, comparison.strengths, strict=True)
     ):
-        found = rounded_away(comparison, at, strength)
+        (found,) = rounded_away(comparison, at, [strength])
         if found is None:
             continue
         lost, finer = found
@@ -220,17 +220,19 @@ def _rounding(comparison: Comparison) -> Iterator[Advice]:
 
 
 def rounded_away(
-    comparison: Comparison, at: int, strength: float
-) -> tuple[float, float | None] | None:
-    """What rounding puts wrong of one entry at a strength, and what it would in fp16 instead of bf16; None
-    where it is not worth a word or not known."""
-    alone = [strength if place == at else 0.0 for place in range(len(comparison.parts))]
-    lost = comparison.lost(alone)
-    if lost is None or lost < LIMITS["rough"]:
-        return None
-    ground = comparison.ground
-    finer = comparison.lost(alone, "F16") if ground and ground.kept == "BF16" else None
-    return lost, finer
+    comparison: Comparison, at: int, strengths: Sequence[float]
+) -> list[tuple[float, float | None] | None]:
+    """What rounding puts wrong of one entry at each strength, and what it would in fp16 instead of bf16;
+    None where it is not worth a word or not known."""
+    count, ground = len(comparison.parts), comparison.ground
+    alone = [[w if place == at else 0.0 for place in range(count)] for w in strengths]
+    found = comparison.losses(alone)
+    in_fp16 = ground is not None and ground.kept == "BF16"
+    finer = comparison.losses(alone, "F16") if in_fp16 else [None] * len(alone)
+    return [
+        None if lost is None or lost < LIMITS["rough"] else (lost, other)
+        for lost, other in zip(found, finer, strict=True)
+    ]
 
 
 def _ranges(comparison: Comparison, usual: Mapping[str, Usual]) -> Iterator[Advice]:

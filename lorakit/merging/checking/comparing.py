@@ -153,26 +153,29 @@ class Comparison:
 
         `dtype` is a key of `GRIDS`, left out the one in which changed weights are kept.
         """
+        return self.losses([strengths], dtype)[0]
+
+    def losses(
+        self, many: Sequence[Sequence[float]], dtype: str | None = None
+    ) -> list[float | None]:
+        """The same at each of `many` strengths, in one go."""
         ground = self.ground
         grid = GRIDS.get(dtype or (ground.kept if ground else None) or "")
         if ground is None or grid is None:
-            return None
+            return [None] * len(many)
         known = [at for at, name in enumerate(self.measured.names) if name in ground.norms]
         at = torch.tensor(known, dtype=torch.long)
-        scaled = self.measured.units[at] * torch.tensor(strengths, dtype=torch.float64)
-        energy = torch.einsum("mi,mij,mj->m", scaled, self.measured.grams[at], scaled).clamp_min(0)
+        scaled = self.measured.units[at] * torch.tensor(many, dtype=torch.float64)[:, None, :]
+        energy = torch.einsum("smi,mij,smj->sm", scaled, self.measured.grams[at], scaled)
+        energy = energy.clamp_min(0)
         places = self.measured.places[at]
         norms = torch.tensor([ground.norms[self.measured.names[place]] for place in known])
+        weights = norms.double() / places.sqrt()
         on_grid = ground.on_grid if dtype in (None, ground.kept) else dtype == ground.stored
-        touched = energy > 0
-        errors = squared_error(
-            (energy / places).sqrt()[touched],
-            (norms.double() / places.sqrt())[touched],
-            grid,
-            on_grid=on_grid,
-        )
-        whole = float(energy.sum())
-        return (float((errors * places[touched]).sum()) / whole) ** 0.5 if whole else None
+        errors = squared_error((energy / places).sqrt(), weights, grid, on_grid=on_grid)
+        errors = torch.where(energy > 0, errors, 0.0)
+        wrong, whole = (errors * places).sum(1).tolist(), energy.sum(1).tolist()
+        return [(w / e) ** 0.5 if e else None for w, e in zip(wrong, whole, strict=True)]
 
     @property
     def _norms(self) -> Mapping[str, float] | None:

@@ -37,7 +37,7 @@ GRIDS: Mapping[str, Grid] = MappingProxyType(
         "F8_E5M2": Grid(2, -14),
     }
 )
-_TERMS = 40
+_TERMS = 24
 # Below this width the series needs more terms, and next to nothing is rounded away from zero.
 _NARROW = 0.05
 # From this width on the series is nothing beside 1/12.
@@ -49,16 +49,16 @@ _BINADES = 24
 def squared_error(
     changes: torch.Tensor, weights: torch.Tensor, grid: Grid, *, on_grid: bool = True
 ) -> torch.Tensor:
-    """The mean square of what rounding to `grid` puts wrong, for each module, float64 (M,).
+    """The mean square of what rounding to `grid` puts wrong, for each module, float64 (..., M).
 
-    `changes` and `weights` are root mean squares (M,). Weights that are not `on_grid`, such as scaled 8-bit
+    `changes` (..., M) and `weights` (M,) are root mean squares. Weights that are not `on_grid`, such as scaled 8-bit
     ones, are rounded wherever the change is nothing, too.
     """
     steps, shares = _steps(weights.double(), grid)
     if not on_grid:
-        return (shares * steps.square() / 12).sum(1)
-    wide = changes.double()[:, None] / steps
-    return (shares * steps.square() * _sawtooth(wide)).sum(1)
+        return (shares * steps.square() / 12).sum(1).expand(changes.shape)
+    wide = changes.double()[..., None] / steps
+    return (shares * steps.square() * _sawtooth(wide)).sum(-1)
 
 
 def _steps(weights: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
