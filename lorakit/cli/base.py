@@ -152,6 +152,7 @@ def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str,
         console,
         [
             ("file", f"{record.path} ({_told(record)})"),
+            ("missing", record.what_is_missing() if record.missing else None),
             ("blocks", f"{record.blocks}, stored as {record.dtype}"),
             ("prefix", record.prefix or "none (bare names)"),
             ("made from", names.get(record.parent, record.parent[:12]) if record.parent else None),
@@ -169,11 +170,9 @@ def _told(record: BaseRecord) -> str:
     from lorakit.errors import BadFile
     from lorakit.formats.model_files import model_files
 
-    if record.missing:
-        return "missing"
     try:
         count = len(model_files(record.path))
     except BadFile:
-        return "missing"
+        count = 1
     several = f"{count} files, " if count > 1 else ""
     return f"{several}{size(record.file_size)}{', changed since' if record.changed else ''}"
