@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
+from lorakit.merging.checking.changes import Kronecker
 from lorakit.merging.checking.comparing import Comparison, compare
 from lorakit.merging.checking.rounding import GRIDS, squared_error
+from lorakit.merging.checking.thinning import thinned
 from lorakit.strengths import Strength
 from tests.models import (
     WIDTH,
@@ -251,3 +253,49 @@ def test_a_base_in_a_file_gives_what_its_tensors_give(tmp_path: Path) -> None:
     assert filed.whole.gram[0] == pytest.approx(held.whole.gram[0])
     assert filed.whole.base == pytest.approx(held.whole.base)
     assert filed.lost(filed.strengths) == pytest.approx(held.lost(held.strengths))
+
+
+def noisy(rank: int, noise: float, rows: int = 400, columns: int = 320) -> torch.Tensor:
+    """A change that is held by few directions, but for some noise."""
+    generator = torch.Generator().manual_seed(rank)
+    up, down = (torch.randn(*s, generator=generator) for s in ((rows, rank), (rank, columns)))
+    found: torch.Tensor = up @ down / rank**0.5
+    return found + noise * torch.randn(rows, columns, generator=generator)
+
+
+@pytest.mark.parametrize("rank", [1, 20, 60])
+def test_the_leading_directions_of_a_large_change_are_those_of_its_decomposition(
+    rank: int,
+) -> None:
+    change = noisy(rank, 0.05)
+    found = thinned(change)
+    assert found is not None
+    left, right = span(change.double())
+    assert found.factors.up.shape[1] == left.shape[1]
+    assert found.energy == pytest.approx(float(change.double().square().sum()), rel=1e-6)
+    for mine, wanted in ((found.factors.up, left), (found.factors.down.T, right)):
+        basis = torch.linalg.qr(mine.double()).Q
+        shared = float((basis.T @ wanted).square().sum()) / wanted.shape[1]
+        assert shared == pytest.approx(1, abs=2e-3)
+
+
+def test_a_change_that_needs_many_directions_is_not_compared() -> None:
+    assert thinned(noisy(1, 3.0)) is None
+    assert thinned(noisy(120, 0.0)) is None
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.randn(4, 4, generator=generator), torch.randn(64, 64, generator=generator)
+    assert thinned(Kronecker(*sides)) is None
+
+
+def test_the_directions_of_a_kronecker_product_are_those_of_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(4, 6, generator=generator)
+    second = torch.randn(80, 4, generator=generator) @ torch.randn(4, 64, generator=generator)
+    found = thinned(Kronecker(first, second))
+    assert found is not None
+    whole = torch.kron(first, second).double()
+    left, right = span(whole)
+    assert found.factors.up.shape[1] == left.shape[1]
+    for mine, wanted in ((found.factors.up, left), (found.factors.down.T, right)):
+        basis = torch.linalg.qr(mine.double()).Q
+        assert float((basis.T @ wanted).square().sum()) == pytest.approx(wanted.shape[1], rel=1e-5)
