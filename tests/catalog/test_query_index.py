@@ -169,6 +169,8 @@ def test_missing_is_what_was_seen_and_of_those_shown_what_is(
     (folder / "b.safetensors").unlink()
     assert [one.name for one in catalog.find("missing:no", limit=2)] == ["a", "c"]
     assert [one.name for one in catalog.find("missing:yes")] == ["b"]
+    with catalog.searching() as search:
+        assert not search._correct(search.records(""))
     write_adapter(folder / "b.safetensors", 2)
     assert catalog.find("missing:yes") == []
     assert len(catalog.find("missing:no")) == 3

@@ -20,7 +20,7 @@ _OF_FACET = ("algo", "layout", "dtype", "base")
 _HIGHEST = "\U0010ffff"
 # By whether an order is downwards, and whether it is the only one.
 _BETTER = {(True, True): gt, (True, False): ge, (False, True): lt, (False, False): le}
-Values = Callable[[Page, int], list[Any]]
+Values = Callable[[Page, int], Sequence[Any]]
 
 
 def whether(query: Query, context: Context) -> Test:

@@ -22,7 +22,7 @@ from lorakit.catalog.query.patterns import EDGE
 # A value for each of `TEXTS` and then of `NUMBERS`.
 Row = tuple[Any, ...]
 # Whether each of some values fits.
-Fit = Callable[[list[Any]], Iterable[bool]]
+Fit = Callable[[Sequence[Any]], Iterable[bool]]
 # What pages are sorted by: the folded name, with its edges, and the number of the adapter.
 Key = tuple[str, int]
 USUAL = 1024
@@ -45,7 +45,7 @@ class Page:
     def __init__(self, index: Index, number: int, count: int) -> None:
         self._index = index
         self._stored: dict[str, Any] = {}
-        self._values: dict[str, list[Any]] = {}
+        self._values: dict[str, Sequence[Any]] = {}
         self.number = number
         self.count = count
         self.all = int.from_bytes(b"\1" * count, "little")
@@ -57,19 +57,20 @@ class Page:
             self._stored[column] = self._index.read(sql, [self.number])[0][0]
         return self._stored[column]
 
-    def values(self, column: str) -> list[Any]:
+    def values(self, column: str) -> Sequence[Any]:
         """The values of a column, one for each adapter: NaN for a number and "" for a text there is not.
 
         Raises `sqlite3.DatabaseError` for another number of them.
         """
         if column not in self._values:
-            found = self._numbers(column) if column in NUMBERS else self.stored(column).split("\n")
+            is_text = column in TEXTS or column in DERIVED
+            found = self.stored(column).split("\n") if is_text else self._numbers(column)
             if len(found) != self.count:
                 raise sqlite3.DatabaseError(f"a page has {len(found)} of {self.count} {column}")
             self._values[column] = found
         return self._values[column]
 
-    def chosen(self, column: str, choice: int) -> list[Any]:
+    def chosen(self, column: str, choice: int) -> Sequence[Any]:
         """The values of a column for those of a choice."""
         values = self.values(column)
         if choice == self.all:
@@ -101,10 +102,10 @@ class Page:
             found[place] = 1
         return int.from_bytes(found[first:], "little")
 
-    def _numbers(self, column: str) -> list[Any]:
+    def _numbers(self, column: str) -> array[float]:
         size = 8 * self.count
         start = size * NUMBERS.index(column)
-        return array("d", self.stored("numbers")[start : start + size]).tolist()
+        return array("d", self.stored("numbers")[start : start + size])
 
     def _tags(self) -> dict[str, str]:
         if "tagged" not in self._stored:
@@ -159,11 +160,12 @@ def _marks(index: Index, missing: Mapping[Key, bool]) -> list[tuple[object, ...]
         by_page.setdefault(page_of(key), {})[key[1]] = is_missing
     found: list[tuple[object, ...]] = []
     for page in _read_pages(index, by_page):
-        ids, marks = page.values("id"), list(page.values("missing"))
+        ids, before = page.values("id"), list(page.values("missing"))
+        marks = list(before)
         for number, is_missing in by_page[page.number].items():
             if number in ids:
                 marks[ids.index(number)] = float(is_missing)
-        if marks != page.values("missing"):
+        if marks != before:
             columns = (marks if name == "missing" else page.values(name) for name in NUMBERS)
             found.append((_packed(columns), page.number))
     return found

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from lorakit.catalog import queries
@@ -90,7 +90,7 @@ class Search:
     def _whether(self, query: Query, inside: tuple[str, ...] = ()) -> Test:
         now = self._now or datetime.now().astimezone()
         smart = partial(self._smart, inside=inside)
-        return whether(query, Context(now, self._numbers, self._shares, smart))
+        return whether(query, Context(now, self._numbers, cache(self._shares), smart))
 
     def _numbers(self, sql: Sql) -> frozenset[int]:
         return frozenset(number for (number,) in self._index.read(sql.text, sql.values))
