@@ -18,7 +18,7 @@ from lorakit.catalog.reports import _pack
 from lorakit.db.times import to_text
 from lorakit.formats.anima import BLOCK_LINEARS, Kind
 
-_WORDS = (
+WORDS = (
     *("ink", "wash", "sumi", "oil", "water", "colour", "flat", "anime", "line", "art", "film"),
     *("grain", "noir", "pastel", "retro", "neon", "pixel", "clay", "paper", "gouache", "sketch"),
     *("comic", "poster", "vintage", "soft", "glow", "marker", "chalk", "etching", "mosaic"),
@@ -109,7 +109,7 @@ class _Row:
 
     def tags(self) -> Iterator[tuple[Any, ...]]:
         if self.number % 100:
-            for word in self._random.sample(_WORDS, self.number % 5):
+            for word in self._random.sample(WORDS, self.number % 5):
                 yield None, self.content, word, "user" if self.number % 2 else "civitai"
 
     def facts(self) -> Iterator[tuple[Any, ...]]:
@@ -130,7 +130,7 @@ class _Row:
             yield None, self.content, "civitai", "model page", None, text, to_text(self.added)
 
     def _some(self, count: int, joint: str = " ") -> str:
-        return joint.join(self._random.choice(_WORDS) for _ in range(count))
+        return joint.join(self._random.choice(WORDS) for _ in range(count))
 
 
 def _modules(random: Random) -> bytes:
