@@ -16,8 +16,12 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, empty_catalog: Path) -> Iterator[Catalog]:
+def catalog(
+    tmp_path: Path, empty_catalog: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Catalog]:
     path = tmp_path / "home" / "catalog.db"
+    # Covers lie in the home, and whoever runs the tests may have some.
+    monkeypatch.setenv("LORAKIT_HOME", str(path.parent))
     path.parent.mkdir()
     shutil.copy(empty_catalog, path)
     with Catalog.open(path) as opened:
