@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MOST_PAIRS = 10
 _BAR = 16
+# What casts to 16 bits leave; below it more than the format differs.
+_THE_SAME = 0.9999
 _SERIOUS = ("refused", "same", "apart")
 _RELATIONS = {
     "same": "the same change",
@@ -186,8 +188,9 @@ def _relation(comparison: Comparison, pair: Pair) -> str:
     if found == "nothing" and not pair.modules:
         return "no module in common"
     alike = found in ("same", "scaled", "relative")
-    against = alike and (comparison.cosine(pair.one, pair.other) or 0.0) < 0
-    return f"{_RELATIONS[found]}, opposed" if against else _RELATIONS[found]
+    cosine = comparison.cosine(pair.one, pair.other) or 0.0
+    nearly = "nearly " if found == "same" and abs(cosine) < _THE_SAME else ""
+    return f"{nearly}{_RELATIONS[found]}{', opposed' if alike and cosine < 0 else ''}"
 
 
 def _part(size: float, unit: float) -> str:

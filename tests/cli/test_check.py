@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,15 @@ def test_a_file_that_is_cut_short_is_named_and_for_another_model_too(
     assert ran.code == 1
     assert "forty cannot be stacked" in told(ran)
     assert "larger model" in told(ran)
+
+
+def test_what_differs_by_more_than_a_cast_is_nearly_the_same(stocked: Cli, tmp_path: Path) -> None:
+    """One module of thirty at nine tenths of its size."""
+    modules = random_lora(usual_names(3), 3)
+    first = next(iter(modules))
+    modules[first] = replace(modules[first], scale=0.9 * modules[first].scale)
+    path = lora_file(tmp_path / "other.safetensors", modules)
+    ran = stocked("check", "ink", path)
+    assert "nearly the same change" in ran.out
+    (pair,) = stocked("check", "ink", path, "--json").document["pairs"]
+    assert pair["relation"] == "same"
