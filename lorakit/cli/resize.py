@@ -13,6 +13,7 @@ import typer
 from lorakit.cli.complete import complete_names
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output, Progress
+from lorakit.cli.resize_files import Failed, find_all
 from lorakit.cli.workshop import (
     Device,
     DryRun,
@@ -25,13 +26,14 @@ from lorakit.cli.workshop import (
     RankCount,
     SvRatioBound,
 )
-from lorakit.errors import BadUsage, LorakitError, NotFound
+from lorakit.errors import BadUsage, LorakitError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lorakit.catalog import Catalog
     from lorakit.formats.layouts import WritableLayout
+    from lorakit.licenses.policy import Verdict
     from lorakit.merging.ranks import RankRule
     from lorakit.merging.report import MergeReport
     from lorakit.merging.writing import WrittenAdapter
@@ -89,22 +91,35 @@ def resize_verb(
     form = chosen_layout(layout), chosen_dtype(dtype)
     job = _Job(rule, *form, output, into, overwrite, chosen_device(device))
     with open_catalog() as catalog, out.progress("Resizing") as update:
-        entries = find_all(catalog, names)
-        job.check(entries)
+        entries, failed = find_all(catalog, names)
+        job.check(entries, len(entries) + len(failed))
         if dry_run:
-            _dry(catalog, out, job, entries)
+            _dry(catalog, out, job, entries, failed)
             return
-        done, failed = _run(out, catalog, job, entries, update)
+        if into is not None:
+            into.mkdir(exist_ok=True)
+        if len(entries) == 1 and not failed:
+            done = [job.resize(catalog, entries[0], update)]
+        else:
+            done = _run(out, job, entries, failed, update)
     out.result(
         {
             "resized": [{**one.to_dict(), "report": report.to_dict()} for one, report in done],
-            "failed": [{"path": str(path), "error": error.message} for path, error in failed],
+            "failed": _failures(failed),
         },
         human=lambda console: _show(console, done, failed),
         ids=[str(one.written.path) for one, _ in done],
     )
+    _exit(failed)
+
+
+def _exit(failed: Failed) -> None:
     if failed:
         raise typer.Exit(failed[0][1].exit_code)
+
+
+def _failures(failed: Failed) -> list[dict[str, str]]:
+    return [{"path": str(path), "error": error.message} for path, error in failed]
 
 
 @dataclass(frozen=True)
@@ -135,19 +150,18 @@ class _Job:
             on_progress=update,
         )
 
-    def check(self, entries: Sequence[ResolvedEntry]) -> None:
-        """Raise `BadUsage` for a place that cannot take all results."""
+    def check(self, entries: Sequence[ResolvedEntry], count: int) -> None:
+        """Raise `BadUsage` for a place that cannot take all `count` results, of which `entries` are known."""
         if self.output is not None and self.into is not None:
             raise BadUsage("Give -o FILE or --into FOLDER, not both.")
-        if self.output is not None and len(entries) > 1:
+        if self.output is not None and count > 1:
             raise BadUsage(
-                f"-o names one file, and {len(entries)} adapters are to be resized.",
+                f"-o names one file, and {count} adapters are to be resized.",
                 hint="--into FOLDER takes them under their own names.",
             )
-        if self.into is not None and not self.into.is_dir():
-            if self.into.exists() or not self.into.parent.is_dir():
-                raise BadUsage(f"{self.into} is no folder, and none can be made there.")
-            self.into.mkdir()
+        there = self.into is None or self.into.is_dir()
+        if not there and self.into and (self.into.exists() or not self.into.parent.is_dir()):
+            raise BadUsage(f"{self.into} is no folder, and none can be made there.")
         targets = [self.target(entry) for entry in entries]
         twice = next((path for path in targets if targets.count(path) > 1), None)
         if twice is not None:
@@ -170,69 +184,35 @@ class _Job:
         )
 
 
-def find_all(catalog: Catalog, names: Sequence[str]) -> list[ResolvedEntry]:
-    """Every adapter that NAMES mean: those in folders, files, and what the catalog finds.
-
-    Raises `NotFound` for a folder without any, and what `select_adapters` raises.
-    """
-    from lorakit.cli.options import looks_like_path, read_names
-    from lorakit.cli.selecting import select_adapters
-    from lorakit.paths import expanded
-    from lorakit.stack import Entry, resolve_stack
-
-    paths: list[Path] = []
-    words: list[str] = []
-    for name in read_names(names):
-        path = expanded(name)
-        if path.is_dir():
-            paths += _in_folder(path)
-        elif looks_like_path(name):
-            paths.append(path)
-        else:
-            words.append(name)
-    if words:
-        paths += [record.existing_path() for record in select_adapters(catalog, words)]
-    return list(resolve_stack([Entry(str(path)) for path in dict.fromkeys(paths)], catalog))
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    """The adapters that lie in a folder itself."""
-    from lorakit.formats.inspection import inspect
-
-    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
-    adapters = [path for path in found if inspect(path, hashes=False).modules]
-    if not adapters:
-        raise NotFound(f"There is no adapter in {folder}.")
-    return adapters
-
-
 def _run(
-    out: Output, catalog: Catalog, job: _Job, entries: Sequence[ResolvedEntry], update: Progress
-) -> tuple[list[Done], list[tuple[Path, LorakitError]]]:
-    """Resize all; one that cannot be does not keep the others waiting, unless it is the only one."""
+    out: Output,
+    job: _Job,
+    entries: Sequence[ResolvedEntry],
+    failed: Failed,
+    update: Progress,
+) -> list[Done]:
+    """Resize all; one that cannot be is added to `failed` and does not keep the others waiting."""
     from lorakit.merging.many_files import each_file
 
-    if len(entries) == 1:
-        return [job.resize(catalog, entries[0], update)], []
     done: list[Done] = []
-    failed: list[tuple[Path, LorakitError]] = []
     written: list[Path] = []
     work = [partial(_with_catalog, job, entry, written) for entry in entries]
-    largest = max(entry.report.file_size for entry in entries)
-    update(0, len(entries), entries[0].name)
+    largest = max((entry.report.file_size for entry in entries), default=0)
+    update(0, len(entries), "")
     try:
-        for entry, found in zip(entries, each_file(work, largest), strict=True):
+        found_all = zip(entries, each_file(work, largest), strict=True)
+        for number, (entry, found) in enumerate(found_all, start=1):
             if isinstance(found, LorakitError):
                 failed.append((entry.path, found))
             else:
                 done.append(found)
-            update(len(done) + len(failed), len(entries), entry.name)
+            update(number, len(entries), entry.name)
     except KeyboardInterrupt:
         out.say(
             f"Stopped. {len(written)} of {len(entries)} are written, and whole; the others are not."
         )
         raise
-    return done, failed
+    return done
 
 
 def _with_catalog(job: _Job, entry: ResolvedEntry, written: list[Path], update: Progress) -> Done:
@@ -245,50 +225,72 @@ def _with_catalog(job: _Job, entry: ResolvedEntry, written: list[Path], update: 
     return done
 
 
-def _dry(catalog: Catalog, out: Output, job: _Job, entries: Sequence[ResolvedEntry]) -> None:
+def _dry(
+    catalog: Catalog, out: Output, job: _Job, entries: Sequence[ResolvedEntry], failed: Failed
+) -> None:
     """The verdict for each, and where it would go; nothing is computed."""
     from lorakit.gate import judge_derived
     from lorakit.merging.resizing import require_resizable
 
-    verdicts = []
+    failed = list(failed)
+    verdicts: list[Verdict] = []
+    plans: list[dict[str, Any]] = []
     for entry in entries:
-        require_resizable(entry)
-        verdicts.append(judge_derived(catalog, "re-encoded adapter", [entry]))
-    plans: list[dict[str, Any]] = [
-        {"from": str(e.path), "path": str(job.target(e)), "verdict": v.to_dict()}
-        for e, v in zip(entries, verdicts, strict=True)
-    ]
+        try:
+            require_resizable(entry)
+        except LorakitError as error:
+            if len(entries) == 1 and not failed:
+                raise
+            failed.append((entry.path, error))
+            continue
+        verdict = judge_derived(catalog, "re-encoded adapter", [entry])
+        verdicts.append(verdict)
+        there = {"from": str(entry.path), "path": str(job.target(entry))}
+        plans.append({**there, "verdict": verdict.to_dict()})
 
     def human(console: Console) -> None:
         from lorakit.cli.workshop import show_verdict
 
         for plan, verdict in zip(plans, verdicts, strict=True):
             show_verdict(console, verdict, [("would write", plan["path"])])
+        _show_failed(console, failed)
 
-    out.result({"dry_run": True, "plans": plans}, human=human, ids=[p["path"] for p in plans])
+    out.result(
+        {"dry_run": True, "plans": plans, "failed": _failures(failed)},
+        human=human,
+        ids=[plan["path"] for plan in plans],
+    )
+    _exit(failed)
 
 
-def _show(console: Console, done: list[Done], failed: list[tuple[Path, LorakitError]]) -> None:
-    from lorakit.cli.render import notes, rows, size
+def _show(console: Console, done: list[Done], failed: Failed) -> None:
+    from lorakit.cli.render import rows, size
     from lorakit.cli.workshop import share, show_report, show_written, span
 
     if len(done) == 1 and not failed:
         show_report(console, done[0][1])
         show_written(console, done[0][0])
         return
-    rows(
-        console,
-        ("written", "rank", "now", "kept", "size"),
-        [
-            (
-                one.written.path.name,
-                span(report.total.rank_in),
-                span(report.total.rank_out),
-                share(report.total.retained),
-                size(one.size),
-            )
-            for one, report in done
-        ],
-        right=("rank", "now", "kept", "size"),
-    )
+    if done:
+        rows(
+            console,
+            ("written", "rank", "now", "kept", "size"),
+            [
+                (
+                    one.written.path.name,
+                    span(report.total.rank_in),
+                    span(report.total.rank_out),
+                    share(report.total.retained),
+                    size(one.size),
+                )
+                for one, report in done
+            ],
+            right=("rank", "now", "kept", "size"),
+        )
+    _show_failed(console, failed)
+
+
+def _show_failed(console: Console, failed: Failed) -> None:
+    from lorakit.cli.render import notes
+
     notes(console, [f"{path.name}: {error.message}" for path, error in failed], style="red")

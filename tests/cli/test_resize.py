@@ -74,6 +74,26 @@ def test_a_folder_gives_the_bytes_that_each_file_gives_alone(
     assert stocked("license", "audit", "--verify").code == 0
 
 
+def test_a_damaged_file_in_a_folder_is_named_and_the_others_are_written(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    (models / "broken.safetensors").write_bytes(b"broken")
+    ran = stocked("resize", models, "--rank", "2", "--into", small, "--dry-run", "--json")
+    assert (ran.code, len(ran.document["plans"])) == (4, 2)
+    assert not small.exists()
+    ran = stocked("resize", models, "--rank", "2", "--into", small)
+    assert ran.code == 4
+    assert "broken.safetensors" in ran.out
+    written = sorted(path.name for path in small.glob("*.safetensors"))
+    assert written == ["ink.safetensors", "wash.safetensors"]
+    ran = stocked("resize", models, "--rank", "2", "--into", small)
+    assert ran.code == 4
+    assert "exists already" in ran.out
+    assert "written" not in ran.out
+    stocked("resize", models / "broken.safetensors", "--rank", "2").failed_with(4, "too short")
+
+
 def test_a_dry_run_writes_nothing(stocked: Cli, models: Path) -> None:
     before = sorted(models.iterdir())
     ran = stocked("resize", "ink", "wash", "--energy", "0.9", "--dry-run", "--json")
