@@ -66,8 +66,8 @@ def _emptied(store: Store, folder: str) -> EmptiedFolder | None:
     below = folder.rstrip(os.sep) + os.sep
     bounds = {"low": below, "high": below[:-1] + chr(ord(os.sep) + 1)}
     bare = _is_bare(folder)
-    for most in (_TRIED, -1):
-        rows = store.read(f"{_BELOW} LIMIT {most}", bounds)
+    for most in (f" LIMIT {_TRIED}", ""):
+        rows = store.read(_BELOW + most, bounds)
         if not rows or (not bare and any(holds_file(path) for path, _ in rows)):
             return None
     others = store.read(
