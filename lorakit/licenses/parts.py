@@ -7,7 +7,7 @@ kept with the content of the base when it is registered, and looked up whenever 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, table_ancestors
 
 if TYPE_CHECKING:
-    from lorakit.catalog import Catalog
+    from lorakit.catalog import BaseRecord, Catalog
 
 
 def keep_parts(catalog: Catalog, hashes: ModelHashes) -> None:
@@ -36,7 +36,7 @@ def keep_parts(catalog: Catalog, hashes: ModelHashes) -> None:
     if len(hashes.parts) < 2:
         return
     content = hashes.whole.tensor_sha256
-    top = Path(os.path.commonpath([path.parent for path in hashes.parts]))
+    top = _top(hashes.parts)
     rows = [
         NewClaim(
             content,
@@ -57,26 +57,28 @@ def known_parts(catalog: Catalog | None, content: str | None) -> tuple[Dossier, 
     if catalog is None or content is None:
         return ()
     records = [record for record in catalog.claims(content) if record.origin == PART]
-    found = (_part(catalog, record.source, record.terms) for record in records)
+    bases = catalog.bases() if records else []
+    found = (_part(catalog, record.source, record.terms, bases) for record in records)
     return tuple(
         one for one in found if one.claims or (one.content and any(kept(catalog, one.content)))
     )
 
 
-def _part(catalog: Catalog, name: str, hashes: Mapping[str, str]) -> Dossier:
+def _part(
+    catalog: Catalog, name: str, hashes: Mapping[str, str], bases: Sequence[BaseRecord]
+) -> Dossier:
     content, sha256 = hashes["content"], hashes["sha256"]
-    registered = {
-        base.model: model_claim(base.model, f"{name} is registered as {base.model}")
-        for base in catalog.bases()
-        if base.model in known() and content == base.tensor_sha256
-    }
+    claims = [
+        model_claim(model, f"{name} is registered as {model}")
+        for model in dict.fromkeys(b.model for b in bases if b.tensor_sha256 == content)
+        if model in known()
+    ]
     published = by_hash(sha256)
-    claims = [*registered.values()]
     if published is not None:
         claims.append(model_claim(published, f"the SHA-256 of the published file, which {name} is"))
-    below = tuple(one for claim in claims for one in table_ancestors(claim.model or ""))
     _, ancestors = kept(catalog, content)
-    whole = (*ancestors, *below)
+    below = (one for claim in claims for one in table_ancestors(claim.model or ""))
+    whole = (*ancestors, *dict.fromkeys(below))
     return Dossier(name, "base", content, sha256, tuple(claims), whole, f"holds the file {name}")
 
 
@@ -92,19 +94,31 @@ def base_evidence(path: Path, sha256: str | None, content: str | None) -> tuple[
     alone = len(files) == 1
     found, readable = Evidence(), True
     for file in files:
-        found += evidence_beside(
-            file, "base", sha256 if alone else None, content if alone else None
-        )
+        hashes = (sha256, content) if alone else (None, None)
+        found += evidence_beside(file, "base", *hashes)
         try:
             metadata = read_header(file).metadata
         except BadFile:
             readable = False
             continue
         found += header_evidence(metadata, read_training_info(metadata), file, adapter=False)
-    card = path / "README.md"
-    if is_folder(path) and card.is_file() and card.parent not in {file.parent for file in files}:
-        found += card_evidence(card, "base")
-    return found, readable
+    # A card of a folder that is one model is that model's, however many files there are.
+    tops = [path] if is_folder(path) else [] if alone else [_top(files)]
+    for card in (top / "README.md" for top in tops):
+        if card.is_file():
+            found += card_evidence(card, "base")
+    # Every shard of a repository has the same card.
+    once = Evidence(
+        tuple(dict.fromkeys(found.claims)),
+        tuple(dict.fromkeys(found.ancestors)),
+        tuple(dict.fromkeys(found.notes)),
+        tuple(dict.fromkeys(found.problems)),
+    )
+    return once, readable
+
+
+def _top(files: Iterable[Path]) -> Path:
+    return Path(os.path.commonpath([file.parent for file in files]))
 
 
 def base_names(path: Path) -> tuple[Claim, ...]:
@@ -113,5 +127,5 @@ def base_names(path: Path) -> tuple[Claim, ...]:
         files = [file.path for file in model_files(path)]
     except BadFile:
         files = []
-    paths = dict.fromkeys([path, *files])
-    return tuple(claim for one in paths for claim in named_claims(one, adapter=False))
+    named = [claim for one in (path, *files) for claim in named_claims(one, adapter=False)]
+    return tuple({claim.model: claim for claim in reversed(named)}.values())

@@ -265,6 +265,19 @@ def test_what_is_said_of_one_file_holds_for_the_folder(stocked: Cli, tmp_path: P
     assert stocked("export", "ink:0.5", "--base", "pipe", "-o", out).code == 0
 
 
+def test_the_card_of_a_folder_is_read_once_however_the_base_is_named(
+    cli: Cli, tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    folder = in_shards(tmp_path / "big", weights)
+    card = "---\nlicense: cc-by-nc-nd-4.0\n---\n"
+    (folder / "README.md").write_text(card)
+    for path in (folder, folder / "model.safetensors.index.json"):
+        cli("base", "add", path, "--name", "big", "--as", "anima")
+        document = cli("license", "show", "big", "--json").document
+        assert document["share_merges"] == "deny" or document["verdict"] == "deny"
+        assert [one["origin"] for one in document["claims"]].count("card") == 1
+
+
 def test_extract_takes_every_form_against_every_other(
     stocked: Cli, models: Path, tmp_path: Path
 ) -> None:

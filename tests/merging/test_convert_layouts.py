@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from math import prod
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ import lorakit
 from lorakit.errors import BadUsage, NotFusable, Refused
 from lorakit.formats.header import Header, read_header
 from lorakit.formats.inspection import AdapterReport
-from lorakit.formats.layouts import WRITABLE, WRITTEN_AS, WritableLayout, parse_key
+from lorakit.formats.layouts import WRITABLE, WRITTEN_AS, Layout, WritableLayout, parse_key
 from tests.factories import DTYPE_BYTES, Payload, write_safetensors
 from tests.layouts import NAMES, layout_tensors, read_layout
 from tests.models import lora_file, memory_adapter, random_lora, tiny_base, usual_names
@@ -98,6 +99,11 @@ def saved(path: Path, to: Path, layout: WritableLayout) -> Path:
     target = to / "adapter_model.safetensors"
     lorakit.load_adapter(path).save(target, layout=layout)
     return target
+
+
+def test_every_layout_that_is_read_is_written() -> None:
+    assert set(get_args(Layout)) == set(WRITTEN_AS)
+    assert set(WRITTEN_AS.values()) == set(WRITABLE)
 
 
 @pytest.mark.parametrize("layout", WRITABLE)
