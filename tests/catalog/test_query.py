@@ -192,7 +192,7 @@ def expected(query: Query, shelf: Shelf) -> list[int]:
     found = [one for one in shelf.made if answers(query, one, shelf)]
     found.sort(key=lambda one: (plain(one.name), one.id))
     for sort in reversed(query.sorts):
-        key = {
+        keys: dict[str, Key] = {
             "rank": lambda one: one.rank and one.rank[1],
             "rating": lambda one: one.rating,
             "added": lambda one: one.added,
@@ -204,7 +204,8 @@ def expected(query: Query, shelf: Shelf) -> list[int]:
             "missing": lambda one: all(missing for _, missing in one.places),
             **{field: partial(_plain_of, field) for field in ("algo", "layout", "dtype")},
             **{field: attrgetter(field) for field in ("size", "modules")},
-        }[sort.field]
+        }
+        key = keys[sort.field]
         sign = -1 if sort.descending else 1
 
         def order(a: Made, b: Made, key: Key = key, sign: int = sign) -> int:

@@ -41,7 +41,7 @@ def filled(catalog: Catalog) -> Catalog:
 def dumped(index: Index) -> dict[str, list[tuple[object, ...]]]:
     """What an index holds, without the numbers that it gives to shared rows."""
     return {
-        "items": sorted(_items(index), key=lambda item: item[0]),
+        "items": sorted(_items(index)),
         "collected": sorted(index.read("SELECT * FROM collected")),
         "files": sorted(
             index.read("SELECT item, stored_name, name, file_sha256, content, places FROM file")
@@ -49,12 +49,12 @@ def dumped(index: Index) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def _items(index: Index) -> list[tuple[object, ...]]:
+def _items(index: Index) -> list[tuple[Any, ...]]:
     shared = {
         table: {number: values for number, *values in index.read(f"SELECT * FROM {table}")}
         for table in ("facet", "touch")
     }
-    found = []
+    found: list[tuple[Any, ...]] = []
     for page in pages(index):
         for row in rows_of(page):
             named = dict(zip((*TEXTS, *NUMBERS), row, strict=True))
@@ -215,6 +215,18 @@ def test_an_index_damaged_within_is_made_anew(filled: Catalog) -> None:
     content[4096:] = b"\xff" * (len(content) - 4096)
     file.write_bytes(bytes(content))
     assert [one.name for one in filled.find("")] == expected
+
+
+@pytest.mark.parametrize("spoilt", ["tags = '{'", "numbers = x'00'", "name = ''"])
+def test_a_page_that_says_nonsense_is_made_anew(filled: Catalog, spoilt: str) -> None:
+    query = "name:n -tag:nothing sort:rank"
+    expected = [one.name for one in filled.find(query)]
+    path = filled._store.target.path
+    assert expected
+    assert path is not None
+    with sqlite3.connect(path.with_name(FILE_NAME)) as connection:
+        connection.execute(f"UPDATE page SET {spoilt}")
+    assert [one.name for one in filled.find(query)] == expected
 
 
 def test_an_index_of_another_version_is_made_anew(filled: Catalog) -> None:

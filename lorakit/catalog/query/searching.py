@@ -27,6 +27,8 @@ from lorakit.errors import BadUsage
 # Whether a licence that a header names allows to share merges: allow, deny or unknown.
 Share = Callable[[str], str]
 T = TypeVar("T")
+# What an index raises that is not as it was written, though SQLite may not see it.
+_DAMAGE = (sqlite3.Error, ValueError, LookupError)
 _MOST_LOOKS = 5
 _DEEPEST = 20
 
@@ -139,7 +141,7 @@ class Search:
             try:
                 with self._index.reading():
                     return ask()
-            except sqlite3.Error as error:
+            except _DAMAGE as error:
                 self._index.close()
                 if last:
                     raise
@@ -179,7 +181,7 @@ def _ready(store: Store) -> Index:
         return _in_place_of(store, error)
 
 
-def _in_place_of(store: Store, error: sqlite3.Error) -> Index:
+def _in_place_of(store: Store, error: Exception) -> Index:
     path = index_path(store)
     # An operational error is a lock or a disk; any other means that the file is not as it was written.
     if path is not None and not isinstance(error, sqlite3.OperationalError):
