@@ -16,9 +16,10 @@ from lorakit.catalog import Catalog
 from lorakit.errors import BadUsage, LorakitError, Refused
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
+from lorakit.formats.peft_folder import WEIGHTS_NAME
 from lorakit.merging.provenance import made, read_made
 from lorakit.merging.rounding import balanced, in_dtype, rounding
-from lorakit.merging.writing import PEFT_NAME, WrittenAdapter, own_dtype, write_adapter
+from lorakit.merging.writing import WrittenAdapter, own_dtype, write_adapter
 from tests.merging.conftest import entry
 from tests.models import lora_file, memory_adapter, random_lora, usual_names
 
@@ -122,7 +123,7 @@ def test_peft_gets_a_folder_with_its_config(
     done = write(empty_catalog, merged, sources, tmp_path / "folder", layout="peft")
     assert done.config is not None
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {
-        PEFT_NAME,
+        WEIGHTS_NAME,
         "adapter_config.json",
         "adapter_model.NOTICE.txt",
     }
