@@ -134,7 +134,8 @@ def show(console: Console, found: Verification) -> None:
             right=("values", "differing", "largest", "relative"),
         )
         if len(found.deviations) > len(shown):
-            console.print(f"{len(found.deviations) - len(shown)} more tensors differ, by less.")
+            by_less = "" if any(one.shapes for one in shown) else ", by less"
+            console.print(f"{len(found.deviations) - len(shown)} more tensors differ{by_less}.")
     notes(console, _notes(found))
 
 
