@@ -79,12 +79,12 @@ def _adapter_header(file: FoundFile, headers: Headers, tally: Tally) -> RawHeade
     """The header of an adapter. What is none is not hashed: it may be a checkpoint of gigabytes."""
     try:
         raw = headers.open(file)
-        found = headers.read(raw, scalars=False)
+        refused = headers.refusal(raw)
     except BadFile as error:
         tally.fail(file, error)
         return None
-    if isinstance(found, RejectedFile):
-        tally.skipped.append(found)
+    if refused is not None:
+        tally.skipped.append(refused)
         return None
     return raw
 
@@ -106,7 +106,9 @@ def _finish(
     except BadFile as error:
         tally.fail(file, error)
         return file, None
-    assert not isinstance(columns, RejectedFile)
+    if isinstance(columns, RejectedFile):
+        tally.skipped.append(columns)
+        return file, None
     return file, ReadFile(file, columns, hashes)
 
 

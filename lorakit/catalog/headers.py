@@ -89,6 +89,19 @@ class Headers:
             self._remember(raw, header, report, scalars)
         return columns_of(report) if report.modules else RejectedFile(raw.path, report.notes[0])
 
+    def refusal(self, raw: RawHeader) -> RejectedFile | None:
+        """Why a valid header is no Anima adapter's, None for one of an adapter. Raises `BadFile`.
+
+        A header that ends like an adapter's costs a comparison; what else is wrong with it, `read` tells.
+        """
+        text, data_bytes = _without_spaces(raw), raw.size - raw.data_offset
+        for kind in self._kinds:
+            same_end = kind.data_bytes == data_bytes and text.endswith(kind.words)
+            if same_end and kind.bare.modules:
+                return None
+        found = self.read(raw, scalars=False)
+        return found if isinstance(found, RejectedFile) else None
+
     def _like_another(self, raw: RawHeader, scalars: bool) -> Columns | RejectedFile | None:
         text = _without_spaces(raw)
         data_bytes = raw.size - raw.data_offset
