@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,8 @@ def decided(stocked: Cli, models: Path, tmp_path: Path) -> Cli:
     """One refusal and one allowed export, in that order."""
     rdbt = ("base", "add", models / "base.safetensors", "--name", "unnamed", "--as", "other")
     assert stocked(*rdbt).code == 0
-    refused = stocked("export", "ink", "--base", models / "base.safetensors", "-o", "m.safetensors")
+    copy = shutil.copyfile(models / "base.safetensors", tmp_path / "copy.safetensors")
+    refused = stocked("export", "ink", "--base", copy, "-o", "m.safetensors")
     assert refused.code == 3
     out = tmp_path / "merged.safetensors"
     assert stocked("export", "ink:0.8 wash", "--base", "own", "-o", out).code == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,11 @@ def test_a_base_whose_terms_deny_makes_the_verdict_denied(stocked: Cli, models: 
     assert "share merge denied: rdbt" in said
     assert "Sharing merges using this model is not allowed." in said
     said = " ".join(stocked("stack", "ink", "--base", models / "base.safetensors").out.split())
-    # Named by its path it has no terms on record, but it has RDBT's weights.
-    assert "share merge denied: base (base) is rdbt" in said
+    assert "share merge denied: own" in said
+    # A copy has no terms on record, but it has RDBT's weights.
+    copy = shutil.copyfile(models / "base.safetensors", models / "copy.safetensors")
+    said = " ".join(stocked("stack", "ink", "--base", copy).out.split())
+    assert "share merge denied: copy (base) is rdbt" in said
     assert "recognised by its weights" in said
 
 
