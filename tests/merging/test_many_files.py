@@ -70,4 +70,5 @@ def test_a_consumer_that_breaks_off_stops_what_is_at_work() -> None:
     running = each_file([partial(job, n) for n in range(9)], 1, cores=2)
     assert next(running) == 0
     running.close()
-    assert left == [1]
+    # The core that gave the first may have begun another, and none begins after these.
+    assert sorted(left) in ([1], [1, 2])
