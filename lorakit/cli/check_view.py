@@ -14,7 +14,7 @@ from lorakit.merging.checking.balance import balanced_or_why
 from lorakit.merging.checking.document import stack_text
 from lorakit.merging.checking.notes import notes_on
 from lorakit.merging.checking.relations import relation
-from lorakit.merging.checking.wording import filled
+from lorakit.merging.checking.wording import LIMITS, SENTENCES, filled
 from lorakit.strengths.text import number
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_PAIRS = 10
 _BAR = 16
-# What casts to 16 bits leave; below it more than the format differs.
-_THE_SAME = 0.9999
 _SERIOUS = ("refused", "same", "apart")
 _RELATIONS = {
     "same": "the same change",
@@ -189,7 +187,11 @@ def _relation(comparison: Comparison, pair: Pair) -> str:
         return "no module in common"
     alike = found in ("same", "scaled", "relative")
     cosine = comparison.cosine(pair.one, pair.other) or 0.0
-    nearly = "nearly " if found == "same" and abs(cosine) < _THE_SAME else ""
+    nearly = (
+        SENTENCES["nearly"]
+        if found in ("same", "scaled") and abs(cosine) < LIMITS["the_same"]
+        else ""
+    )
     return f"{nearly}{_RELATIONS[found]}{', opposed' if alike and cosine < 0 else ''}"
 
 

@@ -123,6 +123,15 @@ def test_copies_at_any_size_are_the_same_change() -> None:
     assert meetings(found) == []
 
 
+def test_what_is_nearly_a_copy_is_called_so() -> None:
+    ink = factors(1)
+    found = check((ink, 0.8), (pulled(ink, factors(2), 0.04, NAMES), 0.4))
+    assert relation(found, 0, 1) == "same"
+    (told,) = [one for one in advise(found) if one.kind == "same"]
+    assert told.text.startswith("wash is nearly ink again (cosine 0.99")
+    assert advise(check((ink, 0.8), (ink, 0.4)))[0].text.startswith("wash is ink again (")
+
+
 def test_a_relative_is_told_from_a_copy() -> None:
     ink = factors(1)
     trained_further = pulled(ink, factors(2), 0.5, NAMES)

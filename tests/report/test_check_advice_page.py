@@ -30,7 +30,7 @@ def fighting() -> Comparison:
     """One that fights `ink` somewhere, a scaled copy of `ink`, and a relative of the first two blocks."""
     ink, sea = factors(1), factors(3, 2)
     wash = pulled(factors(2), ink, -0.6, THERE)
-    copy = scaled(ink, -0.5)
+    copy = scaled(pulled(ink, factors(5), 0.03, NAMES), -0.5)
     fog = pulled(sea, factors(4), 0.9, NAMES)
     stack = [
         (memory_adapter(one), Strength.parse(text))

@@ -73,6 +73,7 @@ def _likenesses(comparison: Comparison) -> Iterator[Advice]:
             found,
             a=a,
             b=b,
+            nearly=SENTENCES["nearly"] if abs(cosine) < LIMITS["the_same"] else "",
             ratio=figure(turned, 2),
             cosine=figure(cosine, 4),
             together=_together(comparison, pair.one, alone),

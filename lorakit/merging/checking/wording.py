@@ -11,9 +11,10 @@ from types import MappingProxyType
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         "refused": "{entry} cannot be stacked: {why}",
-        "same": "{b} is {a} again (cosine {cosine} at strength 1): together they {together}.",
-        "scaled": "{b} is {a} again, {ratio} times its size (cosine {cosine} at strength 1): together "
+        "same": "{b} is {nearly}{a} again (cosine {cosine} at strength 1): together they {together}.",
+        "scaled": "{b} is {nearly}{a} again, {ratio} times its size (cosine {cosine} at strength 1): together "
         "they {together}.",
+        "nearly": "nearly ",
         "alone": "are {a}:{alone} alone",
         "cancel": "cancel out",
         "relative": "{b} is much the same change as {a} (cosine {cosine} at strength 1): resized, trained "
@@ -44,6 +45,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
 # From `uneven` times the size on one entry is said to drown another. A meeting is worth a word from
 # `effect` on, and where it is `nearly` as much as the pair's strongest; no more than `meetings` of them.
 # What rounding puts wrong is worth one from `rough` of the change on. A strength that is `nothing` is none.
+# Casts to 16 bits leave a cosine of `the_same`; below it more than the format differs.
 LIMITS: Mapping[str, float] = MappingProxyType(
     {
         "uneven": 1.5,
@@ -52,6 +54,7 @@ LIMITS: Mapping[str, float] = MappingProxyType(
         "meetings": 3,
         "rough": 0.1,
         "nothing": 0.005,
+        "the_same": 0.9999,
     }
 )
 

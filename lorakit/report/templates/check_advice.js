@@ -46,7 +46,8 @@ function likenesses() {
     const ratio = Math.sign(value) * (Math.sqrt(gram[j][j]) / Math.sqrt(gram[i][i]));
     const alone = strengths[i] + strengths[j] * ratio;
     const rest = Math.abs(alone) < limits.nothing ? sentences.cancel : fill("alone", { a: labels[i], alone: named(i, rounded(alone)) });
-    return ["same", fill(what, { a: labels[i], b: labels[j], ratio: fixed(ratio, 2), cosine: fixed(value, 4), together: rest })];
+    const nearly = Math.abs(value) < limits.the_same ? sentences.nearly : "";
+    return ["same", fill(what, { a: labels[i], b: labels[j], nearly, ratio: fixed(ratio, 2), cosine: fixed(value, 4), together: rest })];
   });
 }
 
