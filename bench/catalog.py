@@ -76,7 +76,13 @@ _TARGETS = ((20_000, 0.020), (200_000, 0.100))
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print a section for each number of adapters."""
     parser = argparse.ArgumentParser(prog="python -m bench.catalog", description=__doc__)
-    parser.add_argument("--adapters", type=int, nargs="*", default=list(COUNTS))
+    parser.add_argument(
+        "--adapters",
+        type=int,
+        nargs="*",
+        default=list(COUNTS),
+        help="the sizes of catalogs to query; none to leave them out",
+    )
     parser.add_argument(
         "--files", type=int, default=COUNTS[0], help="how many files to index and to scan again"
     )
