@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.errors import BadFile, BadUsage, Refused
-from lorakit.formats.model_files import is_folder, is_pipeline, model_files
+from lorakit.formats.model_files import INDEX_SUFFIX, is_folder, is_pipeline, model_files
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import base_dossier
 from lorakit.licenses.terms import Terms, model_terms, strictest
@@ -45,13 +45,15 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
     """The registered base called `name`, the model at that path, or the only one registered.
 
     A path is that of a file, of an index of shards, or of a folder; where it leads to a registered base it
-    means that. A name that a base has means the base, though a folder be called so, too. Raises `NotFound` for a name or file that is not there, `BadUsage` when `name` is None and there is
-    not exactly one, `BadFile` when a registered file has been replaced by another.
+    means that. A name that a base has means the base, though a folder be called so, too. Raises `NotFound`
+    for a name or file that is not there, `BadUsage` when `name` is None and there is not exactly one,
+    `BadFile` when registered files have been replaced by others.
     """
     if name is not None and (path := _path_of(catalog, name)) is not None:
         there = registered_at(catalog, path)
         if there is None:
-            return ChosenBase(path.stem, path, (UNNAMED_MODEL,), own_components(path), None)
+            called = path.name.removesuffix(INDEX_SUFFIX).removesuffix(".safetensors") or str(path)
+            return ChosenBase(called, path, (UNNAMED_MODEL,), own_components(path), None)
         name = there.name
     if name is None:
         bases = catalog.bases()
