@@ -10,8 +10,8 @@ import torch
 
 from lorakit.errors import BadFile
 from lorakit.formats import anima
-from lorakit.sketches.reading import sketch_checkpoint
 from lorakit.formats.shards import Shards, read_shards
+from lorakit.sketches.reading import sketch_checkpoint
 from tests.sketches.factories import LAYER, assert_same, expected, named, saved, weights
 
 WEIGHTS = weights()
