@@ -58,7 +58,9 @@ def known_parts(catalog: Catalog | None, content: str | None) -> tuple[Dossier, 
         return ()
     records = [record for record in catalog.claims(content) if record.origin == PART]
     bases = catalog.bases() if records else []
-    found = (_part(catalog, record.source, record.terms, bases) for record in records)
+    # A file that was renamed since is there under both names.
+    newest = {record.terms["content"]: record for record in records}.values()
+    found = (_part(catalog, record.source, record.terms, bases) for record in newest)
     return tuple(
         one for one in found if one.claims or (one.content and any(kept(catalog, one.content)))
     )
