@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import compress, repeat
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import repeat
 from math import inf
 from operator import ge, gt, itemgetter, le, lt
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any
 
 from lorakit.catalog.query.conditions import Context, Test, all_of, any_of, test_of
 from lorakit.catalog.query.index import TEXTS, Index
-from lorakit.catalog.query.pages import USUAL, Page, pages
+from lorakit.catalog.query.pages import USUAL, pages
 from lorakit.catalog.query.syntax import Query, Sort
 
 _COLUMN = MappingProxyType({"rank": "rank_max"})
@@ -20,7 +21,7 @@ _OF_FACET = ("algo", "layout", "dtype", "base")
 _HIGHEST = "\U0010ffff"
 # By whether an order is downwards, and whether it is the only one.
 _BETTER = {(True, True): gt, (True, False): ge, (False, True): lt, (False, False): le}
-Values = Callable[[Page, int], Sequence[Any]]
+Compared = Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def whether(query: Query, context: Context) -> Test:
@@ -52,22 +53,31 @@ def count_all(index: Index, test: Test) -> int:
 
 
 def _in_order(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:
-    values_of = [_values_of(index, sort) for sort in sorts]
+    columns = [_compared(index, sort) for sort in sorts]
     found: list[tuple[Any, ...]] = []
     # What comes later by name has to be better than the last so far, unless another order decides.
     better = _BETTER[sorts[0].descending, len(sorts) == 1]
     last: Any = None
     for page in pages(index):
         chosen = test(page, page.all)
+        if chosen and last is not None:
+            column, compared = columns[0]
+            fit = partial(_are_better, compared, better, last)
+            chosen = page.fitting(column, fit, chosen)
         if not chosen:
             continue
-        first, *others = (values(page, chosen) for values in values_of)
-        rows = zip(first, *others, page.chosen("id", chosen), strict=True)
-        found += rows if last is None else compress(rows, map(better, first, repeat(last)))
+        values = [compared(page.chosen(column, chosen)) for column, compared in columns]
+        found += zip(*values, page.chosen("id", chosen), strict=True)
         if most and len(found) > 2 * most + USUAL:
             found = _by(sorts, found)[:most]
             last = found[-1][0]
     return [int(row[-1]) for row in _by(sorts, found)[:most]]
+
+
+def _are_better(
+    compared: Compared, better: Callable[[Any, Any], bool], last: object, values: Sequence[Any]
+) -> Iterable[bool]:
+    return map(better, compared(values), repeat(last))
 
 
 def _by(sorts: Sequence[Sort], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -76,20 +86,18 @@ def _by(sorts: Sequence[Sort], rows: list[tuple[Any, ...]]) -> list[tuple[Any, .
     return rows
 
 
-def _values_of(index: Index, sort: Sort) -> Values:
-    """What an order compares, with something that comes last in place of what is not there."""
+def _compared(index: Index, sort: Sort) -> tuple[str, Compared]:
+    """The column of an order, and what is compared of it: something that comes last for what is not there."""
     column = _COLUMN.get(sort.field, sort.field)
     if column in _OF_FACET:
-        known = {
-            number: text or _last(sort, text)
-            for number, text in index.read(f"SELECT id, {column} FROM facet")
-        }
-        return lambda page, chosen: [known[number] for number in page.chosen("facet", chosen)]
+        rows = index.read(f"SELECT id, {column} FROM facet")
+        known = {number: text or _last(sort, text) for number, text in rows}
+        return "facet", lambda numbers: list(map(known.__getitem__, numbers))
     last = _last(sort, "" if column in TEXTS else 0)
     if column in TEXTS:
-        return lambda page, chosen: [text or last for text in page.chosen(column, chosen)]
+        return column, lambda texts: [text or last for text in texts]
     # NaN differs from itself.
-    return lambda page, chosen: [v if v == v else last for v in page.chosen(column, chosen)]
+    return column, lambda numbers: [v if v == v else last for v in numbers]
 
 
 def _last(sort: Sort, like: object) -> str | float:

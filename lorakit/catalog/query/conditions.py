@@ -157,7 +157,7 @@ def _fitting(column: str, pattern: str) -> Test:
     if is_simple(pattern):
         return all_of(fixed)
     search = compiled(pattern).search
-    return all_of([*fixed, _where(column, lambda texts: [search(t) is not None for t in texts])])
+    return all_of([*fixed, _where(column, lambda texts: map(bool, map(search, texts)))])
 
 
 def _of_facet(sql: Sql, context: Context) -> Test:

@@ -22,6 +22,7 @@ FILE_NAME = "search.db"
 VERSION = 6
 _BUSY_SECONDS = 10.0
 _MAPPED_BYTES = 1 << 30
+_PAGE_BYTES = 1 << 15
 # The columns of a page: texts have a line for each adapter, in parts (`patterns`), numbers are packed
 # in one, column by column.
 TEXTS = ("name", "title", "trigger", "note", "tag", "path")
@@ -164,6 +165,8 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     )
     try:
         if path is not None:
+            # Columns are long: in pages of the usual size they would lie in dozens of pieces.
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
