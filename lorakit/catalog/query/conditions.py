@@ -27,7 +27,6 @@ from lorakit.catalog.query.syntax import Dates, Flag, Span, Term, Text
 
 # Which of a choice fit.
 Test = Callable[[Page, int], int]
-_NUMBERS = {"rating": "rating", "size": "size", "modules": "modules", "strength": "strength"}
 # From the few to the many, which SQLite cannot know without being told.
 _TWICE = Sql("SELECT item FROM twice CROSS JOIN file ON file.content = twice.content")
 
@@ -180,7 +179,7 @@ def _span(field: str, span: Span, context: Context) -> Test:
     if field == "rank":
         lowest = _between("rank_min", None, span.high)
         return all_of([_between("rank_max", span.low, None), lowest])
-    return _between(_NUMBERS[field], span.low, span.high)
+    return _between(field, span.low, span.high)
 
 
 def _between(column: str, low: float | None, high: float | None) -> Test:

@@ -1,6 +1,6 @@
 """The index that queries are answered from: a database beside the catalog, derived from it alone.
 
-Adapters lie in it in the order of their names, some hundreds on a page (`lorakit.catalog.query.pages`).
+Adapters lie in it in the order of their names, about a thousand on a page (`lorakit.catalog.query.pages`).
 What many of them share (algorithm, base, licence; blocks and kinds) is a row of `facet` and `touch`. To
 delete the file costs the time to make it again, and nothing else.
 """

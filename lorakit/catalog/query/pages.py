@@ -1,4 +1,4 @@
-"""Pages: the adapters of the index in the order of their names, some hundreds on each, by column.
+"""Pages: the adapters of the index in the order of their names, about a thousand on each, by column.
 
 A condition is answered for a whole page at once, by calls that run through a column without Python's
 help; what it needs no column of is never read. To change an adapter is to write its page anew.
