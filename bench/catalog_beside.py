@@ -76,7 +76,7 @@ def measure(peer: Peer, count: int, runs: int, folder: Path | None = None) -> Se
 def _rows(
     ours: _Figures, theirs: _Figures, size: int, stated: dict[str, str]
 ) -> list[tuple[str, ...]]:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "first index, files read whole",
             shown([ours.first]),
