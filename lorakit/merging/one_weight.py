@@ -146,9 +146,31 @@ def _by_factors(name: str, changes: Changes, request: MergeRequest) -> Outcome:
             inputs.append(joined)
     if not inputs:
         return _sum(name, changes, request)
+    if request.levels:
+        return _levelled(name, changes, inputs, missed, request)
     result = _BY_FACTORS[request.method.name](inputs, request.settings(name))
     rule = request.rule or Rank(max(1, result.rank))
     return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
+
+
+def _levelled(
+    name: str, changes: Changes, inputs: Sequence[Factors], missed: float, request: MergeRequest
+) -> Outcome:
+    """A method whose result has all directions alike: those of the plain sum are chosen first, by size.
+
+    What is kept and lost is counted of that sum.
+    """
+    whole = join(inputs)
+    found = core_of(whole.up, whole.down)
+    values = found.values
+    kept = rank_for(values, request.rule) if request.rule else len(values)
+    level = truncate(found, kept, torch.float64)
+    if values:
+        by_method = _BY_FACTORS[request.method.name]([level], request.settings(name))
+        level = truncate(core_of(by_method.up, by_method.down), kept)
+    energy = sum(value * value for value in values)
+    missed += lost(values, kept) ** 2
+    return _lora(name, changes.rank(changes.everything), level, energy, missed)
 
 
 def _beside_sum(module: AdapterModule, changes: Changes) -> BesideSum:

@@ -37,7 +37,7 @@ class ModuleMerge:
 
     `rank_in` is the sum of the ranks that came in, `rank_out` what is left; None for changes in full.
     `energy` is the squared Frobenius norm of the change that was meant and `lost` that of what is
-    missing from it. What only rounding of the result loses is not counted. `beside` compares the
+    missing from it; where a method levels the sum's directions, both are of the sum before. What only rounding of the result loses is not counted. `beside` compares the
     result of a method other than the sum with the sum.
     """
 

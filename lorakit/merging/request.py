@@ -30,6 +30,13 @@ class MergeRequest:
     device: torch.device
     alone: bool
 
+    @property
+    def levels(self) -> bool:
+        """Whether the result is the sum with all directions of one size. ctm has chosen its own before."""
+        if self.method.name in ("knots", "core"):
+            return self.options["in_core"] == "iso"
+        return self.method.name == "iso"
+
     def settings(self, place: str) -> Settings:
         """What the method is given for the weight `place`."""
         rank = self.rule.count if isinstance(self.rule, Rank) else None

@@ -16,8 +16,9 @@ from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
 from lorakit.errors import BadFile, BadUsage, NotFusable, Refused
 from lorakit.merging.gathering import needing_base
-from lorakit.merging.merge import merged
+from lorakit.merging.merge import Merged, merged
 from lorakit.merging.methods.table import METHODS
+from lorakit.merging.ranks import Energy, Rank, RankRule, SvRatio, rank_for
 from lorakit.strengths import Strength
 from tests.models import lora_file, memory_adapter, random_lora, tiny_base, usual_names
 
@@ -282,6 +283,42 @@ def test_a_rank_keeps_the_best_approximation_and_says_what_it_keeps() -> None:
         assert fact.energy == pytest.approx(float(values.square().sum()), rel=1e-5)
         assert fact.lost == pytest.approx(float(values[3:].square().sum()), rel=1e-4)
         assert float((found[key] - whole[key]).square().sum()) == pytest.approx(fact.lost, rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"in_core": "iso"}])
+@pytest.mark.parametrize("rule", [Rank(3), Energy(0.8), SvRatio(3.0)])
+def test_levelling_keeps_the_directions_that_are_largest_in_the_sum(
+    options: dict[str, str], rule: RankRule
+) -> None:
+    def found(shaken: float) -> Merged:
+        entries: list[Entry] = [(adapter(1, blocks=1), 0.8), (adapter(2, blocks=1), -0.5)]
+        for module in entries[0][0].modules.values():
+            assert isinstance(module, LoraModule)
+            noise = torch.randn(module.up.shape, generator=torch.Generator().manual_seed(9))
+            module.up.add_(noise * shaken * module.up.abs().max())
+        return merged(entries, method="core" if options else "iso", rank=rule, options=options)
+
+    plain, shaken = found(0), found(1e-7)
+    entries: list[Entry] = [(adapter(1, blocks=1), 0.8), (adapter(2, blocks=1), -0.5)]
+    whole = change(entries)
+    one, other = (change([(each.adapter, 1.0)]) for each in (plain, shaken))
+    for facts in plain.report.modules:
+        key = f"net.{facts.name}.weight"
+        u, s, vh = torch.linalg.svd(whole[key], full_matrices=False)
+        kept = rank_for(s.tolist(), rule)
+        assert facts.rank_out == kept
+        assert facts.energy == pytest.approx(float(s.square().sum()), rel=1e-5)
+        assert facts.lost == pytest.approx(float(s[kept:].square().sum()), rel=1e-5)
+        wanted = s[:kept].mean() * u[:, :kept] @ vh[:kept]
+        assert float((one[key] - wanted).norm() / wanted.norm()) < 1e-5
+        assert float((one[key] - other[key]).norm() / wanted.norm()) < 1e-4
+
+
+@pytest.mark.parametrize("method", ["iso", "knots", "core"])
+def test_levelling_of_opposite_changes_leaves_nothing(method: str) -> None:
+    one, options = adapter(1, blocks=1), {} if method == "iso" else {"in_core": "iso"}
+    found = merged([(one, 1.0), (one, -1.0)], method=method, options=options, rank=2)
+    assert all(float(delta.abs().max()) < 1e-6 for delta in change([(found.adapter, 1.0)]).values())
 
 
 def test_an_energy_is_held_by_every_module() -> None:

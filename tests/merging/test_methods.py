@@ -228,9 +228,19 @@ def test_della_elects_signs_among_what_is_left() -> None:
     assert_same(della(lazily(matrices), made), elected_mean(pruned), 1e-6)
 
 
-def test_della_refuses_chances_beyond_one() -> None:
-    with pytest.raises(BadUsage, match="window"):
-        della(lazily(dense(changes(1))), settings("della", drop=0.95, window=0.2))
+@pytest.mark.parametrize(("drop", "window"), [(0.95, 0.2), (0.95, 0.1), (0.05, 0.2)])
+def test_della_refuses_chances_beyond_one(drop: float, window: float) -> None:
+    for given in ({}, {"in_core": "della"}):
+        method = method_named("core" if given else "della")
+        with pytest.raises(BadUsage, match="window"):
+            settled(method, {"drop": drop, "window": window, **given})
+    assert settings("core", drop=drop, window=window).number("drop") == drop
+
+
+def test_a_density_keeps_one_entry_at_least() -> None:
+    matrix = np.array([[1.0, -3.0], [0.5, 2.0]])
+    found = ties(lazily([matrix]), settings("ties", density=1e-6))
+    assert_same(found, np.array([[0.0, -3.0], [0.0, 0.0]]))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +248,7 @@ def test_della_refuses_chances_beyond_one() -> None:
     [
         ("ties", {"densty": 0.2}, "no option"),
         ("ties", {"density": 1.2}, "between 0 and 1"),
+        ("ties", {"density": 0.0}, "is not 0"),
         ("ties", {"density": "much"}, "is a number"),
         ("dare", {"drop": float("nan")}, "cannot be nan"),
         ("core", {"in_core": "slerp"}, "slerp"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorakit.errors import BadUsage
-from lorakit.merging.methods.table import METHODS, method_named, settled
+from lorakit.merging.methods.table import METHODS, Method, method_named, settled
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
@@ -64,9 +64,16 @@ def test_defaults_and_ranges_are_what_the_command_takes(
         with pytest.raises(BadUsage, match=name):
             settled(chosen, {name: "median"})
         return
+    bounds, _, never = bounds.partition(", not ")
     low, high = map(float, bounds.split(" to "))
-    for inside in (low, high):
-        assert settled(chosen, {name: inside})[name] == inside
-    for outside in (low - 0.001, high + 0.001):
+    refused = [float(never)] if never else []
+    for inside in {low, high}.difference(refused):
+        assert settled(chosen, {name: inside, **_beside(chosen, name)})[name] == inside
+    for outside in (low - 0.001, high + 0.001, *refused):
         with pytest.raises(BadUsage, match=name):
             settled(chosen, {name: outside})
+
+
+def _beside(method: Method, name: str) -> dict[str, float]:
+    """A window that lets `drop` be 0 or nearly 1."""
+    return {"window": 0.0} if name == "drop" and "window" in method.options else {}

@@ -14,19 +14,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from lorakit.errors import BadUsage
 from lorakit.merging.methods.settings import Dense, Settings
 from lorakit.merging.methods.ties import elect_and_merge
 
 
 def della(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
-    """The merged matrix of `changes`. Raises `BadUsage` for a window that reaches beyond 0 and 1."""
+    """The merged matrix of `changes`, all of one shape, in their dtype."""
     drop, window = settings.number("drop"), settings.number("window")
-    if drop - window / 2 < 0 or drop + window / 2 >= 1:
-        raise BadUsage(
-            f"With a drop of {drop:g} a window of {window:g} reaches beyond 0 and 1.",
-            hint="Give a window of at most twice the distance from drop to 0 or 1.",
-        )
     pruned = [
         prune(change(), drop, window, settings.generator(number))
         for number, change in enumerate(changes)

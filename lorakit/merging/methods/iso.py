@@ -4,6 +4,9 @@ With the sum Σ_t Δ_t = U Σ Vᵀ the result is σ̄ U Vᵀ, times `scale`: eve
 size. The paper's σ̄ is the mean of all min(out, in) singular values, of a change of full rank; a change of
 rank R has R of them, and the mean over the others' zeros would make the result min(out, in) / R times too
 weak, so σ̄ is the mean over the active rank.
+
+Where a rank is asked for, what comes in is the sum's best approximation of that rank: σ̄ U_k V_kᵀ, with the
+sum's own k largest directions and the mean of their sizes. Of the result, where all are the same, rounding would choose.
 """
 
 from __future__ import annotations

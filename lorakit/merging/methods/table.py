@@ -16,7 +16,7 @@ Value = float | str
 class Option:
     """One setting of a method: its default, from the paper where it has one, and what it may be.
 
-    A number lies between `low` and `high`; a word is one of `choices`.
+    A number lies between `low` and `high` and is not `never`; a word is one of `choices`.
     """
 
     default: Value
@@ -24,6 +24,13 @@ class Option:
     low: float = 0.0
     high: float = 100.0
     choices: tuple[str, ...] = ()
+    never: float | None = None
+
+    @property
+    def bounds(self) -> str:
+        """What a number may be, as a phrase."""
+        never = "" if self.never is None else f" and is not {self.never:g}"
+        return f"lies between {self.low:g} and {self.high:g}{never}"
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,16 @@ class Method:
     seeded: bool = False
 
 
-_SCALE = Option(1.0, "factor of the result", -100.0)
-_DENSITY = Option(0.2, "share of each change's largest entries that is kept", 0.0, 1.0)
+# A scale or density of 0 would leave nothing of what is merged.
+_SCALE = Option(1.0, "factor of the result", -100.0, never=0.0)
+_DENSITY = Option(0.2, "share of each change's largest entries that is kept", 0.0, 1.0, never=0.0)
 _IN_CORE = ("sum", "ties", "dare", "della", "tsv", "iso")
 _DROP = Option(0.5, "share of entries that is dropped", 0.0, 0.99)
 _DELLA = {
     "drop": Option(0.3, "mean share of entries that is dropped", 0.0, 0.99),
-    "window": Option(0.14, "width of the shares, from the largest entry to the smallest", 0.0, 1.0),
+    "window": Option(
+        0.14, "width of the shares, from the largest entry to the smallest", 0.0, 1.0, never=1.0
+    ),
 }
 
 
@@ -151,10 +161,22 @@ def settled(method: Method, given: Mapping[str, Value]) -> dict[str, Value]:
         raise BadUsage(
             f"The method {method.name} has no option {unknown!r}.", hint=f"It has: {known}."
         )
-    return {
+    found = {
         name: _checked(method, name, option, given[name]) if name in given else option.default
         for name, option in method.options.items()
     }
+    if "della" in (method.name, found.get("in_core")):
+        _require_window(float(found["drop"]), float(found["window"]))
+    return found
+
+
+def _require_window(drop: float, window: float) -> None:
+    """Raise `BadUsage` for shares `drop` ± `window` / 2 below 0 or up to 1, where nothing would stay."""
+    if drop - window / 2 < 0 or drop + window / 2 >= 1:
+        raise BadUsage(
+            f"With a drop of {drop:g} a window of {window:g} reaches beyond 0 or up to 1.",
+            hint="Give a window of less than twice the distance from drop to 0 and to 1.",
+        )
 
 
 def _checked(method: Method, name: str, option: Option, value: Value) -> Value:
@@ -169,9 +191,9 @@ def _checked(method: Method, name: str, option: Option, value: Value) -> Value:
         number = float(value)
     except ValueError:
         raise BadUsage(f"{name} of {method.name} is a number, not {value!r}.") from None
-    if not isfinite(number) or not option.low <= number <= option.high:
+    if not isfinite(number) or not option.low <= number <= option.high or number == option.never:
         raise BadUsage(
             f"{name} of {method.name} cannot be {number:g}.",
-            hint=f"It lies between {option.low:g} and {option.high:g}: {option.meaning}.",
+            hint=f"It {option.bounds}: {option.meaning}.",
         )
     return number

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import inf
 
 import numpy as np
 import torch
@@ -27,12 +26,10 @@ def ties(changes: Sequence[Dense], settings: Settings) -> torch.Tensor:
 
 
 def smallest_kept(matrix: torch.Tensor, density: float) -> float:
-    """The size of the smallest of the share `density` of the largest entries of `matrix`."""
-    dropped = matrix.numel() - round(density * matrix.numel())
+    """The size of the smallest of the share `density` of the largest entries of `matrix`, one at least."""
+    dropped = matrix.numel() - max(1, round(density * matrix.numel()))
     if dropped == 0:
         return 0.0
-    if dropped == matrix.numel():
-        return inf
     sizes = matrix.abs().flatten()
     if sizes.device.type != "cpu":
         return float(sizes.kthvalue(dropped + 1).values)
