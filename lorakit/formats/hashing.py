@@ -15,10 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Final
 
 from lorakit.errors import BadFile
 from lorakit.formats.header import read_header
 from lorakit.formats.model_files import model_files
+
+# Two threads take longer to start than so many bytes take to hash.
+_SMALL_BYTES: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,15 @@ def hash_file(path: Path, data_offset: int) -> FileHashes:
 
 
 def start_hashing(path: Path, data_offset: int) -> Callable[[], FileHashes]:
-    """As `hash_file`, in the background: the result is a function that waits for the hashes."""
+    """As `hash_file`, in the background: the result is a function that waits for the hashes.
+
+    A small file is read when it is waited for.
+    """
     # hashlib lets go of the interpreter lock, so two cores share the work, and the second reader finds
     # each page in the cache. Plain threads: a pool would import the logging package, a tenth of a small
     # command's start-up.
+    if _size(path) <= _SMALL_BYTES:
+        return lambda: _hash_small(path, data_offset)
     found: dict[int, str | OSError] = {}
 
     def work(start: int) -> None:
@@ -109,10 +118,31 @@ def _of_hashes(hashes: Iterable[str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        # Reading it will tell why.
+        return 0
+
+
+def _hash_small(path: Path, data_offset: int) -> FileHashes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    tensors = memoryview(data)[data_offset:]
+    return FileHashes(hashlib.sha256(data).hexdigest(), hashlib.sha256(tensors).hexdigest())
+
+
 def _checked(path: Path, result: str | OSError) -> str:
     if isinstance(result, OSError):
-        raise BadFile(f"{path} cannot be read: {result.strerror or result}.") from result
+        raise _unreadable(path, result) from result
     return result
+
+
+def _unreadable(path: Path, error: OSError) -> BadFile:
+    return BadFile(f"{path} cannot be read: {error.strerror or error}.")
 
 
 def _sha256(path: Path, start: int) -> str:
