@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lorakit.catalog.catalog import Catalog
     from lorakit.catalog.records import AdapterRecord, BaseRecord
 
-NORMS = "base norms 1"
+NORMS = "base norms 2"
 _SIZE = "delta size 2"
 
 Progress = Callable[[int, int, str], None]
@@ -148,6 +148,8 @@ def base_norms_of(
 ) -> dict[str, float]:
     """The same, measured now where it has not been: that reads every weight of the base once.
 
+    The first answer and all later ones are the same numbers, to the bit.
+
     Raises `NotFound` and `BadFile` when it has to be measured and the file is missing or changed.
     """
     from lorakit.sketches.norms import base_norms
@@ -156,14 +158,9 @@ def base_norms_of(
     if found is None:
         found = base_norms(base.unchanged_path(), on_progress)
         if base.tensor_sha256 is not None:
-            keep_derived(catalog, NORMS, {base.tensor_sha256: _text(found)})
+            data = json.dumps(found, separators=(",", ":")).encode()
+            keep_derived(catalog, NORMS, {base.tensor_sha256: data})
     return found
-
-
-def _text(numbers: Mapping[str, float]) -> bytes:
-    # Seven digits are more than the weights themselves have.
-    short = {name: float(f"{value:.7g}") for name, value in numbers.items()}
-    return json.dumps(short, separators=(",", ":")).encode()
 
 
 def _numbers(data: bytes | None) -> dict[str, float] | None:

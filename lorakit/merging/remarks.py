@@ -14,7 +14,12 @@ from lorakit.merging.request import MergeRequest
 def remarks(
     gathered: Gathered, told: Sequence[ModuleMerge], request: MergeRequest
 ) -> Iterator[str]:
-    """Sentences about losses and sizes that nobody asked for; none where a rank is given."""
+    """Sentences about losses and sizes that nobody asked for, and what a rank is counted of."""
+    if request.levels and request.rule is not None:
+        yield (
+            "Directions were chosen by their sizes in the plain sum and levelled then; kept and error are "
+            "of the sum before that."
+        )
     if request.rule is None:
         yield from _losses(told)
         yield from _grown(gathered, told)
