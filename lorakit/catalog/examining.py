@@ -14,7 +14,7 @@ from lorakit.catalog.covers import all_covers
 from lorakit.catalog.doctor import Finding
 from lorakit.catalog.emptied import emptied_roots
 from lorakit.catalog.lying import where_it_lies
-from lorakit.catalog.paths import stat_of
+from lorakit.catalog.paths import is_below, stat_of
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.queries import all_bases
 from lorakit.catalog.verifying import Known, is_unmoved, known_places
@@ -57,9 +57,15 @@ def examine(store: Store, adapters: Iterable[int] | None) -> list[Finding]:
     found = _try(_database(store))
     for check in (_audit, _bases, where_it_lies, emptied_roots, _covers):
         found += _try(check(store))
-    found += _try(_adapters(store, ids))
+    emptied = [one.path for one in found if one.kind == "emptied" and one.path]
+    found += (one for one in _try(_adapters(store, ids)) if not _is_told(one, emptied))
     # A damaged database says the same at each attempt.
     return list(dict.fromkeys(found))
+
+
+def _is_told(one: Finding, emptied: Iterable[str]) -> bool:
+    """Whether a file is missing with its whole folder, which is told of all in it at once."""
+    return one.kind == "missing" and any(is_below(one.path or "", folder) for folder in emptied)
 
 
 def _try(findings: Iterator[Finding]) -> list[Finding]:
@@ -85,7 +91,7 @@ def _database(store: Store) -> Iterator[Finding]:
 def _audit(store: Store) -> Iterator[Finding]:
     check = check_chain(store)
     if check.broken is not None:
-        yield Finding("audit", f"Of {check.count} decisions: {check.reason}")
+        yield Finding("audit", f"{check.count} on record: {check.reason}")
 
 
 def _bases(store: Store) -> Iterator[Finding]:
@@ -140,7 +146,7 @@ def _of_files(one: _Named) -> Iterator[Finding]:
     if not one.places:
         yield Finding("replaced", name, name)
     elif not one.files:
-        path = one.places[0].path
+        path = max(one.places, key=lambda place: place.seen_at).path
         yield Finding("missing", f"{name}: last seen at {path}", name, path)
     if one.pending and one.files:
         yield Finding("pending", name, name, one.files[0].place.path)

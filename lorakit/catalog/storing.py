@@ -120,7 +120,10 @@ def _store(batch: _Batch, item: ReadFile) -> _Stored:
         outcome, adapter, previous = _settle(batch, location, adapter, item)
     elif location is not None and location.adapter is not adapter:
         outcome = "changed"
-        adapter = adapter or _replace(batch, location, item)
+        if adapter is None:
+            adapter = _replace(batch, location, item)
+        else:
+            _return_name(batch, location, adapter)
     elif adapter is None:
         outcome = "added"
         adapter = _insert_for(batch, item)
@@ -186,6 +189,22 @@ def _replace(batch: _Batch, location: Location, item: ReadFile) -> Adapter:
     batch.session.flush()
     batch.names.discard(name)
     return _insert(batch, item, name)
+
+
+def _return_name(batch: _Batch, location: Location, back: Adapter) -> None:
+    """Give `back`, which returns to a place of its own, the name that went to what lay there meanwhile."""
+    other = location.adapter
+    name, numbered = other.name, back.name
+    stem, _, number = numbered.rpartition("-")
+    others = [p for one in (other, back) for p in one.locations if p is not location]
+    if (stem, number.isdecimal()) != (name, True) or any(holds_file(p.path) for p in others):
+        return
+    if numbered in [name_of_file(place.path) for place in back.locations]:
+        return
+    # Names are unique, so each must have let go before the other takes it.
+    for adapter, called in ((other, _free_name(batch, name)), (back, name), (other, numbered)):
+        adapter.name = called
+        batch.session.flush()
 
 
 def _edit(batch: _Batch, old: Adapter, item: ReadFile, gone: Sequence[Location]) -> Adapter:

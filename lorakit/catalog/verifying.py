@@ -24,13 +24,14 @@ Outcome = Literal["same", "header", "weights", "damaged", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A place of an adapter as it is on record."""
+    """A place of an adapter as it is on record; `seen_at` sorts as the times do when it was read."""
 
     adapter_id: int
     name: str
     path: str
     size: int
     mtime_ns: int
+    seen_at: str
     hashes: FileHashes
 
 
@@ -50,13 +51,13 @@ def known_places(store: Store, adapters: Iterable[int] | None) -> list[Known]:
     Those of pending adapters have no hashes that one could compare with.
     """
     rows = store.read(
-        "SELECT a.id, a.name, l.path, l.size, l.mtime_ns, a.file_sha256, a.tensor_sha256 "
+        "SELECT a.id, a.name, l.path, l.size, l.mtime_ns, l.seen_at, a.file_sha256, a.tensor_sha256 "
         "FROM location AS l JOIN adapter AS a ON a.id = l.adapter_id ORDER BY l.path"
     )
     wanted = None if adapters is None else set(adapters)
     return [
-        Known(number, name, path, size, mtime_ns, FileHashes(file_sha256, tensor_sha256))
-        for number, name, path, size, mtime_ns, file_sha256, tensor_sha256 in rows
+        Known(number, name, path, size, mtime_ns, seen_at, FileHashes(file_sha256, tensor_sha256))
+        for number, name, path, size, mtime_ns, seen_at, file_sha256, tensor_sha256 in rows
         if wanted is None or number in wanted
     ]
 

@@ -28,9 +28,8 @@ def facts(console: Console, pairs: Iterable[tuple[str, str | None]]) -> None:
 
 def heading(console: Console, text: str, aside: str = "") -> None:
     """A bold line, with something said beside it."""
-    console.print(
-        Text.assemble((visible(text), "bold"), ("  " + visible(aside) if aside else "", "dim"))
-    )
+    line = visible(text).replace("\n", "\\n")
+    console.print(Text.assemble((line, "bold"), ("  " + visible(aside) if aside else "", "dim")))
 
 
 def rows(

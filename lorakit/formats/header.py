@@ -140,7 +140,10 @@ def _refuse_pickle(path: Path, start: bytes, first: bytes) -> None:
 
 def _header_length(path: Path, start: bytes, size: int) -> int:
     if len(start) < LENGTH_BYTES:
-        raise BadFile(f"{path} is too short to be safetensors: {size} bytes.")
+        held = (
+            f"it has {size} of the {LENGTH_BYTES} bytes it begins with" if size else "it is empty"
+        )
+        raise BadFile(f"{path} is too short to be safetensors: {held}.")
     length: int = struct.unpack("<Q", start)[0]
     if length > MAX_HEADER_BYTES:
         raise BadFile(

@@ -147,6 +147,8 @@ def test_an_emptied_folder_is_told_once_with_how_much_it_held(
     assert [(one.text, one.path) for one in found] == [
         (f"{folder} is empty: 2 missing", str(folder))
     ]
+    # That is all there is to say of them.
+    assert {one.kind for one in catalog.examine()} == {"emptied"}
     shutil.rmtree(folder)
     gone.rename(folder)
     assert catalog.add([folder]).emptied == ()

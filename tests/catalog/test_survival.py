@@ -381,3 +381,29 @@ def test_what_may_not_be_read_costs_nothing_else(catalog: Catalog) -> None:
     assert first == "['closed', 'open'] ['secret']"
     assert "closed.safetensors cannot be read" in closed
     assert opened == "2"
+
+
+def test_a_file_that_returns_to_its_place_has_its_name_again(
+    catalog: Catalog, folder: Path, ink: Path
+) -> None:
+    content, old = cherish(catalog, "ink"), ink.read_bytes()
+    for seed, meanwhile in ((2, "ink-2"), (3, "ink-3")):
+        write_adapter(ink, seed)
+        scan(catalog, folder)
+        (gone,) = kept(catalog, content)
+        assert (gone.name, catalog.resolve("ink").tensor_sha256 == content) == (meanwhile, False)
+        ink.write_bytes(old)
+        scan(catalog, folder)
+        (back,) = kept(catalog, content)
+        assert (back.id, back.name, back.path, back.missing) == (gone.id, "ink", ink, False)
+    assert sorted(record.name for record in catalog.adapters() if record.missing) == [
+        "ink-2",
+        "ink-3",
+    ]
+    # The name of a file elsewhere stays that file's.
+    write_adapter(ink, 2).rename(folder / "ink-2.safetensors")
+    write_adapter(ink, 5)
+    scan(catalog, folder)
+    (folder / "ink-2.safetensors").rename(ink)
+    scan(catalog, folder)
+    assert {record.path: record.name for record in catalog.adapters()}[ink] == "ink-2"

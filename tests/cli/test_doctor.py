@@ -80,6 +80,17 @@ def test_what_a_look_at_the_files_tells(cli: Cli, folder: Path) -> None:
     assert cli("doctor", "rank:4", "missing:no", "-q").lines == ["oil"]
 
 
+def test_a_missing_file_is_said_to_lie_where_it_was_last(cli: Cli, folder: Path) -> None:
+    cli("add", folder)
+    now = folder / "ink.safetensors"
+    for name in ("z", "a", "m"):
+        now = now.rename(folder / f"{name}.safetensors")
+        cli("scan")
+    now.unlink()
+    (one,) = found(cli("doctor", "--json"), "missing")
+    assert (one["name"], one["path"]) == ("ink", str(now))
+
+
 def test_a_silent_change_is_found_recorded_on_request_and_what_was_said_is_kept(
     cli: Cli, folder: Path
 ) -> None:

@@ -119,6 +119,13 @@ def test_a_file_cannot_steer_the_terminal(cli: Cli, tmp_path: Path) -> None:
     assert "\x1b" not in cli("inspect", path).err
 
 
+def test_a_name_of_two_lines_is_shown_in_one(cli: Cli, folder: Path) -> None:
+    path = write_adapter(folder / "two\nlines.safetensors", 5)
+    assert cli("inspect", path).lines[0].startswith("two\\nlines.safetensors")
+    path.write_bytes(b"1")
+    cli("inspect", path).failed_with(4, "it has 1 of the 8 bytes it begins with")
+
+
 def test_several_names_are_told_apart(cli: Cli, folder: Path) -> None:
     cli("add", folder)
     ran = cli("inspect", "ink", folder / "wash.safetensors")
