@@ -79,8 +79,8 @@ class Wanted:
             norms=self.norms,
             biases=self.biases,
             dtype=DTYPES[self.dtype],
-            device=device,
             seed=self.seed,
+            device=device,
             on_progress=on_progress,
         )
 
@@ -93,6 +93,7 @@ def extract_to_file(
     output: str | Path,
     *,
     layout: WritableLayout = DEFAULT_LAYOUT,
+    device: str = "cpu",
     overwrite: bool = False,
     on_progress: Progress = lambda done, total, what: None,
 ) -> tuple[WrittenAdapter, ExtractionReport]:
@@ -117,7 +118,6 @@ def extract_to_file(
     done = write_adapter(
         catalog,
         opened,
-            device=device,
         kind="extracted adapter",
         what=f"the difference of {tuned.name} and {base.name}",
         ingredients=[tuned, base],
@@ -130,6 +130,7 @@ def extract_to_file(
             dtype=wanted.dtype,
             options=wanted.options(),
             seed=wanted.seed,
+            device=device,
         ),
         overwrite=overwrite,
         on_progress=on_progress,
