@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,10 +31,14 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a model; `before` is what stands before its keys in the model as a whole."""
+    """One file of a model; `before` is what stands before its keys in the model as a whole.
+
+    `keys` are those that an index says it holds.
+    """
 
     path: Path
     before: str = ""
+    keys: frozenset[str] = frozenset()
 
 
 def model_files(path: Path) -> tuple[ModelFile, ...]:
@@ -48,11 +52,11 @@ def model_files(path: Path) -> tuple[ModelFile, ...]:
 
 def _model_files(path: Path) -> Iterator[ModelFile]:
     if not is_pipeline(path):
-        yield from (ModelFile(file) for file in _files_of(path))
+        yield from _files_of(path)
         return
     for name, before in _PIPELINE.items():
         if is_folder(path / name):
-            yield from (ModelFile(file, before) for file in _files_of(path / name))
+            yield from (replace(file, before=before) for file in _files_of(path / name))
 
 
 def is_pipeline(path: Path) -> bool:
@@ -65,12 +69,16 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 (Path's own raises)
 
 
-def _files_of(path: Path) -> list[Path]:
+def _files_of(path: Path) -> list[ModelFile]:
     if is_folder(path):
         return _chosen(path, _files_in(path))
     if path.name.endswith(".json"):
         return _indexed(path)
-    return _siblings(path)
+    return _plain(_siblings(path))
+
+
+def _plain(files: list[Path]) -> list[ModelFile]:
+    return [ModelFile(file) for file in files]
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -83,14 +91,14 @@ def _files_in(folder: Path) -> list[Path]:
         raise BadFile(f"{folder} cannot be read: {error.strerror or error}.") from error
 
 
-def _chosen(folder: Path, files: list[Path]) -> list[Path]:
+def _chosen(folder: Path, files: list[Path]) -> list[ModelFile]:
     indices = [file for file in files if file.name.endswith(INDEX_SUFFIX)]
     if len(indices) == 1:
         return _indexed(indices[0])
     weights = [file for file in files if file not in indices]
     usual = [file for file in weights if file.name in _USUAL_NAMES]
     if len(usual) == 1:
-        return usual
+        return _plain(usual)
     if not weights:
         raise BadFile(
             f"The folder {folder} holds no safetensors file.",
@@ -98,12 +106,12 @@ def _chosen(folder: Path, files: list[Path]) -> list[Path]:
         )
     stems = {match["stem"] for file in weights if (match := _SHARD.fullmatch(file.name))}
     if len(stems) == 1:
-        return _siblings(next(file for file in weights if _SHARD.fullmatch(file.name)))
-    return weights
+        return _plain(_siblings(next(file for file in weights if _SHARD.fullmatch(file.name))))
+    return _plain(weights)
 
 
-def _indexed(index: Path) -> list[Path]:
-    """The files that an index names, all of which lie beside it. Raises `BadFile`."""
+def _indexed(index: Path) -> list[ModelFile]:
+    """The files that an index names, all of which lie beside it, and their keys. Raises `BadFile`."""
     try:
         with index.open("rb") as file:
             raw = file.read(_MOST_INDEX_BYTES)
@@ -118,11 +126,16 @@ def _indexed(index: Path) -> list[Path]:
             f"{index} has no weight_map, so it is no index of shards.",
             hint="Name the checkpoint, its folder, or its .safetensors.index.json.",
         )
-    wanted = set(map(str, names.values()))
-    strange = next((n for n in wanted if not n or Path(n).name != n or "\0" in n), None)
+    keys: dict[str, set[str]] = {}
+    for key, name in names.items():
+        keys.setdefault(str(name), set()).add(key)
+    strange = next((n for n in keys if not n or Path(n).name != n or "\0" in n), None)
     if strange is not None:
         raise BadFile(f"{index} names {strange[:200]!r}, which is not a file beside it.")
-    return _all_there(index, [index.with_name(name) for name in sorted(wanted)])
+    _all_there(index, [index.with_name(name) for name in sorted(keys)])
+    return [
+        ModelFile(index.with_name(name), keys=frozenset(own)) for name, own in sorted(keys.items())
+    ]
 
 
 def _siblings(path: Path) -> list[Path]:

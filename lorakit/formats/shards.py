@@ -32,8 +32,8 @@ class Shards:
 def read_shards(path: Path) -> Shards:
     """The tensors of the file, shard, index or folder at `path`, from headers alone.
 
-    Raises `BadFile` for what is no safetensors, for shards that are missing or hold a key twice, and for
-    a folder with several models.
+    Raises `BadFile` for what is no safetensors, for shards that are missing, hold a key twice or lack one
+    that their index names, and for a folder with several models.
     """
     return _joined(path, ((file, _header(file.path)) for file in model_files(path)))
 
@@ -48,6 +48,7 @@ def _joined(path: Path, files: Iterable[tuple[ModelFile, Header]]) -> Shards:
     metadata: dict[str, str] = {}
     for file, header in files:
         metadata.update(header.metadata)
+        _require_indexed(path, file, header)
         for key, info in header.tensors.items():
             if (name := file.before + key) in tensors:
                 raise BadFile(
@@ -57,6 +58,18 @@ def _joined(path: Path, files: Iterable[tuple[ModelFile, Header]]) -> Shards:
                 )
             tensors[name] = Stored(file.path, info, header.data_offset + info.start)
     return Shards(path, tensors, metadata)
+
+
+def _require_indexed(path: Path, file: ModelFile, header: Header) -> None:
+    """Raise `BadFile` for a file that lacks what an index says it holds."""
+    lacking = sorted(file.keys - header.tensors.keys())
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise BadFile(
+            f"The index of {path} says that {file.path.name} holds {lacking[0][:200]!r}{more}, and it "
+            "does not.",
+            hint="Get the shards and their index again, all of the same release.",
+        )
 
 
 def _header(path: Path) -> Header:

@@ -94,11 +94,15 @@ def test_shards_by_folder_by_index_and_by_any_of_them(tmp_path: Path) -> None:
     files = shards(tmp_path)
     for path in (tmp_path, *files):
         assert_same(sketch_checkpoint(path), WANTED)
-    keys = {f"k{number}": file.name for number, file in enumerate(files)}
+    keys = {key: files[n % 3].name for n, key in enumerate(named(WEIGHTS))}
     index = tmp_path / "diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": keys}))
     for path in (tmp_path, index):
         assert_same(sketch_checkpoint(path), WANTED)
+    index.write_text(json.dumps({"weight_map": {**keys, "net.lost": files[1].name}}))
+    for path in (tmp_path, index):
+        with pytest.raises(BadFile, match=r"model-00002-of-00003.safetensors holds 'net.lost'"):
+            sketch_checkpoint(path)
     for file in files:
         file.rename(file.with_name(f"part{file.name[6:11]}.safetensors"))
     index.unlink()
