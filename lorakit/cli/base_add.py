@@ -134,10 +134,11 @@ def _warn(out: Output, checkpoint: Checkpoint, sketch: Sketch) -> None:
     if not checkpoint.has_llm_adapter:
         out.warn(f"{label} has no text adapter (llm_adapter.*), so it cannot render by itself.")
     if sketch.undecided:
+        count = len(sketch.undecided)
         out.warn(
-            f"{len(sketch.undecided)} of the {len(sketch.values) + len(sketch.undecided)} matrices of "
-            f"{label} are stored in a form that cannot be sampled, such as {sketch.undecided[0]}: they "
-            "take no part when lorakit recognises models."
+            f"Matrices of {label} that are stored in a form that cannot be sampled, and take no part when "
+            f"lorakit recognises models: {count} of {len(sketch.values) + count}, such as "
+            f"{sketch.undecided[0]}."
         )
 
 

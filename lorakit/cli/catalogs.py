@@ -15,17 +15,26 @@ def open_catalog() -> Catalog:
 
 
 def show_warnings() -> None:
-    """Send what the rooms below log to stderr, once, in the words of the command line."""
+    """Send what the rooms below log to stderr, each text once, in the words of the command line."""
     # Only verbs that open the catalog pay for this import; reading a file logs nothing.
     import logging
 
     class ToOutput(logging.Handler):
+        def __init__(self) -> None:
+            super().__init__()
+            self.said: set[str] = set()
+
         def emit(self, record: logging.LogRecord) -> None:
-            warn(record.getMessage())
+            text = record.getMessage()
+            if text not in self.said:
+                self.said.add(text)
+                warn(text)
 
     logger = logging.getLogger("lorakit")
-    if not any(type(handler).__name__ == ToOutput.__name__ for handler in logger.handlers):
-        logger.addHandler(ToOutput())
+    for handler in list(logger.handlers):
+        if type(handler).__name__ == ToOutput.__name__:
+            logger.removeHandler(handler)
+    logger.addHandler(ToOutput())
 
 
 def adapter_path(catalog: Catalog, name: str) -> Path:

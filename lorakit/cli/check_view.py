@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lorakit.cli.check_groups import bar, percent, show_groups, unit
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import visible
 from lorakit.cli.render import heading, notes, rows
 from lorakit.cli.stack_view import TOUCHED
@@ -44,7 +45,7 @@ def show(console: Console, checked: Checked, by: str, balance: bool) -> None:
     if ground is None:
         heading(console, "Check", "without a base")
     else:
-        aside = f"{ground.modules.label}, {ground.modules.blocks} blocks, {ground.stored}"
+        aside = f"{ground.modules.label}, {counted_rows(ground.modules.blocks, 'block')}, {ground.stored}"
         heading(console, f"Check on {checked.base or ground.modules.label}", aside)
     _show_entries(console, comparison)
     if comparison.pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,24 +144,29 @@ def _left_out(report: ExtractionReport) -> list[str]:
     found = []
     if report.below_rounding:
         found.append(
-            f"{len(report.below_rounding)} matrices differ by no more than rounding and are left out."
+            f"{_matrices(report.below_rounding, 'differs', 'differ')} by no more than rounding and left out."
         )
     if report.limited:
         found.append(
-            f"{len(report.limited)} matrices reach the highest rank, {report.most}, and hold more: "
+            f"{_matrices(report.limited, 'holds', 'hold')} more than fits the highest rank, {report.most}: "
             "--max-rank raises it."
         )
     if report.left_out:
         found.append(
-            f"{len(report.left_out)} norms and biases differ, too, such as {report.left_out[0]}: --norms and "
-            "--biases take them along."
+            f"Norms and biases that differ, too: {len(report.left_out)}, such as {report.left_out[0]}. "
+            "--norms and --biases take them along."
         )
     if report.one_sided:
         found.append(
-            f"{len(report.one_sided)} matrices are in one of the checkpoints only, such as "
-            f"{report.one_sided[0]}, and are left out."
+            f"{_matrices(report.one_sided, 'is', 'are')} in one of the checkpoints only and left out, such "
+            f"as {report.one_sided[0]}."
         )
     return found
+
+
+def _matrices(names: Sequence[str], one: str, several: str) -> str:
+    """`1 matrix differs`, `3 matrices differ`."""
+    return f"1 matrix {one}" if len(names) == 1 else f"{len(names)} matrices {several}"
 
 
 def _percent(value: float | None) -> str:

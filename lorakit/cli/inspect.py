@@ -12,15 +12,16 @@ from typer.core import TyperCommand
 from lorakit.cli.complete import as_items, complete_names
 from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
-from lorakit.errors import BadUsage
+from lorakit.cli.queries import is_condition
+from lorakit.errors import BadUsage, NotFound
 from lorakit.formats.inspection import AdapterReport, inspect
 from lorakit.formats.peft_folder import adapter_file
-from lorakit.paths import expanded
+from lorakit.paths import expanded, is_file
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lorakit.catalog import Catalog
+    from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.merging.spectra import Spectra
 
     Yours = dict[str, Any]
@@ -60,7 +61,8 @@ def inspect_verb(
 ) -> None:
     """Show layout, algorithm, rank, blocks, training facts and licence.
 
-    NAME is a file or a name in the catalog; - reads names from stdin.
+    NAME is a file or a name in the catalog, or several words are a query as for ls; - reads names from
+    stdin.
     """
     out = Output.of("inspect", json, quiet)
     if not context.args:
@@ -102,25 +104,43 @@ def _spectra(reports: list[AdapterReport], out: Output) -> dict[Path, Spectra]:
 def find_files(names: list[str]) -> list[tuple[Path, Yours | None]]:
     """The file of each name, and what is said of it beyond the file, where it is named in the catalog.
 
-    The catalog is opened only for a name that is no path.
+    Where one is a condition such as `rank:8..`, all of them are one query. The catalog is opened only for
+    what is no path. Raises `NotFound` for a path that leads nowhere, and what `select_adapters` raises.
     """
-    if all(looks_like_path(name) for name in names):
-        return [(adapter_file(expanded(name)), None) for name in names]
+    asked = any(is_condition(name) and not is_file(expanded(name)) for name in names)
+    if not asked and all(looks_like_path(name) for name in names):
+        return [(_at_path(name), None) for name in names]
     from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.selecting import select_adapters
 
     with open_catalog() as catalog:
+        if asked:
+            return [_known(catalog, record) for record in select_adapters(catalog, names)]
         return [
-            (adapter_file(expanded(name)), None)
+            (_at_path(name), None)
             if looks_like_path(name)
-            else _in_catalog(catalog, name)
+            else _known(catalog, catalog.resolve(name))
             for name in names
         ]
 
 
-def _in_catalog(catalog: Catalog, name: str) -> tuple[Path, Yours]:
+def _at_path(name: str) -> Path:
+    path = adapter_file(expanded(name))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(
+            f"There is no file {name}.", hint="Check the spelling and the drive."
+        ) from None
+    except (OSError, ValueError):
+        # What reads it says what is the matter.
+        return path
+    return path
+
+
+def _known(catalog: Catalog, record: AdapterRecord) -> tuple[Path, Yours]:
     from lorakit.cli.yours import known_of
 
-    record = catalog.resolve(name)
     return record.existing_path(), known_of(catalog, record)
 
 

@@ -48,6 +48,7 @@ def report_verb(
     server. Without a query it shows all; `collection:best` is a collection, and - reads names from stdin.
     """
     from lorakit.cli.catalogs import open_catalog
+    from lorakit.cli.render import size as shown_size
     from lorakit.report.exhibits import gather
     from lorakit.report.gallery_page import gallery_page
     from lorakit.report.stacks import gather_stacks
@@ -74,7 +75,7 @@ def report_verb(
         },
         human=lambda console: console.print(
             f"{path}: {counted_rows(len(exhibits), 'adapter')}, {counted_rows(covers, 'cover')}, "
-            f"{size / 1e6:.1f} MB.",
+            f"{shown_size(size)}.",
             soft_wrap=True,
         ),
         ids=[str(path)],
@@ -121,5 +122,5 @@ def chosen(catalog: Catalog, words: list[str]) -> list[AdapterRecord]:
             "The catalog is empty.", hint="`lorakit add FOLDER` adds what is in a folder."
         )
     raise NotFound(
-        f"No adapter fits {query_text(words)}.", hint="`lorakit ls` lists what there is."
+        f"No adapter fits {query_text(words)!r}.", hint="`lorakit ls` lists what there is."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet, looks_like_path
 from lorakit.cli.output import Output
 from lorakit.errors import NotFound
@@ -213,18 +214,20 @@ def _share(value: float) -> str:
 def _notes(found: Verification) -> list[str]:
     valued = [one for one in found.deviations if one.shapes is None]
     remarks = dict.fromkeys(one.remark for one in valued if one.remark)
-    notes = [
-        f"{sum(one.remark == remark for one in found.deviations)} tensors: each {remark}."
-        for remark in remarks
-    ]
+    notes = []
+    for remark in remarks:
+        count = sum(one.remark == remark for one in found.deviations)
+        notes.append(f"1 tensor {remark}." if count == 1 else f"{count} tensors: each {remark}.")
     shaped = len(found.deviations) - len(valued)
     if shaped:
         notes.append(
-            f"{shaped} of {found.tensors} tensors have another shape than they should, so their values "
-            "are not compared."
+            f"Tensors of another shape than they should have, whose values are not compared: {shaped} of "
+            f"{found.tensors}."
         )
-    for names, words in ((found.missing, "are missing"), (found.extra, "should not be there")):
+    for names, words in ((found.missing, "missing"), (found.extra, "that should not be there")):
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            notes.append(f"{len(names)} tensors {words}: {', '.join(names[:_LISTED])}{more}.")
+            notes.append(
+                f"{counted_rows(len(names), 'tensor')} {words}: {', '.join(names[:_LISTED])}{more}."
+            )
     return [*notes, *found.remarks]

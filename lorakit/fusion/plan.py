@@ -183,9 +183,11 @@ def _plan_entry(
         targets[module.name] = target
     text_encoder = tuple(n for n in unmatched if anima.component_of(n) == "text_encoder")
     if not targets and not text_encoder:
+        first, count = report.modules[0].name, len(report.modules)
+        names = first if count == 1 else f"none of its {count} modules (such as {first})"
+        is_it = "is not" if count == 1 else "is"
         raise NotFusable(
-            f"{report.path} touches nothing in {base.label}: none of its {len(report.modules)} modules "
-            f"(such as {report.modules[0].name}) is in the base."
+            f"{report.path} touches nothing in {base.label}: {names} {is_it} in the base."
         )
     strengths = _strengths(label, strength, targets, _made_for(base, report))
     missed = strength.misses(module.name for module in report.modules)
@@ -197,9 +199,10 @@ def require_targets(plan: FusionPlan) -> None:
     """Raise `NotFusable` for an entry that has nothing to do with the base at hand."""
     idle = next((entry for entry in plan.entries if not entry.targets), None)
     if idle is not None:
+        count = len(idle.text_encoder)
+        all_of_it = "its one module belongs" if count == 1 else f"all its {count} modules belong"
         raise NotFusable(
-            f"{idle.report.path} touches nothing in {plan.base.label}: all its "
-            f"{len(idle.text_encoder)} modules belong to the text encoder.",
+            f"{idle.report.path} touches nothing in {plan.base.label}: {all_of_it} to the text encoder.",
             hint="`lorakit preview` fuses them into the text encoder it renders with.",
         )
 
@@ -243,7 +246,7 @@ def _renumbering(base: BaseModules, report: AdapterReport) -> tuple[int, ...]:
     if larger:
         raise NotFusable(
             f"{report.path} is made for a larger model: it patches block {highest}, and {base.label} "
-            f"has {base.blocks} blocks.",
+            f"has {base.blocks} block{'' if base.blocks == 1 else 's'}.",
             hint="Stack it on a base of the size it was trained on.",
         )
     if made_for is None or made_for == base.blocks:

@@ -161,8 +161,9 @@ def _once(server: Server, path: str, body: object) -> bytes:
     except URLError as error:
         if isinstance(error.reason, TimeoutError):
             raise _Again(f"{server.host} does not answer") from None
+        reason = getattr(error.reason, "strerror", None) or error.reason
         raise Unreachable(
-            f"{server.host} cannot be reached: {error.reason}.",
+            f"{server.host} cannot be reached: {reason}.",
             hint="Nothing in the catalog has changed by that.",
         ) from None
     except TimeoutError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -263,6 +264,7 @@ def _faults(address: HubAddress) -> Iterator[None]:
     # nothing could be fetched.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", reason)
         raise Unreachable(
             f"{address} cannot be fetched: {reason.rstrip('.')}.",
             hint="The same command goes on from what has come already.",

@@ -57,7 +57,9 @@ def test_a_malformed_file_is_refused_in_one_sentence(
 def test_a_folder_or_nothing_is_refused(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     cli("inspect", tmp_path / "folder.safetensors").failed_with(4, "folder.safetensors")
-    cli("inspect", tmp_path / "none.safetensors").failed_with(4, "none.safetensors")
+    cli("inspect", tmp_path / "none.safetensors").failed_with(
+        1, "There is no file", "none.safetensors"
+    )
 
 
 @pytest.mark.parametrize("name", ["old.pt", "old.ckpt", "OLD.CKPT"])
@@ -155,3 +157,21 @@ def test_a_name_that_no_system_takes_is_one_sentence(cli: Cli, name: str) -> Non
     assert ran.code in (1, 4)
     assert ran.err.startswith("Error: ")
     assert "Traceback" not in ran.err
+
+
+def test_a_query_takes_the_place_of_names(cli: Cli, folder: Path) -> None:
+    cli("add", folder)
+    cli("tag", "ink", "wash", "--add", "dear")
+    cli("note", "wash", "--rating", "4")
+    found = cli("inspect", "tag:dear", "--json").document["adapters"]
+    assert [Path(one["path"]).stem for one in found] == ["ink", "wash"]
+    assert [one["yours"] is None for one in found] == [False, False]
+    assert cli("inspect", "rating:4..", "path:/loras/", "-q").lines == [
+        str(folder / "wash.safetensors")
+    ]
+    cli("inspect", "tag:none").failed_with(1, "No adapter fits 'tag:none'")
+    cli("inspect", "rank:x").failed_with(2, "neither a number nor a range")
+
+
+def test_a_path_that_leads_nowhere_is_named(cli: Cli) -> None:
+    cli("inspect", "./a/ink.safetensors").failed_with(1, "There is no file ./a/ink.safetensors")

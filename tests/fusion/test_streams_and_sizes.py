@@ -64,7 +64,7 @@ def test_a_text_encoder_beside_the_base_is_fused_in_its_own_dtype(tmp_path: Path
     stem = "lora_te_layers_0_mlp_up_proj"
     save_file({f"{stem}.lora_up.weight": up, f"{stem}.lora_down.weight": down}, path)
     base = tiny_base(dtype=torch.bfloat16)
-    with pytest.raises(NotFusable, match="belong to the text encoder"):
+    with pytest.raises(NotFusable, match="its one module belongs to the text encoder"):
         lorakit.fuse(base, [(path, 1.0)])
     joined = open_base(base).with_text_encoder(encoder)
     fused = lorakit.fuse(joined, [(path, 0.5)])
