@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from lorakit.cli.complete import as_items, complete_names
 from lorakit.cli.options import Json, Quiet, looks_like_path, read_names
 from lorakit.cli.output import Output
-from lorakit.cli.queries import is_condition
+from lorakit.cli.queries import QueryCommand, is_condition
 from lorakit.errors import BadUsage, NotFound
 from lorakit.formats.inspection import AdapterReport, inspect
 from lorakit.formats.peft_folder import adapter_file
@@ -34,7 +33,7 @@ USAGE = "NAME... [OPTIONS]"
 MAX_LISTED = 12
 
 
-class InspectCommand(TyperCommand):
+class InspectCommand(QueryCommand):
     """A command whose words are completed as names, though no argument says what they are."""
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - Typer's own
@@ -61,8 +60,7 @@ def inspect_verb(
 ) -> None:
     """Show layout, algorithm, rank, blocks, training facts and licence.
 
-    NAME is a file or a name in the catalog, or several words are a query as for ls; - reads names from
-    stdin.
+    NAME is a file, a name in the catalog or, with others, a query as for ls; - reads names from stdin.
     """
     out = Output.of("inspect", json, quiet)
     if not context.args:
@@ -133,8 +131,7 @@ def _at_path(name: str) -> Path:
             f"There is no file {name}.", hint="Check the spelling and the drive."
         ) from None
     except (OSError, ValueError):
-        # What reads it says what is the matter.
-        return path
+        pass  # What reads it says what is the matter.
     return path
 
 

@@ -169,6 +169,9 @@ def test_a_query_takes_the_place_of_names(cli: Cli, folder: Path) -> None:
     assert cli("inspect", "rating:4..", "path:/loras/", "-q").lines == [
         str(folder / "wash.safetensors")
     ]
+    assert cli("inspect", "tag:dear", "-rating:4..", "-q").lines == [
+        str(folder / "ink.safetensors")
+    ]
     cli("inspect", "tag:none").failed_with(1, "No adapter fits 'tag:none'")
     cli("inspect", "rank:x").failed_with(2, "neither a number nor a range")
 
