@@ -208,7 +208,8 @@ def _show_stack(catalog: Catalog, stack: str, base: str, out: Output) -> None:
     from lorakit.stack import resolve_stack
 
     chosen = choose_base(catalog, base)
-    verdict = judge_stack(catalog, chosen, resolve_stack(find_given(catalog, stack), catalog))
+    entries = resolve_stack(find_given(catalog, stack).stack, catalog)
+    verdict = judge_stack(catalog, chosen, entries)
     found = answers(verdict)
 
     def human(console: Console) -> None:

@@ -103,7 +103,7 @@ def _plan(catalog: Catalog, wanted: Wanted) -> tuple[Plan, Recommended]:
     from lorakit.stack import Entry, resolve_stack
     from lorakit.strengths import Strength
 
-    stack = find_given(catalog, wanted.stack)
+    stack = find_given(catalog, wanted.stack).stack
     if len(stack) != 1:
         raise BadUsage(
             "A cover shows one adapter.", hint="For example: lorakit preview ink --cover"

@@ -108,10 +108,13 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
     from lorakit.stack import resolve_stack
 
     wanted = _with_recipe(wanted)
-    made, found = _picture(catalog, wanted)
-    base = choose_base(catalog, wanted.base or (found.base if found else None))
-    stack = found.stack if found and not wanted.stack else find_given(catalog, wanted.stack)
-    entries = resolve_stack(stack, catalog)
+    made, shown = _picture(catalog, wanted)
+    asked = wanted.base or (shown.base if shown else None)
+    given = shown
+    if given is None or wanted.stack:
+        given = find_given(catalog, wanted.stack, base=asked is None)
+    base = choose_base(catalog, asked or given.base)
+    entries = resolve_stack(given.stack, catalog)
     recipe = recipe_named(wanted.recipe) if wanted.recipe else _recipe(base, entries)
     settings, remarks = _settings(wanted, made, recipe)
     adapters = stacked(entries)
@@ -120,7 +123,8 @@ def plan_pictures(catalog: Catalog, wanted: Wanted) -> Plan:
         pictures = [replace(p, prompt=with_triggers(p.prompt, adapters)) for p in pictures]
     if made is not None and made.prompt and made.seed is None and not wanted.seeds:
         remarks = (*remarks, "It does not say its seed; 0 is taken.")
-    said = (*_foreign(made, wanted.picture), *(found.remarks if found else ()), *remarks)
+    found = dict.fromkeys((*(shown.remarks if shown else ()), *given.remarks))
+    said = (*_foreign(made, wanted.picture), *found, *remarks)
     return Plan(
         base,
         entries,

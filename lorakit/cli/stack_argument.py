@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lorakit.catalog import Catalog
     from lorakit.cli.output import Output
     from lorakit.formats.generation import Generation
+    from lorakit.sharing.finding import Found
     from lorakit.stack import Stack
 
 _KEPT = "stack:"
@@ -64,17 +65,17 @@ def quoted(word: str) -> str:
     return word
 
 
-def find_given(catalog: Catalog, text: str) -> Stack:
-    """As `given_stack`, for those who have opened the catalog and want nothing but the stack."""
-    from lorakit.sharing.finding import find_ingredients
+def find_given(catalog: Catalog, text: str, *, base: bool = False) -> Found:
+    """As `given_stack`, for those who have opened the catalog; `base` says whether its base is wanted."""
+    from lorakit.sharing.finding import Found, find_ingredients
     from lorakit.stack import Stack
 
     text = quoted(text)
     path = recipe_path(text)
     made = read_made(path) if path is not None else kept(catalog, text)
     if made is None:
-        return Stack.parse(text)
-    return find_ingredients(catalog, made, base=False).stack
+        return Found(Stack.parse(text), None, ())
+    return find_ingredients(catalog, made, base=base)
 
 
 def may_be_kept(text: str) -> bool:

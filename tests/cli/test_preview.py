@@ -64,6 +64,17 @@ def test_a_kept_stack_shows_the_pictures_that_were_made_with_it(ready: Cli, tmp_
     ready("stack", "--show", "nothing").failed_with(1, "nothing", "evening")
 
 
+def test_a_kept_stack_brings_its_base(ready: Cli, tmp_path: Path) -> None:
+    (base,) = ready("base", "ls", "--json").document["bases"]
+    assert ready("base", "add", base["path"], "--name", "other", "--as", "rdbt").code == 0
+    ready("preview", "ink:0.8", *QUICK, "--dry-run").failed_with(2, "--base")
+    assert ready("stack", "ink:0.8", "--base", base["name"], "--keep", "evening").code == 0
+    planned = ready("preview", "evening", *QUICK, "--dry-run", "--json").document
+    assert planned["base"]["name"] == base["name"]
+    asked = ready("preview", "evening", *QUICK, "--dry-run", "--json", "--base", "other").document
+    assert asked["base"]["name"] == "other"
+
+
 def test_files_that_are_in_no_catalog_are_hashed_for_the_record(
     cli: Cli, demo: DemoModel, tmp_path: Path
 ) -> None:
