@@ -139,11 +139,18 @@ def _adapter(rows: list[tuple[Any, ...]]) -> AdapterRecord:
     fields["trigger_words"] = tuple(json.loads(fields["trigger_words"]))
     fields["added_at"] = from_text(fields["added_at"])
     paths = tuple(Path(row[-1]) for row in rows if row[-1] is not None)
+    if len(paths) > 1:
+        rows = sorted(rows, key=lambda row: _as_expected(fields["name"], row[-1]))
     there, changed = _place(rows)
     path = there or next(iter(paths), None)
     return AdapterRecord(
         **fields, path=path, missing=there is None, changed=changed, locations=paths
     )
+
+
+def _as_expected(name: str, path: str) -> tuple[bool, int]:
+    """By what the locations of one content are sorted: those called as it is first, copies in sub-folders last."""
+    return name_of_file(path).casefold() != name.casefold(), len(Path(path).parts)
 
 
 def _place(rows: Sequence[tuple[Any, ...]]) -> tuple[Path | None, bool]:

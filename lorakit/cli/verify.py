@@ -99,22 +99,22 @@ def _path(catalog: Catalog, name: str) -> str:
 def _stack(catalog: Catalog, text: str) -> Stack:
     from lorakit.cli.stack_argument import find_given
 
-    return find_given(catalog, text)
+    return find_given(catalog, text).stack
 
 
 def sentence(found: Verification) -> str:
     """The outcome in one sentence."""
     if found.outcome == "identical":
         return (
-            f"{found.path.name} is {found.how}: all {found.tensors} tensors, {found.values:,} values, "
-            "bit by bit."
+            f"{found.path.name} is {found.how}: all of it, {counted_rows(found.tensors, 'tensor')} and "
+            f"{found.values:,} values, bit by bit."
         )
     if found.outcome == "rounding":
         if not found.to_the_bit:
             return f"{found.path.name} is {found.how}, within the rounding of its dtype."
         return (
             f"{found.path.name} is {found.how}, within rounding: {found.differing:,} of "
-            f"{found.values:,} values are rounded otherwise, as another device or version does."
+            f"{found.values:,} values rounded otherwise, as another device or version does."
         )
     return f"{found.path.name} is not {found.how}."
 

@@ -46,6 +46,20 @@ def test_a_copy_is_a_second_location(catalog: Catalog, folder: Path) -> None:
     assert (record.path, record.missing) == (second, False)
 
 
+def test_of_several_places_the_one_that_is_called_so_counts_first(
+    catalog: Catalog, folder: Path
+) -> None:
+    first = write_adapter(folder / "loras" / "ink.safetensors")
+    catalog.add([folder])
+    (folder / "backup").mkdir()
+    shutil.copy(first, folder / "backup" / "a.safetensors")
+    (folder / "loras" / "backup").mkdir()
+    shutil.copy(first, folder / "loras" / "backup" / "ink.safetensors")
+    catalog.add([folder])
+    (record,) = catalog.adapters()
+    assert (record.path, len(record.locations)) == (first, 3)
+
+
 def test_a_header_edit_keeps_the_adapter(catalog: Catalog, folder: Path) -> None:
     path = write_adapter(folder / "ink.safetensors", 1)
     catalog.add([path], name="mine")

@@ -68,6 +68,11 @@ def test_every_written_file_is_made_again_to_the_bit(
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
+def test_ingredients_are_called_as_in_the_catalog(stocked: Cli, made: Path) -> None:
+    assert stocked("note", "ink", "--name", "sumi").code == 0
+    assert "sumi:0.8 wash:0.5" in stocked("verify", made).out
+
+
 def test_an_extraction_is_made_again_from_both_checkpoints(
     stocked: Cli, models: Path, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from lorakit.bases import ChosenBase, choose_base
@@ -73,7 +73,7 @@ def _adapter(catalog: Catalog, ancestor: Ancestor) -> ResolvedEntry:
         )
     strength = Strength.parse(ancestor.strength) if ancestor.strength else Strength()
     (entry,) = resolve_stack([Entry(str(path), strength)], None)
-    return entry
+    return replace(entry, name=record.name)
 
 
 def _base(catalog: Catalog, ancestor: Ancestor) -> ChosenBase:
@@ -85,7 +85,7 @@ def _base(catalog: Catalog, ancestor: Ancestor) -> ChosenBase:
 
 def _fitting(records: Sequence[Record], ancestor: Ancestor) -> Iterator[Record]:
     """Those of the ancestor's content, where it is recorded; a file that is there comes first."""
-    for record in sorted(records, key=lambda one: one.missing):
+    for record in sorted(records, key=lambda one: (one.missing, one.name != ancestor.name)):
         if ancestor.content is not None:
             if record.tensor_sha256 == ancestor.content:
                 yield record
