@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
@@ -171,17 +172,24 @@ def report_error(error: LorakitError) -> None:
     message = _wrapped(f"Error: {visible(error.message)}")
     print(message.replace("Error:", label, 1), file=sys.stderr)  # noqa: T201
     if error.hint:
-        hint = visible(error.hint)
-        # A command to be copied stays in one line.
-        print(hint if '"' in hint else _wrapped(hint), file=sys.stderr)  # noqa: T201
+        print("\n".join(map(_hint, visible(error.hint).split("\n"))), file=sys.stderr)  # noqa: T201
+
+
+def _hint(line: str) -> str:
+    """A line of a hint; a command to be copied stays in one."""
+    return line if line.startswith("  ") or '"' in line else _wrapped(line)
 
 
 def _wrapped(text: str) -> str:
-    """`text` broken between words for a person; in one line where a program reads it."""
+    """The lines of `text`, each broken between words for a person; as they are where a program reads them."""
     if not sys.stderr.isatty() and "COLUMNS" not in os.environ:
         return text
     import shutil
     import textwrap
 
     width = max(shutil.get_terminal_size().columns, 40)
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+    fill = partial(textwrap.fill, width=width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(
+        fill(line, subsequent_indent="  " if line.startswith("- ") else "")
+        for line in text.split("\n")
+    )

@@ -166,11 +166,12 @@ def require_allowed(verdict: Verdict, what: str, hint: str | None = None) -> Non
     """
     if verdict.allowed:
         return
-    why = " ".join(verdict.reasons) or "Nothing is known of its ingredients."
+    reasons = verdict.reasons or ("Nothing is known of its ingredients.",)
+    why = "\n- ".join(("", *reasons)) if len(reasons) > 1 else f" {reasons[0]}"
     unknown = verdict.share_merges == ShareMerges.UNKNOWN
     intro = "the terms are unknown, and unknown denies" if unknown else "its licence forbids it"
     raise Refused(
-        f"{what} is refused: {intro}. {why}",
+        f"{what} is refused: {intro}.{why}",
         hint=hint
         or "Nothing was written. Share the recipe instead: `lorakit stack ... --save FILE.toml` "
         "lists the adapters and strengths, and anyone with the files can rebuild the stack.",

@@ -49,6 +49,22 @@ def test_every_known_failure_has_its_exit_code(
     assert (ran.code, ran.out, ran.err) == (CODES[kind], "", "Error: It went wrong.\nDo that.\n")
 
 
+def test_reasons_and_commands_keep_lines_of_their_own(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason, command = "- " + "very long " * 10 + "reason", "  lorakit " + "word " * 20 + "end"
+    error = errors.BadFile(
+        f"It is refused:\n{reason}\n- another", hint=f"Say so:\n{command}\nOr not."
+    )
+    monkeypatch.setattr(Catalog, "open", failing(error))
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli("ls").err.splitlines()
+    assert lines[0] == "Error: It is refused:"
+    assert " ".join(line.strip() for line in lines[1:3]) == reason
+    assert lines[2].startswith("  ")
+    assert lines[3:] == ["- another", "Say so:", command, "Or not."]
+
+
 def test_no_error_is_left_out_of_the_table() -> None:
     kinds = {value for value in vars(errors).values() if isinstance(value, type)}
     assert {kind for kind in kinds if issubclass(kind, errors.LorakitError)} == set(CODES)
