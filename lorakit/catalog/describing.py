@@ -13,6 +13,11 @@ from lorakit.catalog.journal import Row
 from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table
 
+# Of what no person sets, in words.
+_FIELDS = {
+    "asked": "when a server was asked about",
+    "asked_terms": "when a server was asked about the terms of",
+}
 _STRENGTH = ("min", "value", "max")
 
 
@@ -53,7 +58,8 @@ def describe(model: type[Table], row: Row, names: Namer) -> str:
     if model is Tag:
         return f"the tag {row['tag']!r} of {name}"
     if model is Fact:
-        return f"the {row['field'].replace('_', ' ')} of {name}"
+        said = _FIELDS.get(row["field"], f"the {row['field'].replace('_', ' ')} of")
+        return f"{said} {name}"
     if model is Member:
         return f"{name} in the collection {row['collection']!r}"
     if model is Claim:
@@ -88,6 +94,8 @@ def change_line(
 
 def _value(model: type[Table], row: Row) -> str:
     """The part of a row that a person may have changed, in few words."""
+    if model is Fact and row["field"] in _FIELDS:
+        return str(row["value"])[:16].replace("T", " ")
     if model is Fact:
         return _short(row["value"])
     if model is Collection:

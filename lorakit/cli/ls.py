@@ -65,6 +65,7 @@ def ls_verb(
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.columns import chosen_columns, usual_columns
+    from lorakit.cli.waiting import SOME_FOLDER, patiently
 
     out = Output.of("ls", json, quiet)
     if fields:
@@ -81,7 +82,8 @@ def ls_verb(
             names = search.names(text, most)
             out.result({}, human=lambda console: None, ids=names)
             return
-        records = search.records(text, most)
+        with patiently(SOME_FOLDER):
+            records = search.records(text, most)
         total = _total(search, text, records, most) if people else len(records)
         body = shown.cells(catalog, records) if people else []
         if columns is None:

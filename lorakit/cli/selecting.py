@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lorakit.cli.options import read_names
 from lorakit.cli.queries import header_share, is_condition, query_text
+from lorakit.cli.waiting import SOME_FOLDER, patiently
 from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def select_adapters(
     if _is_query(catalog, given):
         found = found_by(catalog, query_text(given))
         return found if out is None else read_whole(out, catalog, found)
-    found = [catalog.resolve(word, whole=whole) for word in read_names(given)]
+    names = read_names(given)
+    with patiently(SOME_FOLDER):
+        found = [catalog.resolve(name, whole=whole) for name in names]
     return list({record.id: record for record in found}.values())
 
 
@@ -43,7 +46,8 @@ def read_whole(
 
 def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
     """The adapters that a query finds. Raises `NotFound` when it finds none, `BadUsage` for no query."""
-    found = catalog.find(query, share=header_share)
+    with patiently(SOME_FOLDER):
+        found = catalog.find(query, share=header_share)
     if not found:
         raise NotFound(
             f"No adapter fits {query!r}.", hint="`lorakit ls QUERY` shows what a query finds."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from lorakit.catalog.paths import file_stat
 from tests.catalog.factories import write_adapter
 from tests.cli.conftest import Cli
 
@@ -74,3 +76,19 @@ def test_a_folder_that_does_not_answer_is_named_while_it_is_waited_for(
     ran = cli("scan", "-q")
     assert (ran.code, ran.err.count("Warning")) == (0, 1)
     assert f"{folder} does not answer" in ran.err
+
+
+@pytest.mark.parametrize("verb", [("ls",), ("tag", "ink"), ("note", "rank:4")])
+def test_whoever_lists_files_says_that_a_folder_is_waited_for(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    cli("add", folder)
+
+    def late(path: str | Path) -> os.stat_result | None:
+        time.sleep(0.2)
+        return file_stat(path)
+
+    monkeypatch.setattr("lorakit.catalog.queries.file_stat", late)
+    assert "does not answer" not in cli(*verb).err
+    monkeypatch.setattr("lorakit.cli.waiting._PATIENCE_S", 0.05)
+    assert cli(*verb).err.count("A folder that adapters lie in does not answer") == 1
