@@ -102,8 +102,8 @@ def _product(name: str, thin: LowRank) -> torch.Tensor:
     # What is looked at is gathered from the mapped file before it is widened, run by run: a run begins at a
     # multiple of its length, and copying it whole takes a tenth of the time that its numbers would take.
     up = thin.up[rows].float()
-    whole = thin.down.shape[1] // length * length if length else 0
-    parts = thin.down[:, :whole].reshape(thin.down.shape[0], -1, max(length, 1))
+    count = thin.down.shape[1] // length if length else 0
+    parts = thin.down[:, : count * length].reshape(thin.down.shape[0], count, max(length, 1))
     down = parts.index_select(1, runs).float()
     return torch.einsum("nr,rnl->nl", up, down) * thin.scale
 

@@ -49,6 +49,13 @@ def test_the_sketch_is_the_delta_where_a_sketch_looks(algo: str) -> None:
         assert (dict(alone.values), alone.undecided) == ({}, (LAYER,))
 
 
+def test_factors_of_rank_0_change_nothing() -> None:
+    rows, columns = WEIGHTS[LAYER].shape
+    nothing = LoraModule(torch.zeros(rows, 0), torch.zeros(0, columns), 1.0)
+    sketch = sketch_adapter(memory_adapter({LAYER: nothing}))
+    assert_same(sketch, expected({LAYER: torch.zeros(rows, columns)}))
+
+
 def fused(stack: list[tuple[Adapter, float]], dtype: torch.dtype) -> Sketch:
     """The sketch of the fused model, from a file."""
     with TemporaryDirectory() as folder:
