@@ -14,11 +14,11 @@ from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from lorakit.tracing.known import Known
+    from lorakit.tracing.known import Finding, Known
     from lorakit.tracing.report import Trace, TraceReport
 
 
@@ -239,6 +239,7 @@ def show(console: Console, report: TraceReport) -> None:
     console.print(report.sentence)
     traced = [trace for trace in report.traces if trace.finding.strength is not None]
     if traced:
+        shown = _worth_a_row(traced)
         console.print()
         rows(
             console,
@@ -251,12 +252,16 @@ def show(console: Console, report: TraceReport) -> None:
                     "" if trace.finding.z is None else f"{min(abs(trace.finding.z), 9999):,.0f}",
                     f"{max(nulls.largest for nulls in trace.nulls):.3f}" if trace.nulls else "",
                 )
-                for trace in traced
+                for trace in shown
             ],
             right=("strength", "standard errors", "largest null"),
         )
+        if len(shown) < len(traced):
+            console.print(
+                f"and {counted_rows(len(traced) - len(shown), 'adapter')} more, not held: --json"
+            )
     seen = [t.finding for t in traced if not t.found and abs(t.finding.z or 0) >= _STRIKING]
-    reasons = [finding.how for finding in seen if finding.outcome == "absent"]
+    reasons = _together([finding for finding in seen if finding.outcome == "absent"])
     if reasons:
         console.print()
         notes(console, reasons)
@@ -275,6 +280,28 @@ def show(console: Console, report: TraceReport) -> None:
         notes(console, open_questions)
 
 
+def _worth_a_row(traced: Sequence[Trace]) -> list[Trace]:
+    """All but the adapters that are not held, of which the first few."""
+    absent = [
+        trace
+        for trace in traced
+        if trace.finding.outcome == "absent" and trace.finding.known.holds == "change"
+    ]
+    left_out = set(map(id, absent[_MOST_ABSENT:]))
+    return [trace for trace in traced if id(trace) not in left_out]
+
+
+def _together(findings: Sequence[Finding]) -> list[str]:
+    """Why each is not held; where several have the same reason, in one sentence."""
+    from lorakit.catalog.naming import listed
+
+    groups: dict[str, list[str]] = {}
+    for finding in findings:
+        reason = finding.how.replace(f" {finding.known.name} ", " \0 ", 1)
+        groups.setdefault(reason, []).append(finding.known.name)
+    return [reason.replace("\0", listed(names)) for reason, names in groups.items()]
+
+
 def _show_found(console: Console, trace: Trace) -> None:
     """One model that is there: how it was seen, and where it is."""
     from lorakit.cli.render import facts, heading
@@ -286,6 +313,8 @@ def _show_found(console: Console, trace: Trace) -> None:
     facts(console, [(name, _strength(part.strength, part.error)) for name, part in parts])
 
 
+# So many adapters that are not held are shown to a person; --json has all.
+_MOST_ABSENT = 8
 # From so many standard errors on, it is said why something is not held all the same.
 _STRIKING = 5.0
 _WORDS = {

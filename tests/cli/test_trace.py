@@ -114,6 +114,26 @@ def test_an_adapter_is_told_apart(knowing: Cli, files: Files) -> None:
         assert name not in traces(document)
 
 
+def test_of_a_large_collection_a_few_are_listed_and_one_reason_is_given_once(
+    knowing: Cli, files: Files, tmp_path: Path
+) -> None:
+    many, tensors = tmp_path / "many", load_file(files.loras / "ink.safetensors")
+    many.mkdir()
+    for number in range(12):
+        torch.manual_seed(number)
+        other = {k: v * torch.randn_like(v) if v.ndim == 2 else v for k, v in tensors.items()}
+        save_file(other, many / f"other-{number}.safetensors")
+    assert knowing("merge", "ink", "wash", "-o", many / "both.safetensors").code == 0
+    assert knowing("add", many).code == 0
+    shutil.copy(many / "both.safetensors", tmp_path / "found.safetensors")
+    ran = knowing("trace", tmp_path / "found.safetensors")
+    assert len(traces(knowing("trace", many / "both.safetensors", "--json").document)) >= 16
+    # Eight adapters, and the base.
+    assert len([line for line in ran.lines if " not held " in line]) == 9
+    assert re.search(r"and \d adapters more, not held", ran.out)
+    assert "What it shares with wash, ink is explained by both." in squeezed(ran.out)
+
+
 def test_a_name_of_the_catalog_is_a_file_too(knowing: Cli) -> None:
     assert knowing("trace", "rdbt", "--with", "anima", "-q").lines == ["anima"]
     assert knowing("trace", "ink", "--with", "rdbt", "-q").out == ""
