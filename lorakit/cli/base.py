@@ -145,9 +145,11 @@ def _show_all(
 def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str, str]) -> None:
     """One base for a person; `names` says what the contents of other models are called."""
     from lorakit.cli.render import facts, heading
+    from lorakit.licenses.claims import NOTHING_SAID
     from lorakit.licenses.terms import model_terms
 
-    heading(console, record.name, model_terms(record.model).title)
+    model = model_terms(record.model).title
+    heading(console, record.name, model)
     facts(
         console,
         [
@@ -158,7 +160,7 @@ def show(console: Console, record: BaseRecord, terms: Terms, names: Mapping[str,
             ("made from", names.get(record.parent, record.parent[:12]) if record.parent else None),
             ("components", record.components or "Anima's own repository"),
             ("share merges", f"{terms.share_merges}: {terms.statement}".replace("_", " ")),
-            ("told by", terms.title if terms.title != model_terms(record.model).title else None),
+            ("told by", terms.title if terms.title not in (model, NOTHING_SAID.title) else None),
             ("conditions", _conditions(terms, record.name)),
         ],
     )
