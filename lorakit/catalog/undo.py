@@ -96,7 +96,7 @@ def undo_step(session: Session, number: int | None) -> Undone:
     if recording.step is None:
         raise LorakitError(
             f"Step {step.id} ({step.command}) has nothing left to take back.",
-            hint=" ".join(reversal.notes) or None,
+            hint=" ".join((*reversal.notes, "`lorakit undo NUMBER` takes back an earlier step.")),
         )
     _settle(session, recording.step)
     return Undone(

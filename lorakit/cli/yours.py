@@ -133,10 +133,11 @@ def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | Non
     if compared is None:
         rows.append(("by weights", f"not compared yet: lorakit similar {name}"))
     elif compared < there_are:
-        text = f"of {there_are} adapters, {compared} were compared: lorakit similar {name}"
+        text = f"compared with {compared - 1} of {there_are - 1} others: lorakit similar {name}"
         rows.append(("by weights", text))
     elif not alike["relatives"]:
-        rows.append(("by weights", f"none of {compared}"))
+        others = f"none of the {compared - 1} others" if compared > 2 else "not the one other"
+        rows.append(("by weights", others if compared > 1 else "no other to compare with"))
     return rows
 
 

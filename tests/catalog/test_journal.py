@@ -296,8 +296,9 @@ def test_undoing_a_forget_brings_the_old_name_back_where_it_is_free(
     assert catalog.resolve("pen").name == "pen"
     # Where another has it by now, the name stays with that one.
     catalog.rename(catalog.resolve("wash").id, "my pen")
-    with pytest.raises(LorakitError, match="nothing left"):
+    with pytest.raises(LorakitError, match="nothing left") as caught:
         catalog.undo(undone.step)
+    assert "lorakit undo NUMBER" in (caught.value.hint or "")
     assert catalog.resolve("my pen").file_sha256 != pen.file_sha256
     assert catalog.resolve("pen").file_sha256 == pen.file_sha256
 
