@@ -85,7 +85,8 @@ def doctor_verb(
         if not damaged:
             findings = [*findings, *near_duplicates(catalog, chosen)]
         count = _adapters(catalog, chosen)
-    _tell(out, _Checked(count, findings, None if verified is None else len(verified)))
+    read = None if verified is None else sum(one.outcome != "unreadable" for one in verified)
+    _tell(out, _Checked(count, findings, read))
     if any(one.problem for one in findings):
         raise typer.Exit(1)
 

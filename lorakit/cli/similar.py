@@ -165,7 +165,8 @@ def show(
             f"{weight:.2f} × {found[at].record.name}" for at, weight in whole.weights
         )
         console.print(f"{name} is {parts}: that is {whole.share:.1%} of it.")
-    console.print(CHANCE, style="dim")
+    if found:
+        console.print(CHANCE, style="dim")
     shown = list(shelf.passed_over.items())[:5]
     notes(console, [f"{other} is not compared: {reason}" for other, reason in shown])
     if more := len(shelf.passed_over) - len(shown):

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from lorakit.catalog import verifying
+from lorakit.errors import BadFile
+from lorakit.formats.hashing import FileHashes
 from lorakit.mounts import network_kind
 from tests.catalog.factories import write_adapter, write_checkpoint
 from tests.cli.conftest import Cli
@@ -255,3 +258,21 @@ def test_network_folders_are_told_by_their_mounts(path: str, kind: str | None) -
         "not a mount",
     ]
     assert network_kind(path, "\n".join(lines).encode()) == kind
+
+
+def test_a_file_that_may_not_be_read_is_not_counted_as_read(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("add", folder)
+    read = verifying.hash_file
+
+    def refuse(path: Path, *rest: Any) -> FileHashes:
+        if path.stem == "ink":
+            raise BadFile(f"{path} cannot be read: Permission denied.")
+        return read(path, *rest)
+
+    monkeypatch.setattr(verifying, "hash_file", refuse)
+    monkeypatch.setattr(verifying.os, "access", lambda path, mode: "ink" not in str(path))
+    ran = cli("doctor", "--verify", "--json")
+    assert (ran.document["adapters"], ran.document["verified"]) == (2, 1)
+    assert named(ran, "unreadable") == ["ink"]
