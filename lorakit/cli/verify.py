@@ -126,7 +126,8 @@ def show(console: Console, found: Verification) -> None:
     console.print(sentence(found), style="bold")
     for line in _explanation(found):
         console.print(line)
-    shown = found.deviations[:_LISTED] if found.outcome == "differs" else ()
+    told = found.outcome == "differs" or found.to_the_bit
+    shown = found.deviations[:_LISTED] if told else ()
     if shown:
         rows(
             console,
