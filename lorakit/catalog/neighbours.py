@@ -32,6 +32,12 @@ class Neighbours(Curation):
 
         return known_elsewhere(self._store)
 
+    def missing_count(self) -> int:
+        """How many adapters were without a file when their places were looked at last, as `add` does."""
+        from lorakit.catalog.remembered import missing_count
+
+        return missing_count(self._store)
+
     def remember_folders(self, folders: Iterable[Path]) -> None:
         """Scan these folders too when none is named."""
         from lorakit.catalog.remembered import remember_folders

@@ -63,6 +63,15 @@ def known_elsewhere(store: Store) -> list[str]:
     return [path for (path,) in rows if not path.startswith(below)]
 
 
+def missing_count(store: Store) -> int:
+    """How many adapters have no file any more, as it was when their places were looked at last."""
+    ((count,),) = store.read(
+        "SELECT (SELECT count(*) FROM adapter) - "
+        "(SELECT count(DISTINCT adapter_id) FROM location WHERE state = 'present')"
+    )
+    return int(count)
+
+
 def outermost(folders: Iterable[str]) -> list[str]:
     """`folders` without those below another of them, sorted."""
     kept: list[str] = []

@@ -105,12 +105,16 @@ def tell(
     added: Added,
     also: Mapping[str, Any] | None = None,
     warnings: Iterable[str] = (),
+    missing: int = 0,
 ) -> None:
-    """Write the outcome, then the warnings. Raises `typer.Exit` where a file could not be read."""
+    """Write the outcome, then the warnings. Raises `typer.Exit` where a file could not be read.
+
+    `missing` is how many adapters of the catalog have no file now.
+    """
     result = added.result
     out.result(
         {**added.document(), **(also or {})},
-        human=lambda console: _show(console, added),
+        human=lambda console: _show(console, added, missing),
         ids=[file.name for file in (*result.added, *result.pending)],
     )
     emptied = (
@@ -126,7 +130,7 @@ def tell(
         raise typer.Exit(BadFile.exit_code)
 
 
-def _show(console: Console, added: Added) -> None:
+def _show(console: Console, added: Added, missing: int) -> None:
     """The outcome for a person: counts, then names."""
     from lorakit.cli.render import facts, notes
 
@@ -144,6 +148,7 @@ def _show(console: Console, added: Added) -> None:
             ("known already", _count(result.known)),
             ("moved", _count(result.moved)),
             ("changed", _count(result.changed)),
+            ("missing", f"{missing}: lorakit ls missing:yes" if missing else None),
             ("unreadable", _count(result.failed)),
             (
                 "taken over",

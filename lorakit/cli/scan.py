@@ -109,14 +109,16 @@ def _scan(out: Output, catalog: Catalog, named: Sequence[Path], again: bool, hea
     still = [file for file in files if is_there(file)]
     catalog.note_absent([*absent, *{file.parent for file in files if file not in set(still)}])
     added = add_paths(out, catalog, [*there, *still], "scan", again=again, headers_only=headers)
+    missing = catalog.missing_count()
     tell(
         out,
         added,
-        {"folders": there, "absent_folders": absent},
+        {"folders": there, "absent_folders": absent, "missing": missing},
         [
             f"{folder} is not there now. What lies in it stays in the catalog, as missing."
             for folder in absent
         ],
+        missing,
     )
 
 

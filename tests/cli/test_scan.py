@@ -16,6 +16,8 @@ def test_scan_looks_through_the_folders_that_were_added(cli: Cli, folder: Path) 
     ran = cli("scan")
     assert (ran.code, ran.err) == (0, "")
     assert "1: new" in ran.out
+    assert "1: lorakit ls missing:yes" in ran.out
+    assert cli("scan", "--json").document["missing"] == 1
     assert cli("scan", "--json").document["schema"] == "lorakit/scan/1"
     missing = [one["name"] for one in cli("ls", "--json").document["adapters"] if one["missing"]]
     assert missing == ["wash"]
