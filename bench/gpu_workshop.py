@@ -96,12 +96,10 @@ def parts(sizes: Sizes, folder: Path) -> Iterator[Part]:
     small = sizes.rank // 4
     for name, method in METHODS.items():
         inside = "in_core" in method.options
-        # Which of directions of one size a rank keeps is left to rounding.
-        rank = None if name == "iso" else small
         yield (
-            f"merge, {name}, {f'rank {rank}' if rank else 'whole'}",
+            f"merge, {name}, rank {small}",
             CUT if method.entrywise or inside else EXACT,
-            partial(_merged, entries, name, rank),
+            partial(_merged, entries, name, small),
             changes_apart,
         )
     one = [(paths[0], 1.0)]
@@ -115,9 +113,7 @@ def parts(sizes: Sizes, folder: Path) -> Iterator[Part]:
     yield "extract", SOUGHT, lambda device: extract(*pair, device=device).adapter, changes_apart
 
 
-def _merged(
-    entries: Sequence[tuple[Path, float]], method: str, rank: int | None, device: str
-) -> Adapter:
+def _merged(entries: Sequence[tuple[Path, float]], method: str, rank: int, device: str) -> Adapter:
     return merge(entries, method=method, rank=rank, seed=1, device=device)
 
 
