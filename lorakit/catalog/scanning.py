@@ -54,10 +54,11 @@ class Findings:
 
 
 def find_files(paths: Sequence[Path]) -> Findings:
-    """The files that `paths` name, and those in the folders they name, each once and sorted.
+    """The files that `paths` name, and those in the folders they name, each once, the uppermost first.
 
-    Folders are searched to any depth for `.safetensors` and `.sft`, hidden ones left out. Raises
-    `NotFound` for a path that does not exist.
+    Of copies the first gives the adapter its name, and what lies deeper is more often the copy. Folders
+    are searched to any depth for `.safetensors` and `.sft`, hidden ones left out. Raises `NotFound` for a
+    path that does not exist.
     """
     findings = Findings()
     found: dict[str, FoundFile] = {}
@@ -71,8 +72,14 @@ def find_files(paths: Sequence[Path]) -> Findings:
             _look(name, stat_of(name), found, findings.failed)
     for entry in _walk(findings.folders, findings.failed):
         _look(entry.path, _stat(entry), found, findings.failed)
-    findings.files.extend(_with_lasting_numbers([found[name] for name in sorted(found)]))
+    findings.files.extend(
+        _with_lasting_numbers([found[name] for name in sorted(found, key=_depth)])
+    )
     return findings
+
+
+def _depth(name: str) -> tuple[int, str]:
+    return name.count(os.sep), name
 
 
 def _absence(path: Path) -> str:

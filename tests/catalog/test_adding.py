@@ -28,7 +28,7 @@ def test_a_folder_is_searched_to_any_depth_and_hidden_folders_are_left_out(
     write_adapter(folder / ".trash" / "old.safetensors", 3)
     (folder / "notes.txt").write_text("not looked at")
     result = catalog.add([folder])
-    assert [file.name for file in result.added] == ["ink", "wash"]
+    assert [file.name for file in result.added] == ["wash", "ink"]
     assert names(catalog) == ["ink", "wash"]
 
 

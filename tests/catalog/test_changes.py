@@ -60,6 +60,15 @@ def test_of_several_places_the_one_that_is_called_so_counts_first(
     assert (record.path, len(record.locations)) == (first, 3)
 
 
+def test_of_copies_that_are_found_together_the_uppermost_names_the_adapter(
+    catalog: Catalog, folder: Path
+) -> None:
+    first = write_adapter(folder / "wash.safetensors")
+    (folder / "backup").mkdir()
+    shutil.copy(first, folder / "backup" / "wash_copy.safetensors")
+    assert [file.name for file in catalog.add([folder]).added] == ["wash"]
+
+
 def test_a_header_edit_keeps_the_adapter(catalog: Catalog, folder: Path) -> None:
     path = write_adapter(folder / "ink.safetensors", 1)
     catalog.add([path], name="mine")
