@@ -1,8 +1,6 @@
-"""Opening the user's catalog, and finding files through it."""
+"""Opening the user's catalog."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from lorakit.catalog import Catalog
 from lorakit.cli.output import warn
@@ -35,8 +33,3 @@ def show_warnings() -> None:
         if type(handler).__name__ == ToOutput.__name__:
             logger.removeHandler(handler)
     logger.addHandler(ToOutput())
-
-
-def adapter_path(catalog: Catalog, name: str) -> Path:
-    """The file of a catalogued adapter. Raises `NotFound` for a name or a file that is not there."""
-    return catalog.resolve(name).existing_path()
