@@ -24,6 +24,9 @@ from lorakit.licenses.evidence import Evidence, header_evidence, named_claims
 from lorakit.licenses.keeping import PART, kept
 from lorakit.licenses.known import by_hash, known
 from lorakit.licenses.lineage import model_claim, table_ancestors
+from lorakit.licenses.terms import ShareMerges
+
+_TEXT_ADAPTER = "text_conditioner/"
 
 if TYPE_CHECKING:
     from lorakit.catalog import BaseRecord, Catalog
@@ -60,20 +63,31 @@ def known_parts(catalog: Catalog | None, content: str | None) -> tuple[Dossier, 
     bases = catalog.bases() if records else []
     # A file that was renamed since is there under both names.
     newest = {record.terms["content"]: record for record in records}.values()
-    found = (_part(catalog, record.source, record.terms, bases) for record in newest)
+    denied = [base for base in bases if base.tensor_sha256 != content and _denies(base.model)]
+    found = (_part(catalog, record.source, record.terms, bases, denied) for record in newest)
     return tuple(
         one for one in found if one.claims or (one.content and any(kept(catalog, one.content)))
     )
 
 
 def _part(
-    catalog: Catalog, name: str, hashes: Mapping[str, str], bases: Sequence[BaseRecord]
+    catalog: Catalog,
+    name: str,
+    hashes: Mapping[str, str],
+    bases: Sequence[BaseRecord],
+    denied: Sequence[BaseRecord],
 ) -> Dossier:
+    """One file. `denied` are bases that forbid merges, of which it may be a file, too."""
     content, sha256 = hashes["content"], hashes["sha256"]
     claims = [
         model_claim(model, f"{name} is registered as {model}")
         for model in dict.fromkeys(b.model for b in bases if b.tensor_sha256 == content)
         if model in known()
+    ]
+    claims += [
+        model_claim(base.model, f"{name} is a file of {base.name}, registered as {base.model}")
+        for base in denied
+        if _has_file(catalog, base, content)
     ]
     published = by_hash(sha256)
     if published is not None:
@@ -82,6 +96,24 @@ def _part(
     below = (one for claim in claims for one in table_ancestors(claim.model or ""))
     whole = (*ancestors, *dict.fromkeys(below))
     return Dossier(name, "base", content, sha256, tuple(claims), whole, f"holds the file {name}")
+
+
+def _denies(model: str) -> bool:
+    return model in known() and known()[model].terms.share_merges is ShareMerges.DENY
+
+
+def _has_file(catalog: Catalog, base: BaseRecord, content: str) -> bool:
+    """Whether a file of this content is one of several that `base` consists of.
+
+    The text adapter, where it is a file of its own, is what training leaves as it was: the base's
+    ancestors have it as well.
+    """
+    return base.tensor_sha256 is not None and any(
+        record.origin == PART
+        and record.terms["content"] == content
+        and not record.source.startswith(_TEXT_ADAPTER)
+        for record in catalog.claims(base.tensor_sha256)
+    )
 
 
 def base_evidence(path: Path, sha256: str | None, content: str | None) -> tuple[Evidence, bool]:

@@ -250,6 +250,39 @@ def test_a_denied_file_inside_a_folder_is_recognised(
     stocked("base", "add", pipe, "--name", "again", "--as", "anima").failed_with(3, "RDBT")
 
 
+@pytest.mark.parametrize("first", ["big", "mixed"])
+def test_a_shard_of_a_denied_base_is_recognised_among_others(
+    stocked: Cli, tmp_path: Path, weights: dict[str, torch.Tensor], first: str
+) -> None:
+    """By its bytes: so many weights in common would else speak for an ancestor."""
+    denied = in_shards(tmp_path / "big", weights, 2)
+    other = {name: tensor * 1.3 for name, tensor in weights.items()}
+    mixed = in_shards(tmp_path / "mixed", other, 2)
+    shard = "model-00002-of-00002.safetensors"
+    shutil.copyfile(denied / shard, mixed / shard)
+    registered = {"big": (denied, "rdbt"), "mixed": (mixed, "anima")}
+    for name in (first, *(registered.keys() - {first})):
+        path, model = registered[name]
+        assert stocked("base", "add", path, "--name", name, "--as", model).code == 0
+    out = tmp_path / "merged.safetensors"
+    ran = stocked("export", "ink:0.5", "--base", "mixed", "-o", out)
+    ran.failed_with(3, f"mixed (base) holds the file {shard}")
+    assert not out.exists()
+    assert "holds the file" not in stocked("license", "show", "big").out
+
+
+def test_the_text_adapter_of_a_denied_pipeline_may_be_its_ancestors(
+    stocked: Cli, tmp_path: Path
+) -> None:
+    weights = {k.removeprefix("net."): t for k, t in tiny_base(3, seed=5).items()}
+    inner = "llm_adapter."
+    other = {k: t if k.startswith(inner) else t * 1.3 for k, t in weights.items()}
+    for name, tensors, model in (("rdbt", weights, "rdbt"), ("anima", other, "anima")):
+        pipe = in_diffusers_words(tmp_path / name, tensors)
+        assert stocked("base", "add", pipe, "--as", model).code == 0
+    assert stocked("license", "show", "anima", "--json").document["share_merges"] != "deny"
+
+
 def test_what_is_said_of_one_file_holds_for_the_folder(stocked: Cli, tmp_path: Path) -> None:
     """Of a part that no sketch looks at, so that its hash alone tells what it is."""
     weights = {k.removeprefix("net."): t for k, t in tiny_base(3, seed=5).items()}
