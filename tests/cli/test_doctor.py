@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from lorakit.catalog import verifying
 from lorakit.errors import BadFile
-from lorakit.formats.hashing import FileHashes
+from lorakit.formats.hashing import FileHashes, hash_file
 from lorakit.mounts import network_kind
 from tests.catalog.factories import write_adapter, write_checkpoint
 from tests.cli.conftest import Cli
@@ -264,15 +263,14 @@ def test_a_file_that_may_not_be_read_is_not_counted_as_read(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli("add", folder)
-    read = verifying.hash_file
 
     def refuse(path: Path, *rest: Any) -> FileHashes:
         if path.stem == "ink":
             raise BadFile(f"{path} cannot be read: Permission denied.")
-        return read(path, *rest)
+        return hash_file(path, *rest)
 
-    monkeypatch.setattr(verifying, "hash_file", refuse)
-    monkeypatch.setattr(verifying.os, "access", lambda path, mode: "ink" not in str(path))
+    monkeypatch.setattr("lorakit.catalog.verifying.hash_file", refuse)
+    monkeypatch.setattr("os.access", lambda path, mode: "ink" not in str(path))
     ran = cli("doctor", "--verify", "--json")
     assert (ran.document["adapters"], ran.document["verified"]) == (2, 1)
     assert named(ran, "unreadable") == ["ink"]
