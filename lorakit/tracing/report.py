@@ -127,7 +127,8 @@ class TraceReport:
     def _name(self, trace: Trace) -> str:
         name = trace.finding.known.name
         alike = [t.finding.known.name for t in self.found if t.finding.like == name]
-        return name + (f" (or {_listed(alike)}, which is alike)" if alike else "")
+        are = "are" if len(alike) > 1 else "is"
+        return name + (f" (or {_listed(alike)}, which {are} alike)" if alike else "")
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""

@@ -124,10 +124,17 @@ def test_of_a_large_collection_a_few_are_listed_and_one_reason_is_given_once(
         other = {k: v * torch.randn_like(v) if v.ndim == 2 else v for k, v in tensors.items()}
         save_file(other, many / f"other-{number}.safetensors")
     assert knowing("merge", "ink", "wash", "-o", many / "both.safetensors").code == 0
+    for layout in ("kohya", "diffusers"):
+        written = many / f"both-{layout}.safetensors"
+        assert (
+            knowing("convert", many / "both.safetensors", "--layout", layout, "-o", written).code
+            == 0
+        )
     assert knowing("add", many).code == 0
     shutil.copy(many / "both.safetensors", tmp_path / "found.safetensors")
     ran = knowing("trace", tmp_path / "found.safetensors")
     assert len(traces(knowing("trace", many / "both.safetensors", "--json").document)) >= 16
+    assert "both (or both-diffusers and both-kohya, which are alike)" in squeezed(ran.out)
     # Eight adapters, and the base.
     assert len([line for line in ran.lines if " not held " in line]) == 9
     assert re.search(r"and \d adapters more, not held", ran.out)
