@@ -84,10 +84,11 @@ class Columns:
 
         if not body:
             from lorakit.catalog.home import default_catalog
+            from lorakit.cli.queries import as_typed
 
             # A folder that is not mounted holds a catalog too, as soon as one is looked for there.
             empty = f"The catalog {default_catalog()} is empty."
-            what = f"No adapter fits {query!r}." if query else empty
+            what = f"No adapter fits {as_typed(query)!r}." if query else empty
             console.print(what, style="dim", soft_wrap=True)
             if not query:
                 console.print("`lorakit add FOLDER` adds what is in a folder.", style="dim")

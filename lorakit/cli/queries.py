@@ -54,6 +54,11 @@ def query_text(words: Sequence[str]) -> str:
     return " ".join(words)
 
 
+def as_typed(query: str) -> str:
+    """`query` with a minus where `_negations` put a `^`, for messages."""
+    return re.sub(r"(?<!\S)\^", "-", query)
+
+
 def is_condition(word: str) -> bool:
     """Whether a word can only be a condition such as `rank:8..`, and no adapter's name or file."""
     found = _CONDITION.match(word)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lorakit.cli.options import read_names
-from lorakit.cli.queries import header_share, is_condition, query_text
+from lorakit.cli.queries import as_typed, header_share, is_condition, query_text
 from lorakit.cli.waiting import SOME_FOLDER, patiently
 from lorakit.errors import NotFound
 
@@ -50,7 +50,7 @@ def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
         found = catalog.find(query, share=header_share)
     if not found:
         raise NotFound(
-            f"No adapter fits {query!r}.", hint="`lorakit ls QUERY` shows what a query finds."
+            f"No adapter fits {as_typed(query)!r}.", hint="`lorakit ls QUERY` shows what a query finds."
         )
     return found
 

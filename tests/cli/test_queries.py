@@ -110,6 +110,7 @@ def test_what_is_no_query_is_a_usage_error(three: Cli) -> None:
     three("ls", "rnk:8").failed_with(2, "'rnk'", "Did you mean rank:?", "character 1")
     three("ls", "ink", "rank:x").failed_with(2, "'x'", "character 10", "rank:8..32")
     assert "No adapter fits 'zzz'" in three("ls", "zzz").out
+    assert "No adapter fits 'zzz -tag:x'" in three("ls", "zzz", "-tag:x").out
 
 
 def test_the_fields_are_listed_with_an_example_each(cli: Cli) -> None:
