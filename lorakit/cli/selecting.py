@@ -50,7 +50,8 @@ def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
         found = catalog.find(query, share=header_share)
     if not found:
         raise NotFound(
-            f"No adapter fits {as_typed(query)!r}.", hint="`lorakit ls QUERY` shows what a query finds."
+            f"No adapter fits {as_typed(query)!r}.",
+            hint="`lorakit ls QUERY` shows what a query finds.",
         )
     return found
 
