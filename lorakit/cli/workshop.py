@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 Layout = Annotated[
     str | None,
-    typer.Option(help="Names of the tensors: kohya, comfy, diffusers, peft, onetrainer or lycoris."),
+    typer.Option(
+        help="Names of the tensors: kohya, comfy, diffusers, peft, onetrainer or lycoris."
+    ),
 ]
 Dtype = Annotated[
     str | None, typer.Option(help="Numbers as bf16, fp16 or fp32; rounded once, and measured.")
