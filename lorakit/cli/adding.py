@@ -137,18 +137,18 @@ def _show(console: Console, added: Added, missing: int) -> None:
     result = added.result
     names = [file.name for file in result.added]
     none = None if result.pending else "none"
-    left = f"{len(result.pending)}, by their headers only; `lorakit scan` reads the files"
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    left = f"{len(result.pending):,}, by their headers only; `lorakit scan` reads the files"
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
     taken = added.beside.changed
     facts(
         console,
         [
-            ("added", f"{len(names)}: {', '.join(names[:MAX_LISTED])}{more}" if names else none),
+            ("added", f"{len(names):,}: {', '.join(names[:MAX_LISTED])}{more}" if names else none),
             ("known for now", left if result.pending else None),
             ("known already", _count(result.known)),
             ("moved", _count(result.moved)),
             ("changed", _count(result.changed)),
-            ("missing", f"{missing}: lorakit ls missing:yes" if missing else None),
+            ("missing", f"{missing:,}: lorakit ls missing:yes" if missing else None),
             ("unreadable", _count(result.failed)),
             (
                 "taken over",
@@ -169,8 +169,8 @@ def _reason(rejected: RejectedFile) -> str:
 
 
 def _adapters(count: int) -> str:
-    return "1 adapter is" if count == 1 else f"{count} adapters are"
+    return "1 adapter is" if count == 1 else f"{count:,} adapters are"
 
 
 def _count(files: Sized) -> str | None:
-    return str(len(files)) if files else None
+    return f"{len(files):,}" if files else None

@@ -42,7 +42,7 @@ def tell(out: Output, done: str, recording: Recording, dry_run: bool) -> None:
     if dry_run and lines:
         out.say("\n".join(("Nothing was changed. This would be:", *lines[:_MOST_LINES])))
         if (rest := len(lines) - _MOST_LINES) > 0:
-            out.say(f"... and {rest} more (--json lists all)")
+            out.say(f"... and {rest:,} more (--json lists all)")
     elif recording.number is None:
         out.say("There is nothing to change: it is so already.")
     else:
@@ -55,8 +55,8 @@ def step_fields(recording: Recording, dry_run: bool) -> dict[str, Any]:
 
 
 def counted_rows(count: int, noun: str) -> str:
-    """`1 tag`, `3 tags`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """`1 tag`, `3 tags`, `1,500 tags`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def contents_of(records: Sequence[AdapterRecord]) -> list[str]:

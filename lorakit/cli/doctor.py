@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.complete import complete_query
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
@@ -164,10 +165,10 @@ def _show(console: Console, checked: _Checked, problems: int) -> None:
         texts = [one.text for one in checked.findings if one.kind == kind]
         if not texts:
             continue
-        heading(console, about.title, str(len(texts)))
+        heading(console, about.title, f"{len(texts):,}")
         notes(console, texts[:MAX_LISTED], "red" if about.problem else "dim")
         if len(texts) > MAX_LISTED:
-            console.print(f"and {len(texts) - MAX_LISTED} more: --json has all of them")
+            console.print(f"and {len(texts) - MAX_LISTED:,} more: --json has all of them")
         console.print(about.advice, style="dim")
         console.print()
     console.print(_summary(checked, problems))
@@ -175,12 +176,8 @@ def _show(console: Console, checked: _Checked, problems: int) -> None:
 
 def _summary(checked: _Checked, problems: int) -> str:
     remarks = len(checked.findings) - problems
-    read = "" if checked.verified is None else f", {_count(checked.verified, 'file')} read"
-    said = [_count(problems, "problem")] if problems else ["Nothing is wrong"]
+    read = "" if checked.verified is None else f", {counted_rows(checked.verified, 'file')} read"
+    said = [counted_rows(problems, "problem")] if problems else ["Nothing is wrong"]
     if remarks:
-        said.append(_count(remarks, "remark"))
-    return f"{_count(checked.adapters, 'adapter')}{read}. {', '.join(said)}."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+        said.append(counted_rows(remarks, "remark"))
+    return f"{counted_rows(checked.adapters, 'adapter')}{read}. {', '.join(said)}."

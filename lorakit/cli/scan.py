@@ -138,8 +138,8 @@ def _drop(out: Output, catalog: Catalog, folders: Sequence[Path]) -> None:
 
 def _take_over(out: Output, taken: CacheImport) -> None:
     text = (
-        f"LoRA Manager's cache lists {counted_rows(taken.models, 'adapter')}: {taken.known} in the catalog, "
-        f"{taken.changed} with something new that was taken over."
+        f"LoRA Manager's cache lists {counted_rows(taken.models, 'adapter')}: {taken.known:,} in the catalog, "
+        f"{taken.changed:,} with something new that was taken over."
     )
     out.result(
         {"models": taken.models, "known": taken.known, "changed": taken.changed},
@@ -159,7 +159,7 @@ def _discover(out: Output, catalog: Catalog, roots: Sequence[Path], yes: bool) -
         out.warn("The search ended before it had seen everything. Name a folder to search below.")
     if not yes and new and _can_ask(out):
         _show(console(), found.proposals, False)
-        question = "Add the new one?" if len(new) == 1 else f"Add the {len(new)} new ones?"
+        question = "Add the new one?" if len(new) == 1 else f"Add the {len(new):,} new ones?"
         if not typer.confirm(question, err=True):
             return
     elif not (yes and new):
@@ -190,7 +190,9 @@ def _show(console: Console, proposals: Sequence[Proposal], hint: bool) -> None:
     table.add_column("")
     table.add_column("folder", overflow="fold")
     for one in proposals:
-        table.add_row(one.program, str(one.files), "known" if one.known else "new", str(one.folder))
+        table.add_row(
+            one.program, f"{one.files:,}", "known" if one.known else "new", str(one.folder)
+        )
     console.print(table)
     if hint:
         _say(console, "Nothing was added. --yes adds the new ones; lorakit add FOLDER adds one.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lorakit.catalog import Catalog
 from lorakit.errors import BadFile
 from lorakit.formats.hashing import FileHashes, hash_file
 from lorakit.mounts import network_kind
@@ -274,3 +275,16 @@ def test_a_file_that_may_not_be_read_is_not_counted_as_read(
     ran = cli("doctor", "--verify", "--json")
     assert (ran.document["adapters"], ran.document["verified"]) == (2, 1)
     assert named(ran, "unreadable") == ["ink"]
+
+
+def test_many_are_written_with_commas_for_people_and_without_for_programs(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("add", folder)
+    monkeypatch.setattr(Catalog, "missing_count", lambda catalog: 1500)
+    assert "1,500: lorakit ls missing:yes" in cli("scan").out
+    assert cli("scan", "--json").document["missing"] == 1500
+    everyone = Catalog.adapters
+    monkeypatch.setattr(Catalog, "adapters", lambda catalog: everyone(catalog) * 750)
+    assert cli("doctor").lines == ["1,500 adapters. Nothing is wrong."]
+    assert cli("doctor", "--json").document["adapters"] == 1500
