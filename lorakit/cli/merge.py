@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.complete import complete_stacks
+from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.workshop import (
@@ -178,7 +179,7 @@ def _show_plan(console: Console, plan: MergePlan, planned: FusionPlan, verdict: 
         [
             ("stack", plan.stack),
             ("method", plan.method),
-            ("made for", f"{planned.base.blocks} blocks"),
+            ("made for", counted_rows(planned.base.blocks, "block")),
             ("modules", str(len(planned.total_ranks))),
             ("ranks add up to", counted(ranks) if ranks else None),
             ("written with", str(plan.rule) if plan.rule else None),

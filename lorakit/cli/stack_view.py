@@ -32,7 +32,11 @@ def show_plan(
     from lorakit.cli.render import block_map, facts, heading, notes, rows
     from lorakit.licenses.answers import answers
 
-    heading(console, f"Stack on {base_name}", f"{plan.base.label}, {plan.base.blocks} blocks")
+    heading(
+        console,
+        f"Stack on {base_name}",
+        f"{plan.base.label}, {counted_rows(plan.base.blocks, 'block')}",
+    )
     ranks = plan.total_ranks
     if plan.entries:
         _show_entries(console, plan)

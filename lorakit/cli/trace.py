@@ -234,7 +234,7 @@ def show(console: Console, report: TraceReport) -> None:
     heading(
         console,
         report.path.name,
-        f"{report.kind} of {report.blocks} blocks, {report.dtype}, {report.values:,} weights sampled",
+        f"{report.kind} of {counted_rows(report.blocks, 'block')}, {report.dtype}, {counted_rows(report.values, 'weight')} sampled",
     )
     console.print(report.sentence)
     traced = [trace for trace in report.traces if trace.finding.strength is not None]
