@@ -130,7 +130,8 @@ class Curation:
     def collection(self, name: str, *, whole: bool = False) -> CollectionRecord:
         """The collection called `name`, or the only one whose name begins so; case is passed over.
 
-        With `whole`, as whatever changes one asks it, the beginning of a name is none. Raises `NotFound` and `Ambiguous`.
+        With `whole` only the name itself will do: whatever changes a collection asks for it so. Raises
+        `NotFound` and `Ambiguous`.
         """
         from lorakit.catalog.collections import find_collection
 

@@ -34,9 +34,8 @@ class DeltaSize:
 
     `overall` is over all linear layers of the base, whether the adapter changes them or not, as in `lorakit
     check`: an embedding counts only where it is changed. `components` are the same for each component by
-    itself, and `touched` counts the changed matrices alone. `modules` are
-    counted, and so are those `left_out`, whose change could not be worked out. The text encoder is no part
-    of a base.
+    itself, and `touched` counts the changed matrices alone. `modules` is how many of them there are, and
+    `left_out` of how many more the change could not be worked out. The text encoder is no part of a base.
     """
 
     overall: float
