@@ -28,6 +28,11 @@ class Relative:
     words: str
     cosine: float
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it holds the same weights in another form, or nearly."""
+        return self.kind in _SAME or abs(self.cosine) >= _NEARLY
+
 
 @dataclass(frozen=True)
 class Relatives:
@@ -54,6 +59,17 @@ def all_kept_relatives(catalog: Catalog) -> dict[str, Relatives]:
     return {content: relatives for content, relatives in found if relatives is not None}
 
 
+def all_copies(catalog: Catalog) -> dict[str, frozenset[str]]:
+    """By content, the others that hold the same weights in another form, or nearly, as far as is known."""
+    found: dict[str, set[str]] = {}
+    for content, relatives in all_kept_relatives(catalog).items():
+        for one in relatives.near:
+            if one.is_copy:
+                found.setdefault(content, set()).add(one.content)
+                found.setdefault(one.content, set()).add(content)
+    return {content: frozenset(others) for content, others in found.items()}
+
+
 def near_duplicates(catalog: Catalog, adapters: Collection[int] | None = None) -> list[Finding]:
     """Adapters of the catalog that hold the same weights in another form, or nearly, each pair once.
 
@@ -67,8 +83,7 @@ def near_duplicates(catalog: Catalog, adapters: Collection[int] | None = None) -
         all_kept_relatives(catalog).items(), key=lambda one: names.get(one[0], "")
     ):
         for one in relatives.near:
-            near = one.kind in _SAME or abs(one.cosine) >= _NEARLY
-            if not near or not {content, one.content} & wanted or content not in names:
+            if not one.is_copy or not {content, one.content} & wanted or content not in names:
                 continue
             if one.content in names:
                 name = names[content]

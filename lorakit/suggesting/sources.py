@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lorakit.catalog.fields import USER
 from lorakit.catalog.measured import DeltaSize, kept_sizes
+from lorakit.catalog.relatives import all_copies
 from lorakit.errors import LorakitError
 from lorakit.formats.generation import UsedAdapter
 
@@ -49,13 +50,17 @@ class Duel:
 
 @dataclass(frozen=True)
 class Sources:
-    """`facts` are strengths and ratings by content, `sizes` how much each content changes `base`."""
+    """`facts` are strengths and ratings by content, `sizes` how much each content changes `base`.
+
+    `copies` are by content the others with the same weights in another form, or nearly.
+    """
 
     facts: Mapping[str, FactsByField]
     kept: Sequence[KeptUse]
     duels: Sequence[Duel]
     base: str | None
     sizes: Mapping[str, DeltaSize]
+    copies: Mapping[str, frozenset[str]]
 
     def usual(self, content: str) -> float:
         """The strength that the person gives an adapter when no other is said; 1 where there is none."""
@@ -81,6 +86,8 @@ def read_sources(catalog: Catalog, base: BaseRecord | None) -> Sources:
         [duel for one in catalog.comparisons() if (duel := _duel(one)) is not None],
         None if base is None else base.name,
         {} if base is None else kept_sizes(catalog, base),
+        # They bear on sizes alone.
+        {} if base is None else all_copies(catalog),
     )
 
 

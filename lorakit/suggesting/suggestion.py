@@ -158,23 +158,31 @@ def _measured(sources: Sources, content: str) -> list[Evidence]:
     if size is None or not size.overall:
         return []
     change = f"At 1 it changes {sources.base} by {size.overall:.2%}."
-    others = [one for one in sources.sizes if one != content and sources.sizes[one].overall]
+    measured = [one for one in sources.sizes if one != content and sources.sizes[one].overall]
+    # A copy is as large as it was made: that says nothing of what others do.
+    others = [one for one in measured if one not in sources.copies.get(content, ())]
+    aside = _left_out(len(measured) - len(others))
     liked = [one for one in others if sources.rating(one) >= _WELL_RATED]
     rated = len(liked) >= FEWEST
     group, which = (liked, "adapters rated 4 or 5") if rated else (others, "other adapters")
     if len(group) < FEWEST:
         text = f"{change} A strength by size needs {FEWEST} other adapters that are measured; "
-        return [Evidence("size", f"{text}{_there_are(len(group))}.")]
+        return [Evidence("size", f"{text}{_there_are(len(group))}.{aside}")]
     used = any(sources.usual(one) != 1 for one in group)
     effects = [sources.sizes[one].overall * abs(sources.usual(one)) for one in group]
     quarter, middle, three = (q / size.overall for q in quantiles(effects, n=4))
     text = (
-        f"{change} At {_round(middle):g} it would do as much as the median of your {len(group)} "
+        f"{change} At {_round(middle):g} it would do as much as the median of your {len(group):,} "
         f"{which} at {'the strengths you set, else 1' if used else '1'}, and from {_round(quarter):g} "
-        f"to {_round(three):g} as much as the middle half of them."
+        f"to {_round(three):g} as much as the middle half of them.{aside}"
     )
     low, value, high = (min(_round(one), _MOST_BY_SIZE) for one in (quarter, middle, three))
     return [Evidence("size", text, value, low, high)]
+
+
+def _left_out(copies: int) -> str:
+    """What is said, after a sentence, of others that are the adapter itself in another form."""
+    return f" Not counted: {copies:,} with nearly the same weights as it." if copies else ""
 
 
 def _there_are(count: int) -> str:

@@ -84,6 +84,26 @@ def test_an_adapter_is_held_against_the_median_of_the_others(cli: Cli, shelf: Pa
     assert "the median of your 6 other adapters at 1" in evidence["text"]
 
 
+def test_copies_of_an_adapter_are_none_of_the_others(cli: Cli, shelf: Path) -> None:
+    (before,) = told(cli, "style-6")
+    for number in range(6):
+        halved = random_lora(NAMES, 3, seed=6, scale=SCALES[6] / 2 ** (number + 1))
+        cli("add", lora_file(shelf / f"copy-{number}.safetensors", halved))
+    told(cli)  # measures the copies
+    assert "12 other adapters" in told(cli, "style-6")[0]["evidence"][0]["text"]
+    assert cli("similar", "style-6").code == 0
+    (after,) = told(cli, "style-6")
+    assert [after[key] for key in ("value", "low", "high")] == [
+        before[key] for key in ("value", "low", "high")
+    ]
+    text = after["evidence"][0]["text"]
+    assert "your 6 other adapters" in text
+    assert text.endswith("Not counted: 6 with nearly the same weights as it.")
+    # A copy does not count what it was made of; for an adapter apart, all of them are others.
+    assert "Not counted: 1 with" in told(cli, "copy-0")[0]["evidence"][0]["text"]
+    assert "12 other adapters" in told(cli, "style-0")[0]["evidence"][0]["text"]
+
+
 def test_the_strengths_that_others_are_used_at_count(cli: Cli, shelf: Path) -> None:
     (before,) = told(cli, "style-6")
     for number in range(6):
