@@ -34,6 +34,7 @@ _CONFIG = "adapter_config.json"
 _SECONDS = 20.0
 _MOST_HEADERS = 40
 _MOST_LISTED = 20
+_MOST_NAMED = 3
 
 # Called with the number of bytes that are there, how many there will be, and the file.
 Progress = Callable[[int, int, str], None]
@@ -92,7 +93,8 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
                 hint=_listing(weights),
             )
         weights = named
-    found = [one for one in weights if _is_adapter(repository, one, len(weights))]
+    known = {one: _is_adapter(repository, one, len(weights)) for one in weights}
+    found = [one for one in weights if known[one] is not False]
     if not found:
         which = f"{address.file} in {repository.name}" if address.file else repository.name
         raise NotFound(
@@ -100,12 +102,25 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
             hint=_listing(weights) if weights and not address.file else None,
         )
     if len(found) > 1 and not everything:
+        sure = [one for one in found if known[one]]
+        example = HubAddress(repository.name, (sure or found)[0].name, address.revision)
         raise Ambiguous(
-            f"{repository.name} holds {len(found)} adapters. Name one, as in "
-            f"{HubAddress(repository.name, found[0].name, address.revision)}, or take --all.",
+            f"{repository.name} holds {_what_there_is(found, sure)}. Name one, as in {example}, or take "
+            "--all.",
             hint=_listing(found),
         )
     return found
+
+
+def _what_there_is(found: Sequence[RemoteFile], sure: Sequence[RemoteFile]) -> str:
+    """How many adapters there are, and the names of those whose headers cannot be read."""
+    count = f"{len(sure) or 'no'} adapter{'' if len(sure) == 1 else 's'}"
+    unread = [one.name for one in found if one not in sure]
+    if not unread:
+        return count
+    more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+    files = "1 file whose header" if len(unread) == 1 else f"{len(unread)} files whose headers"
+    return f"{count}, and {files} cannot be read ({', '.join(unread[:_MOST_NAMED])}{more})"
 
 
 def download(
@@ -201,8 +216,11 @@ def _counting(on_bytes: Callable[[int], None]) -> Any:  # noqa: ANN401 - a class
     return Counting
 
 
-def _is_adapter(repository: Repository, file: RemoteFile, among: int) -> bool:
-    """Whether a file's header is that of an adapter; True where that cannot be told cheaply."""
+def _is_adapter(repository: Repository, file: RemoteFile, among: int) -> bool | None:
+    """Whether a file's header is that of an adapter; None where it cannot be read.
+
+    True where that cannot be told cheaply.
+    """
     if not file.name.lower().endswith(SUFFIX) or among > _MOST_HEADERS:
         return True
     with _faults(HubAddress(repository.name, file.name, repository.commit[:7])):
@@ -213,7 +231,7 @@ def _is_adapter(repository: Repository, file: RemoteFile, among: int) -> bool:
                 repository.name, file.name, revision=repository.commit, timeout=_SECONDS
             )
         except SafetensorsParsingError:
-            return True
+            return None
     tensors: dict[str, Any] = {
         name: {"dtype": one.dtype, "shape": one.shape, "data_offsets": one.data_offsets}
         for name, one in found.tensors.items()
@@ -221,9 +239,11 @@ def _is_adapter(repository: Repository, file: RemoteFile, among: int) -> bool:
     raw = json.dumps(tensors).encode()
     end = max((one["data_offsets"][1] for one in tensors.values()), default=0)
     try:
-        return bool(report_header(parse_header(Path(file.name), raw, 8 + len(raw) + end)).modules)
+        header = parse_header(Path(file.name), raw, 8 + len(raw) + end)
+        # The file is not here: what lies among its tensors cannot be looked at.
+        return bool(report_header(header, scalars=False).modules)
     except BadFile:
-        return True
+        return None
 
 
 def _listing(files: Sequence[RemoteFile]) -> str:

@@ -150,6 +150,30 @@ def test_several_adapters_are_listed_until_one_is_named_or_all_are_wanted(
         assert "title" not in catalog.facts(catalog.resolve("ink").tensor_sha256)
 
 
+def test_a_header_that_cannot_be_read_is_not_counted_as_an_adapter(
+    hub: Hub, local: LocalServer
+) -> None:
+    hub.repositories["inker/both"]["wash.safetensors"] = b"\xff" * 64
+    said = "holds 1 adapter, and 1 file whose header cannot be read (wash.safetensors)."
+    add("hf:inker/both").failed_with(1, said, "hf:inker/both/ink.safetensors", "--all")
+    hub.repositories["inker/both"]["ink.safetensors"] = b"\xff" * 64
+    said = (
+        "no adapters, and 2 files whose headers cannot be read (ink.safetensors, wash.safetensors)"
+    )
+    add("hf:inker/both").failed_with(1, said)
+    # One that is named is fetched, and what is wrong with it said.
+    ran = add("hf:inker/both/ink.safetensors", "-q")
+    assert (ran.code, ran.lines) == (4, [])
+    assert "ink.safetensors" in ran.err
+
+
+def test_all_takes_what_can_be_read_and_names_the_rest(hub: Hub, local: LocalServer) -> None:
+    hub.repositories["inker/both"]["wash.safetensors"] = b"\xff" * 64
+    ran = add("hf:inker/both", "--all", "-q")
+    assert (ran.code, ran.lines) == (4, ["ink"])
+    assert "wash.safetensors" in ran.err
+
+
 def test_a_file_that_is_there_is_not_fetched_again(
     hub: Hub, local: LocalServer, tmp_path: Path
 ) -> None:
