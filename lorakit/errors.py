@@ -40,6 +40,10 @@ class CatalogError(LorakitError):
     """The catalog's database cannot be opened or does not fit this version of lorakit."""
 
 
+class UnwritableCatalog(CatalogError):
+    """The catalog was to be written, and can only be read."""
+
+
 class Unreachable(LorakitError):
     """A server that must not or cannot be asked, or whose answer makes no sense."""
 

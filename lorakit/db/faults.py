@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lorakit.errors import CatalogError
+from lorakit.errors import CatalogError, UnwritableCatalog
 
 _BACKUPS = "Copies made before updates lie beside it, named .bak-*; any of them opens in its place."
 # Words in SQLite's messages, what they mean for the person, and the next step.
@@ -32,7 +32,8 @@ def catalog_error(where: str, error: Exception) -> CatalogError:
     text = str(original)
     for word, meaning, hint in _MEANINGS:
         if word in text:
-            return CatalogError(f"The catalog {where} {meaning} ({text}).", hint=hint)
+            kind = UnwritableCatalog if word == "readonly" else CatalogError
+            return kind(f"The catalog {where} {meaning} ({text}).", hint=hint)
     return CatalogError(f"The catalog {where} failed: {text}.")
 
 

@@ -126,7 +126,7 @@ def connect(path: Path) -> tuple[sqlite3.Connection, str | None]:
         raise
     if not os.access(path, os.W_OK):
         # The folder can be written, so others may be writing the catalog: its log has to be asked too.
-        warn(_READ_ONLY, path)
+        _warn_read_only(path)
         return connection, None
     return connection, str(mode)
 
@@ -219,8 +219,15 @@ def _connect_frozen(path: Path) -> sqlite3.Connection:
             hint="Open it once where it can be written.",
         )
     connection = _connect(f"{path.as_uri()}?mode=ro&immutable=1")
-    warn(_READ_ONLY, path)
+    _warn_read_only(path)
     return connection
+
+
+def _warn_read_only(path: Path) -> None:
+    import logging
+
+    # Marked, since whoever goes on to write hears of it by an error too.
+    logging.getLogger("lorakit").warning(_READ_ONLY, path, extra={"read_only": True})
 
 
 def warn(message: str, *values: object) -> None:

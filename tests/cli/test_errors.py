@@ -20,6 +20,7 @@ CODES = {
     errors.NotFusable: 1,
     errors.MissingComponent: 1,
     errors.CatalogError: 1,
+    errors.UnwritableCatalog: 1,
     errors.Unreachable: 1,
     errors.BadUsage: 2,
     errors.Refused: 3,

@@ -115,11 +115,20 @@ def test_what_reads_goes_on_with_one_warning(closed: Path, tmp_path: Path) -> No
     assert (closed / "catalog.db").read_bytes() == before
 
 
+def test_another_error_does_not_hide_the_warning(closed: Path, tmp_path: Path) -> None:
+    (ran,) = run_all(closed, ("inspect nothing",), tmp_path).values()
+    assert ran.code == 1
+    warning, _, error = ran.err.partition("Error: ")
+    assert "cannot be written; it is read as it stands" in warning
+    assert "nothing" in error
+
+
 def test_what_writes_says_that_it_cannot(closed: Path, tmp_path: Path) -> None:
     for line, ran in run_all(closed, WRITING, tmp_path).items():
         assert (ran.code, ran.out) == (1, ""), (line, ran.out, ran.err)
         assert "catalog.db cannot be written" in ran.err.partition("Error: ")[2], line
         assert "Check the permissions" in ran.err
+        assert "Warning" not in ran.err, (line, ran.err)
         assert "Traceback" not in ran.err
 
 

@@ -169,7 +169,7 @@ def test_a_catalog_that_cannot_be_written_is_read(tmp_path: Path) -> None:
             [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
         )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("[]\nCatalogError Check the permissions")
+    assert done.stdout.startswith("[]\nUnwritableCatalog Check the permissions")
     assert done.stderr.count("cannot be written") == 1
 
 
