@@ -10,10 +10,10 @@ from operator import ge, gt, itemgetter, le, lt
 from types import MappingProxyType
 from typing import Any
 
-from lorakit.catalog.query.conditions import Context, Test, all_of, any_of, test_of
+from lorakit.catalog.query.conditions import TEXT_FIELDS, Context, Test, all_of, any_of, test_of
 from lorakit.catalog.query.index import TEXTS, Index
 from lorakit.catalog.query.pages import USUAL, pages
-from lorakit.catalog.query.syntax import Query, Sort
+from lorakit.catalog.query.syntax import Query, Sort, Term
 
 _COLUMN = MappingProxyType({"rank": "rank_max"})
 _OF_FACET = ("algo", "layout", "dtype", "base")
@@ -28,7 +28,15 @@ def whether(query: Query, context: Context) -> Test:
     """The test that a query comes to."""
     if not query.groups:
         return lambda page, among: among
-    return any_of([all_of([test_of(term, context) for term in group]) for group in query.groups])
+    groups = [sorted(group, key=_effort) for group in query.groups]
+    return any_of([all_of([test_of(term, context) for term in group]) for group in groups])
+
+
+def _effort(term: Term) -> int:
+    """Tags and numbers come before texts, of which few are left to look through then."""
+    if term.field == "tag":
+        return 0
+    return 2 if (term.field or "text") in TEXT_FIELDS else 1
 
 
 def find_ids(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:

@@ -12,7 +12,7 @@ from typing import assert_never
 from lorakit.catalog.query.dates import microseconds, span_of
 from lorakit.catalog.query.folding import fold
 from lorakit.catalog.query.pages import Fit, Page, words_of
-from lorakit.catalog.query.patterns import compiled, fits, fixed_texts, is_simple
+from lorakit.catalog.query.patterns import EDGE, compiled, fits, fixed_texts, is_simple
 from lorakit.catalog.query.shared import (
     Shares,
     Sql,
@@ -25,6 +25,9 @@ from lorakit.catalog.query.shared import (
 )
 from lorakit.catalog.query.syntax import Dates, Flag, Span, Term, Text
 
+TEXT_FIELDS = ("text", "name", "title", "note", "trigger", "path")
+# Shorter than that, what a pattern holds for certain is in most texts.
+_TELLING = 3
 # Which of a choice fit.
 Test = Callable[[Page, int], int]
 # From the few to the many, which SQLite cannot know without being told.
@@ -102,7 +105,7 @@ def _plain(term: Term, context: Context) -> Test:
 
 
 def _text(field: str, value: Text, context: Context) -> Test:
-    if field in ("text", "name", "title", "note", "trigger", "path"):
+    if field in TEXT_FIELDS:
         return (
             _fitting(field, fold(value.text)) if value.is_glob else _having(field, fold(value.text))
         )
@@ -152,11 +155,12 @@ def _fitting(column: str, pattern: str) -> Test:
     """A part of the column is as the pattern says."""
     if not pattern.strip("*"):
         return _where(column, lambda texts: [text != "" for text in texts])
-    fixed = [_having(column, text) for text in fixed_texts(pattern)]
+    fixed = fixed_texts(pattern)
     if is_simple(pattern):
-        return all_of(fixed)
+        return all_of([_having(column, text) for text in fixed])
     search = compiled(pattern).search
-    return all_of([*fixed, _where(column, lambda texts: map(bool, map(search, texts)))])
+    telling = [_having(column, text) for text in fixed if len(text.strip(EDGE)) >= _TELLING]
+    return all_of([*telling, _where(column, lambda texts: map(bool, map(search, texts)))])
 
 
 def _of_facet(sql: Sql, context: Context) -> Test:

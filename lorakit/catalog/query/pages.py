@@ -80,8 +80,8 @@ class Page:
     def fitting(self, column: str, fit: Fit, among: int) -> int:
         """Those of a choice whose value in a column fits."""
         values = self.values(column)
-        # To pick out most of them takes longer than to ask all.
-        if 2 * among.bit_count() > self.count:
+        # To pick out a third of them takes as long as to ask all.
+        if 3 * among.bit_count() > self.count:
             return among & int.from_bytes(bytes(fit(values)), "little")
         places = list(compress(range(self.count), among.to_bytes(self.count, "little")))
         return self._at(compress(places, fit([values[place] for place in places])))
