@@ -67,11 +67,12 @@ def _in_order(index: Index, test: Test, sorts: Sequence[Sort], most: int | None)
     better = _BETTER[sorts[0].descending, len(sorts) == 1]
     last: Any = None
     for page in pages(index):
-        chosen = test(page, page.all)
-        if chosen and last is not None:
+        among = page.all
+        if last is not None:
             column, compared = columns[0]
-            fit = partial(_are_better, compared, better, last)
-            chosen = page.fitting(column, fit, chosen)
+            # Asked before anything else, since it leaves little to test.
+            among = page.fitting(column, partial(_are_better, compared, better, last), among)
+        chosen = test(page, among) if among else 0
         if not chosen:
             continue
         values = [compared(page.chosen(column, chosen)) for column, compared in columns]
