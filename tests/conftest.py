@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # The tests' matrices are small, and the tests themselves run side by side (`make test`). This is read
@@ -21,3 +23,14 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what was imported: it would look through all of it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """PyTorch works in one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

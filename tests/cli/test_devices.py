@@ -16,20 +16,14 @@ from lorakit.merging.provenance import read_made
 from tests.cli.conftest import Cli
 from tests.pretend_cuda import pretend_cuda
 
+# The pretended device is that of one thread.
+pytestmark = pytest.mark.usefixtures("one_core")
+
 WORDS = {
     "merge": ("merge", "ink:0.8", "wash:0.5", "--rank", "6"),
     "resize": ("resize", "wash", "--energy", "0.8"),
     "extract": ("extract", "tuned", "--base", "own", "--rank", "2", "--dtype", "fp32"),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    """The pretended device is that of one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,9 @@ from lorakit.fusion.unfused import UnfusedSteps, free_bytes
 from lorakit.strengths import Strength
 from tests.models import memory_adapter, random_lora, tiny_base
 from tests.pretend_cuda import pretend_cuda
+
+# The pretended device is that of one thread.
+pytestmark = pytest.mark.usefixtures("one_core")
 
 NAMES = [f"blocks.{i}.{kind}" for i in (0, 1) for kind in ("self_attn.q_proj", "mlp.layer1")]
 
@@ -73,14 +75,6 @@ def every_algorithm(folder: Path) -> list[Adapter]:
 
 def plain() -> list[Adapter]:
     return [memory_adapter(random_lora(NAMES, 2, rank=3 + seed, seed=seed)) for seed in range(2)]
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def assert_same(found: torch.Tensor, wanted: torch.Tensor, name: str) -> None:

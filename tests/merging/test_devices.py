@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,10 @@ from tests.merging.test_merge import BASE, WIDE, Q
 from tests.models import memory_adapter, random_lora
 from tests.pretend_cuda import pretend_cuda
 
+# The pretended device is that of one thread.
+pytestmark = pytest.mark.usefixtures("one_core")
+
 Entry = tuple[Adapter, float | Strength]
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def plain(seed: int) -> Adapter:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from bench import gpu_workshop
 from bench.gpu_workshop import Row
 from tests.pretend_cuda import pretend_cuda
+
+# The pretended device is that of one thread.
+pytestmark = pytest.mark.usefixtures("one_core")
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the machine with the GPU need not have.
@@ -26,14 +27,6 @@ ABSENT = (
     "peft",
     "platformdirs",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_every_part_runs_on_a_pretended_device_and_agrees_to_the_bit(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
@@ -21,14 +20,6 @@ from tests.models import lora_file, random_lora, tiny_base_file, usual_names
 from tests.report.browser import Page
 from tests.report.galleries import NASTY, add_collection, exhibits_of, write_gallery
 from tests.report.test_grid_page import Outside
-
-
-@pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
-    monkeypatch.setenv("LORAKIT_HOME", str(tmp_path / "home"))
-    with Catalog.open() as opened:
-        add_collection(opened, tmp_path / "loras")
-        yield opened
 
 
 @pytest.fixture(scope="module")

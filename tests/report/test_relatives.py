@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,6 @@ from lorakit.report import relatives
 from lorakit.report.relatives import relatives_of
 from lorakit.tracing import neighbours
 from tests.models import lora_file, random_lora, usual_names
-from tests.report.galleries import add_collection
-
-
-@pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
-    monkeypatch.setenv("LORAKIT_HOME", str(tmp_path / "home"))
-    with Catalog.open() as opened:
-        add_collection(opened, tmp_path / "loras")
-        yield opened
 
 
 @pytest.fixture
