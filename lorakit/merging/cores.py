@@ -39,7 +39,7 @@ class Svd:
 class Core:
     """A product's singular values, and how its factors mix into its singular vectors.
 
-    `s` (k,) in float64, the largest first; `up @ left` (R, k) are the left singular vectors times √s,
+    All in float64: `s` (k,) the largest first; `up @ left` (R, k) are the left singular vectors times √s,
     `right @ down`, right (k, R), the right ones times √s. Components of no size are left out.
     """
 
@@ -58,6 +58,7 @@ class Core:
 
 def core_of(up: torch.Tensor, down: torch.Tensor) -> Core:
     """The core of `up @ down`, up (out, R) and down (R, in), of any dtype; computed in float64."""
+    up, down = up.double(), down.double()
     root_up, root_down = root_of(up), root_of(down.T)
     middle = root_up.T @ root_down
     u, s, vh = torch.linalg.svd(middle, full_matrices=False)
@@ -84,8 +85,8 @@ def svd_of_product(up: torch.Tensor, down: torch.Tensor) -> Svd:
     """The SVD of `up @ down` with as many components as are not nothing, without forming it."""
     core = core_of(up, down)
     scale = core.s.rsqrt()
-    u = (up.double() @ core.left) * scale
-    v = (core.right @ down.double()).T * scale
+    u = (core.up @ core.left) * scale
+    v = (core.right @ core.down).T * scale
     return Svd(u, core.s, v)
 
 
@@ -103,8 +104,8 @@ def truncate(found: Svd | Core, rank: int, dtype: torch.dtype = torch.float32) -
             (found.u[:, :kept] * scale).to(dtype),
             (found.v[:, :kept] * scale).T.contiguous().to(dtype),
         )
-    up = found.up.double() @ found.left[:, :kept]
-    down = found.right[:kept] @ found.down.double()
+    up = found.up @ found.left[:, :kept]
+    down = found.right[:kept] @ found.down
     return Factors(up.to(dtype), down.to(dtype))
 
 
