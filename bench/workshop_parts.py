@@ -151,9 +151,9 @@ def _folder(folder: Path, runs: int) -> Result:
         with redirect_stdout(StringIO()):
             assert run(words) == 0
 
-    before, started = _own_cpu_seconds(), time.perf_counter()
+    before, started = _all_cpu_seconds(), time.perf_counter()
     found = _measured(work, runs, warm=False)
-    busy = (_own_cpu_seconds() - before) / (time.perf_counter() - started)
+    busy = (_all_cpu_seconds() - before) / (time.perf_counter() - started)
     return replace(found, cores=busy)
 
 
@@ -214,10 +214,10 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _own_cpu_seconds() -> float:
-    """What this process has used of the cores so far."""
+def _all_cpu_seconds() -> float:
+    """What this process and those that it has waited for have used of the cores so far."""
     times = os.times()
-    return times.user + times.system
+    return times.user + times.system + cpu_seconds()
 
 
 def _ignore(value: object) -> None:

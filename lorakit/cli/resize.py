@@ -194,35 +194,36 @@ def _run(
     """Resize all; one that cannot be is added to `failed` and does not keep the others waiting."""
     from lorakit.merging.many_files import each_file
 
-    done: list[Done] = []
-    written: list[Path] = []
-    work = [partial(_with_catalog, job, entry, written) for entry in entries]
-    largest = max((entry.report.file_size for entry in entries), default=0)
+    done: dict[int, Done] = {}
+
+    def ended(number: int, found: Done | LorakitError) -> None:
+        if isinstance(found, LorakitError):
+            failed.append((entries[number].path, found))
+        else:
+            done[number] = found
+        update(len(done) + len(failed) - known, len(entries), entries[number].name)
+
+    known = len(failed)
     update(0, len(entries), "")
+    jobs = [partial(_with_catalog, job, entry) for entry in entries]
+    sizes = [entry.report.file_size for entry in entries]
     try:
-        found_all = zip(entries, each_file(work, largest), strict=True)
-        for number, (entry, found) in enumerate(found_all, start=1):
-            if isinstance(found, LorakitError):
-                failed.append((entry.path, found))
-            else:
-                done.append(found)
-            update(number, len(entries), entry.name)
+        # A GPU works on one file at a time.
+        each_file(jobs, sizes, ended, cores=None if job.device == "cpu" else 1)
     except KeyboardInterrupt:
         out.say(
-            f"Stopped. {len(written)} of {len(entries)} are written, and whole; the others are not."
+            f"Stopped. {len(done)} of {len(entries)} are written, and whole; the others are not."
         )
         raise
-    return done
+    return [done[number] for number in sorted(done)]
 
 
-def _with_catalog(job: _Job, entry: ResolvedEntry, written: list[Path], update: Progress) -> Done:
-    """Resize with a catalog opened for it: a connection belongs to the thread that opened it."""
+def _with_catalog(job: _Job, entry: ResolvedEntry, update: Progress) -> Done:
+    """Resize in whatever process, with a catalog opened for it."""
     from lorakit.catalog import Catalog
 
     with Catalog.open() as catalog:
-        done = job.resize(catalog, entry, update)
-    written.append(done[0].written.path)
-    return done
+        return job.resize(catalog, entry, update)
 
 
 def _dry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 import lorakit
@@ -43,8 +44,10 @@ def test_a_folder_and_a_query_go_into_a_folder(stocked: Cli, models: Path, tmp_p
 
 
 def test_a_folder_gives_the_bytes_that_each_file_gives_alone(
-    stocked: Cli, models: Path, tmp_path: Path
+    stocked: Cli, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As large files: by two processes.
+    monkeypatch.setattr("lorakit.merging.many_files._WORTH_BYTES", 1)
     for number in range(5):
         modules = random_lora(usual_names(3), 3, rank=8, seed=number)
         path = models / f"more-{number}.safetensors"
@@ -70,7 +73,7 @@ def test_a_folder_gives_the_bytes_that_each_file_gives_alone(
         *(f"more-{n}.safetensors" for n in range(5)),
         "wash.safetensors",
     ]
-    # Threads that write to the catalog at the same time leave its chain of decisions whole.
+    # Processes that write to the catalog at the same time leave its chain of decisions whole.
     assert stocked("license", "audit", "--verify").code == 0
 
 
