@@ -15,7 +15,7 @@ import pytest
 from lorakit.catalog import Catalog
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.facts import NewFact
-from lorakit.catalog.query import compiling, pages, rows
+from lorakit.catalog.query import changing, rows
 from lorakit.catalog.query.touching import touched
 from lorakit.catalog.reports import _pack
 from lorakit.db.models import Adapter, Location, Report
@@ -66,9 +66,9 @@ class Made:
 def small_pages() -> Iterator[None]:
     """Pages of few adapters, so that some have several."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compiling, pages, rows):
+        for module in (changing, rows):
             patch.setattr(module, "USUAL", 9)
-        patch.setattr(pages, "_MOST", 12)
+        patch.setattr(changing, "MOST", 12)
         yield
 
 

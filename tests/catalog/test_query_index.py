@@ -16,8 +16,9 @@ import pytest
 from lorakit.catalog import Catalog
 from lorakit.catalog.facts import NewFact
 from lorakit.catalog.query import refreshing
+from lorakit.catalog.query.changing import rows_of
 from lorakit.catalog.query.index import FILE_NAME, NUMBERS, TEXTS, Index
-from lorakit.catalog.query.pages import pages, rows_of
+from lorakit.catalog.query.pages import pages
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.searching import Search
 from lorakit.db.curation import Collection
@@ -52,15 +53,15 @@ def dumped(index: Index) -> dict[str, list[tuple[object, ...]]]:
 def _items(index: Index) -> list[tuple[Any, ...]]:
     shared = {
         table: {number: values for number, *values in index.read(f"SELECT * FROM {table}")}
-        for table in ("facet", "touch")
+        for table in ("facet", "terms", "touch")
     }
     found: list[tuple[Any, ...]] = []
     for page in pages(index):
         for row in rows_of(page):
             named = dict(zip((*TEXTS, *NUMBERS), row, strict=True))
-            facet, touch = shared["facet"][named.pop("facet")], shared["touch"][named.pop("touch")]
+            told = [known[named.pop(table)] for table, known in shared.items()]
             # NaN differs from itself.
-            found.append((named["id"], repr(named), facet, touch))
+            found.append((named["id"], repr(named), *told))
     return found
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from math import inf
-from operator import ge, gt, itemgetter, le, lt
+from operator import eq, gt, itemgetter, lt
 from types import MappingProxyType
 from typing import Any
 
 from lorakit.catalog.query.conditions import TEXT_FIELDS, Context, Test, all_of, any_of, test_of
 from lorakit.catalog.query.index import TEXTS, Index
-from lorakit.catalog.query.pages import USUAL, pages
+from lorakit.catalog.query.pages import Page, pages
 from lorakit.catalog.query.syntax import Query, Sort, Term
 
 _COLUMN = MappingProxyType({"rank": "rank_max"})
 _OF_FACET = ("algo", "layout", "dtype", "base")
 # Comes last upwards; downwards "" and what is less than any number do.
 _HIGHEST = "\U0010ffff"
-# By whether an order is downwards, and whether it is the only one.
-_BETTER = {(True, True): gt, (True, False): ge, (False, True): lt, (False, False): le}
-Compared = Callable[[Sequence[Any]], Sequence[Any]]
+# What every adapter has, and many adapters have different ones of.
+_ALWAYS_THERE = ("name", "size", "added")
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A column to sort by. `compared` puts something that comes last for what is not there."""
+
+    column: str
+    descending: bool
+    compared: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def whether(query: Query, context: Context) -> Test:
@@ -61,32 +70,41 @@ def count_all(index: Index, test: Test) -> int:
 
 
 def _in_order(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:
-    columns = [_compared(index, sort) for sort in sorts]
+    orders = [_order(index, sort) for sort in sorts]
     found: list[tuple[Any, ...]] = []
-    # What comes later by name has to be better than the last so far, unless another order decides.
-    better = _BETTER[sorts[0].descending, len(sorts) == 1]
-    last: Any = None
+    last: tuple[Any, ...] = ()
     for page in pages(index):
-        among = page.all
-        if last is not None:
-            column, compared = columns[0]
-            # Asked before anything else, since it leaves little to test.
-            among = page.fitting(column, partial(_are_better, compared, better, last), among)
+        # Asked before anything else, since it leaves little to test.
+        among = _before(page, orders, last) if last else page.all
         chosen = test(page, among) if among else 0
         if not chosen:
             continue
-        values = [compared(page.chosen(column, chosen)) for column, compared in columns]
+        values = [one.compared(page.chosen(one.column, chosen)) for one in orders]
         found += zip(*values, page.chosen("id", chosen), strict=True)
-        if most and len(found) > 2 * most + USUAL:
+        if most and len(found) >= 2 * most:
             found = _by(sorts, found)[:most]
-            last = found[-1][0]
+            last = found[-1]
     return [int(row[-1]) for row in _by(sorts, found)[:most]]
 
 
-def _are_better(
-    compared: Compared, better: Callable[[Any, Any], bool], last: object, values: Sequence[Any]
+def _before(page: Page, orders: Sequence[_Order], last: Sequence[object]) -> int:
+    """Those that come before the last so far; what is level with it comes after it by name."""
+    found, level = 0, page.all
+    for order, limit in zip(orders, last, strict=False):
+        is_before = partial(_all, gt if order.descending else lt, order, limit)
+        found |= page.fitting(order.column, is_before, level)
+        if order is orders[-1]:
+            break
+        level = page.fitting(order.column, partial(_all, eq, order, limit), level)
+        if not level:
+            break
+    return found
+
+
+def _all(
+    how: Callable[[Any, Any], bool], order: _Order, limit: object, values: Sequence[Any]
 ) -> Iterable[bool]:
-    return map(better, compared(values), repeat(last))
+    return map(how, order.compared(values), repeat(limit))
 
 
 def _by(sorts: Sequence[Sort], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -95,18 +113,19 @@ def _by(sorts: Sequence[Sort], rows: list[tuple[Any, ...]]) -> list[tuple[Any, .
     return rows
 
 
-def _compared(index: Index, sort: Sort) -> tuple[str, Compared]:
-    """The column of an order, and what is compared of it: something that comes last for what is not there."""
+def _order(index: Index, sort: Sort) -> _Order:
     column = _COLUMN.get(sort.field, sort.field)
     if column in _OF_FACET:
         rows = index.read(f"SELECT id, {column} FROM facet")
         known = {number: text or _last(sort, text) for number, text in rows}
-        return "facet", lambda numbers: list(map(known.__getitem__, numbers))
+        return _Order("facet", sort.descending, lambda ids: [known[number] for number in ids])
     last = _last(sort, "" if column in TEXTS else 0)
+    if column in _ALWAYS_THERE or last == "":
+        return _Order(column, sort.descending, lambda values: values)
     if column in TEXTS:
-        return column, lambda texts: [text or last for text in texts]
+        return _Order(column, sort.descending, lambda texts: [text or last for text in texts])
     # NaN differs from itself.
-    return column, lambda numbers: [v if v == v else last for v in numbers]
+    return _Order(column, sort.descending, lambda numbers: [v if v == v else last for v in numbers])
 
 
 def _last(sort: Sort, like: object) -> str | float:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from lorakit.catalog.query.dates import microseconds, span_of
 from lorakit.catalog.query.folding import fold
-from lorakit.catalog.query.pages import Fit, Page, words_of
+from lorakit.catalog.query.pages import Fit, Page
 from lorakit.catalog.query.patterns import EDGE, compiled, fits, fixed_texts, is_simple
 from lorakit.catalog.query.shared import (
     Shares,
@@ -23,6 +23,7 @@ from lorakit.catalog.query.shared import (
     of_hash,
     of_license,
 )
+from lorakit.catalog.query.sieves import marks_of, words_of
 from lorakit.catalog.query.syntax import Dates, Flag, Span, Term, Text
 
 TEXT_FIELDS = ("text", "name", "title", "note", "trigger", "path")
@@ -112,13 +113,13 @@ def _text(field: str, value: Text, context: Context) -> Test:
     if field == "tag":
         return _tag(value)
     if field == "base":
-        return _of_facet(holds("base", value), context)
+        return _of("facet", holds("base", value), context)
     if field in ("algo", "layout", "dtype"):
-        return _of_facet(is_whole(field, value), context)
+        return _of("facet", is_whole(field, value), context)
     if field == "component":
-        return _of_facet(has_part("components", value), context)
+        return _of("facet", has_part("components", value), context)
     if field == "kind":
-        return _of_touch(has_part("kinds", value), context)
+        return _of("touch", has_part("kinds", value), context)
     if field == "collection":
         found = is_whole("collection", value).within("SELECT item FROM collected WHERE ", "")
         return any_of([_among("id", context.numbers(found)), *context.smart(value)])
@@ -126,8 +127,8 @@ def _text(field: str, value: Text, context: Context) -> Test:
         return _among("id", context.numbers(of_hash(value.text)))
     assert field == "license", field
     if value.is_glob or value.literal or fold(value.text) not in ("allow", "deny", "unknown"):
-        return _of_facet(has_part("licenses", value), context)
-    return _of_facet(of_license(value, context.shares()), context)
+        return _of("terms", has_part("licenses", value), context)
+    return _of("terms", of_license(value, context.shares()), context)
 
 
 def _tag(value: Text) -> Test:
@@ -141,9 +142,15 @@ def _tag(value: Text) -> Test:
 def _having(column: str, wanted: str) -> Test:
     """The column holds the text."""
     longest = max(words_of(wanted), key=len, default="")
-    sieve = "path_words" if column == "path" else "text_words"
+    marks = marks_of(wanted)
+    looked_at = "path" if column == "path" else "text"
+    signature, sieve = f"{looked_at}_signature", f"{looked_at}_words"
 
     def test(page: Page, among: int) -> int:
+        signed = page.stored(signature)
+        for at, bit in marks:
+            if not signed[at] & bit:
+                return 0
         if longest not in page.stored(sieve):
             return 0
         return page.fitting(column, lambda texts: [wanted in text for text in texts], among)
@@ -163,12 +170,8 @@ def _fitting(column: str, pattern: str) -> Test:
     return all_of([*telling, _where(column, lambda texts: map(bool, map(search, texts)))])
 
 
-def _of_facet(sql: Sql, context: Context) -> Test:
-    return _among("facet", context.numbers(sql.within("SELECT id FROM facet WHERE ", "")))
-
-
-def _of_touch(sql: Sql, context: Context) -> Test:
-    return _among("touch", context.numbers(sql.within("SELECT id FROM touch WHERE ", "")))
+def _of(table: str, sql: Sql, context: Context) -> Test:
+    return _among(table, context.numbers(sql.within(f"SELECT id FROM {table} WHERE ", "")))
 
 
 def _among(column: str, numbers: frozenset[int]) -> Test:
@@ -179,7 +182,7 @@ def _among(column: str, numbers: frozenset[int]) -> Test:
 
 def _span(field: str, span: Span, context: Context) -> Test:
     if field in ("block", "all-blocks", "only-blocks"):
-        return _of_touch(of_blocks(field, span), context)
+        return _of("touch", of_blocks(field, span), context)
     if field == "rank":
         lowest = _between("rank_min", None, span.high)
         return all_of([_between("rank_max", span.low, None), lowest])

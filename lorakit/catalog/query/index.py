@@ -1,8 +1,8 @@
 """The index that queries are answered from: a database beside the catalog, derived from it alone.
 
 Adapters lie in it in the order of their names, about a thousand on a page (`lorakit.catalog.query.pages`).
-What many of them share (algorithm, base, licence; blocks and kinds) is a row of `facet` and `touch`. To
-delete the file costs the time to make it again, and nothing else.
+What many of them share (algorithm and base; licences; blocks and kinds) is a row of `facet`, `terms` and
+`touch`. To delete the file costs the time to make it again, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,29 +19,35 @@ from lorakit.db.store import Store
 
 FILE_NAME = "search.db"
 # Another one makes every index anew.
-VERSION = 6
+VERSION = 7
 _BUSY_SECONDS = 10.0
 _MAPPED_BYTES = 1 << 30
 _PAGE_BYTES = 1 << 15
 # The columns of a page: texts have a line for each adapter, in parts (`patterns`), numbers are packed
-# in one, column by column.
+# in one (`numbers`).
 TEXTS = ("name", "title", "trigger", "note", "tag", "path")
 NUMBERS = (
-    *("id", "facet", "touch", "rank_min", "rank_max", "modules", "size", "added"),
+    *("id", "facet", "terms", "touch", "rank_min", "rank_max", "modules", "size", "added"),
     *("rating", "favourite", "strength", "missing", "places"),
 )
 # Adapters by tag; the words of the two that follow; all that a word without a field is looked for in.
 DERIVED = ("tags", "text_words", "path_words", "text")
+# Which letters follow each other in those words (`sieves`).
+SIGNATURES = ("text_signature", "path_signature")
 _SCHEMA = f"""
 CREATE TABLE page (
     number INTEGER PRIMARY KEY, first TEXT, first_id INTEGER, count INTEGER,
-    numbers BLOB, {", ".join(f"{name} TEXT" for name in (*DERIVED, *TEXTS))}
+    numbers BLOB, {", ".join(f"{name} BLOB" for name in SIGNATURES)},
+    {", ".join(f"{name} TEXT" for name in (*DERIVED, *TEXTS))}
 );
 CREATE INDEX page_first ON page (first, first_id, count);
 CREATE TABLE facet (
     id INTEGER PRIMARY KEY, algo TEXT, layout TEXT, dtype TEXT, base TEXT, components TEXT,
-    header TEXT, licenses TEXT, own TEXT, other TEXT,
-    UNIQUE (algo, layout, dtype, base, components, header, licenses, own, other)
+    UNIQUE (algo, layout, dtype, base, components)
+);
+CREATE TABLE terms (
+    id INTEGER PRIMARY KEY, header TEXT, licenses TEXT, own TEXT, other TEXT,
+    UNIQUE (header, licenses, own, other)
 );
 CREATE TABLE touch (id INTEGER PRIMARY KEY, blocks TEXT, kinds TEXT, UNIQUE (blocks, kinds));
 CREATE TABLE collected (collection TEXT, item INTEGER, PRIMARY KEY (collection, item)) WITHOUT ROWID;
@@ -55,7 +61,7 @@ CREATE INDEX file_content ON file (content);
 CREATE TABLE twice (content TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE state (document TEXT);
 """
-TABLES = ("page", "facet", "touch", "collected", "file", "twice", "state")
+TABLES = ("page", "facet", "terms", "touch", "collected", "file", "twice", "state")
 
 
 class Index:

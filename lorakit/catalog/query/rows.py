@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorakit.catalog.facts import chunks, facts_of
+from lorakit.catalog.query.changing import USUAL, Row, change_pages
 from lorakit.catalog.query.dates import microseconds
 from lorakit.catalog.query.folding import fold
 from lorakit.catalog.query.index import Index
-from lorakit.catalog.query.pages import USUAL, Row, change_pages
 from lorakit.catalog.query.patterns import parted
 from lorakit.catalog.query.touching import touched_of
 from lorakit.catalog.tags import tags_of
@@ -26,10 +26,8 @@ _COLUMNS = (
     "id, name, file_sha256, tensor_sha256, file_size, layout, algo, rank_min, rank_max, module_count, "
     "components, base_model, dtype, title, trigger_words, license, added_at, blocks, kinds"
 )
-_FACETS = (
-    *("algo", "layout", "dtype", "base", "components"),
-    *("header", "licenses", "own", "other"),
-)
+_FACETS = ("algo", "layout", "dtype", "base", "components")
+_TERMS = ("header", "licenses", "own", "other")
 _TOUCHES = ("blocks", "kinds")
 # From the loosest to the strictest, as `lorakit.licenses.terms` has them.
 _STRICTNESS = ("", "allow", "allow_with_obligations", "unknown", "deny")
@@ -52,7 +50,8 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
     `places` holds the adapters by id, with their places as `file.places` keeps them. Call it inside a
     transaction of the index.
     """
-    facets, touches = _Shared(index, "facet", _FACETS), _Shared(index, "touch", _TOUCHES)
+    facets, terms = _Shared(index, "facet", _FACETS), _Shared(index, "terms", _TERMS)
+    touches = _Shared(index, "touch", _TOUCHES)
     # By name, so that each batch is of few pages.
     for ids in _batches(_by_name(store, places)):
         rows = store.read(f"SELECT {_COLUMNS} FROM adapter WHERE id IN ({_numbers(ids)})")
@@ -63,7 +62,7 @@ def index_adapters(index: Index, store: Store, places: dict[int, str]) -> None:
         for *row, blocks, kinds in rows:
             told = (blocks, kinds.split()) if blocks is not None else unpacked.get(row[0], ("", ()))
             touch = touches.number(told[0], parted(told[1]))
-            _add(new, facets, row, said, places[row[0]], touch)
+            _add(new, facets, terms, row, said, places[row[0]], touch)
         _put(index, ids, new)
 
 
@@ -169,6 +168,7 @@ class _Shared:
 def _add(
     new: _NewRows,
     facets: _Shared,
+    terms: _Shared,
     row: Sequence[Any],
     said: _Said,
     places: str,
@@ -187,9 +187,8 @@ def _add(
         fold(dtype),
         fold(facts.get("base_model") or base or ""),
         _folded(json.loads(components)),
-        license or "",
-        *_terms(said.claims.get(content, ()), license),
     )
+    term = terms.number(license or "", *_terms(said.claims.get(content, ()), license))
     there = [place for place in places.split(_END) if place]
     missing = not any(place.startswith("+") for place in there)
     paths = sorted({fold(place[1:]) for place in there})
@@ -203,7 +202,7 @@ def _add(
         parted(paths),
     )
     numbers = (
-        *(number, facet, touch, low, high, modules, size, microseconds(from_text(added))),
+        *(number, facet, term, touch, low, high, modules, size, microseconds(from_text(added))),
         *(facts.get("rating"), int(bool(facts.get("favourite")))),
         *(strength["value"] if strength else None, int(missing), len(paths)),
     )

@@ -14,7 +14,6 @@ from lorakit.catalog.query.compiling import count_all, find_ids, whether
 from lorakit.catalog.query.conditions import Context, Test
 from lorakit.catalog.query.folding import fold
 from lorakit.catalog.query.index import Index, discard, index_path, open_index
-from lorakit.catalog.query.pages import mark_missing
 from lorakit.catalog.query.parsing import BadQuery, parse
 from lorakit.catalog.query.patterns import fits, parted
 from lorakit.catalog.query.refreshing import refresh
@@ -99,7 +98,7 @@ class Search:
 
     def _shares(self) -> Mapping[str, Sequence[str]]:
         found: dict[str, list[str]] = {"allow": [], "deny": [], "unknown": []}
-        for (named,) in self._index.read("SELECT DISTINCT header FROM facet WHERE header <> ''"):
+        for (named,) in self._index.read("SELECT DISTINCT header FROM terms WHERE header <> ''"):
             share = self._share(named) if self._share else "unknown"
             found["allow" if share.startswith("allow") else share].append(named)
         return found
@@ -130,6 +129,8 @@ class Search:
 
     def _correct(self, records: Sequence[AdapterRecord]) -> bool:
         """Let the index know which of these files are missing now; whether that was news."""
+        from lorakit.catalog.query.changing import mark_missing
+
         missing = {(parted((fold(one.name),)), one.id): one.missing for one in records}
         with suppress(sqlite3.OperationalError):
             return mark_missing(self._index, missing)
@@ -175,7 +176,7 @@ def _ready(store: Store) -> Index:
         index = open_index(store)
         refresh(index, store)
         return index
-    except sqlite3.Error as error:
+    except _DAMAGE as error:
         if index is not None:
             index.close()
         return _in_place_of(store, error)
