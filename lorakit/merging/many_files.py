@@ -145,6 +145,10 @@ def _drive(
     worker: Worker, todo: _Todo[T], done: SimpleQueue[tuple[int, Outcome[T]] | None]
 ) -> None:
     """Give a process one job after another; one that it dies of is left to the others."""
+    try:
+        worker.wait()
+    except (OSError, EOFError):
+        return
     while (one := todo.take()) is not None:
         try:
             outcome = worker.run(one.job, one.cores)

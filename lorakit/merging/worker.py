@@ -7,11 +7,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from threading import current_thread, main_thread
+from threading import Event, current_thread, main_thread
 from typing import Generic, TypeVar
 
 import torch
@@ -39,10 +39,16 @@ class Outcome(Generic[T]):
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that waits for jobs."""
+    """A process that waits for jobs once it is `ready`."""
 
     process: BaseProcess
     connection: Connection
+    ready: Event = field(default_factory=Event)
+
+    def wait(self) -> None:
+        """Wait until it has imported what it needs. Raises `OSError` or `EOFError` if it died."""
+        self.connection.recv()
+        self.ready.set()
 
     def run(self, job: Callable[[Progress], T], cores: int) -> Outcome[T] | None:
         """Have it done with so many cores, and wait; None if the process was stopped.
@@ -55,6 +61,10 @@ class Worker:
 
     def stop(self) -> None:
         """Let it leave what it does, if anything, and end."""
+        if not self.ready.is_set():
+            # It has no job yet, and hears nothing for a second or two.
+            self.process.kill()
+            return
         with suppress(OSError):
             self.connection.send(None)
 
@@ -112,6 +122,7 @@ def _serve(connection: Connection) -> None:
 
     # Whoever is gone waits for no answer.
     with suppress(EOFError, OSError):
+        connection.send(None)
         while (given := connection.recv()) is not None:
             job, cores = given
             connection.send(_done(job, cores, watch))
