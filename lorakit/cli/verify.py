@@ -114,7 +114,7 @@ def sentence(found: Verification) -> str:
             return f"{found.path.name} is {found.how}, within the rounding of its dtype."
         return (
             f"{found.path.name} is {found.how}, within rounding: {found.differing:,} of "
-            f"{found.values:,} values rounded otherwise, as another device or version does."
+            f"{found.values:,} values rounded otherwise, as another machine, device or version does."
         )
     return f"{found.path.name} is not {found.how}."
 
@@ -225,6 +225,10 @@ def _notes(found: Verification) -> list[str]:
             f"Tensors of another shape than they should have, whose values are not compared: {shaped} of "
             f"{found.tensors}."
         )
+    lone = sum(one.alone for one in valued)
+    if lone and found.outcome == "differs":
+        alike = "nothing beside it differs" if lone == 1 else "nothing beside them differs"
+        notes.append(f"{counted_rows(lone, 'value')}: {alike} likewise, which is no rounding.")
     for names, words in ((found.missing, "missing"), (found.extra, "that should not be there")):
         if names:
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

@@ -144,6 +144,71 @@ def test_a_few_values_rounded_the_other_way_are_equal_within_rounding(
     assert "blocks.1.mlp.layer1" in ran.out
 
 
+def stepped(tensor: torch.Tensor, place: int, steps: int) -> None:
+    """Move one value of a float32 tensor by so many float32 steps."""
+    tensor.view(-1).view(torch.int32)[place] += steps
+
+
+def test_one_value_some_steps_off_is_no_rounding(stocked: Cli, made: Path) -> None:
+    tensors = {key: tensor.clone() for key, tensor in load_file(made).items()}
+    key = next(key for key in tensors if "blocks.1.mlp.layer2" in key)
+    largest = int(tensors[key].abs().argmax())
+    stepped(tensors[key], largest, -1)
+    rewritten(made, tensors)
+    assert stocked("verify", made, "-q").out == "rounding\n"
+    stepped(tensors[key], largest, -64)
+    rewritten(made, tensors)
+    ran = stocked("verify", made)
+    assert (ran.code, "blocks.1.mlp.layer2" in ran.out) == (1, True)
+    (found,) = stocked("verify", made, "--json").document["deviations"]
+    assert (found["steps"], found["beyond_a_step"], found["alone"]) == (65, 1, 1)
+
+
+def test_noise_that_is_everywhere_is_rounding(stocked: Cli, made: Path) -> None:
+    generator = torch.Generator().manual_seed(1)
+    exact = {key: tensor.clone() for key, tensor in load_file(made).items()}
+    noisy = {
+        key: tensor + torch.randn(tensor.shape, generator=generator) * tensor.abs().max() * 2e-7
+        for key, tensor in exact.items()
+    }
+    rewritten(made, noisy)
+    document = stocked("verify", made, "--json").document
+    assert document["outcome"] == "rounding"
+    assert sum(one["beyond_a_step"] for one in document["deviations"]) > 10
+    # Damage shows through noise.
+    key = next(key for key in noisy if "blocks.1.mlp.layer2" in key)
+    stepped(noisy[key], int(noisy[key].abs().argmax()), 5000)
+    rewritten(made, noisy)
+    ran = stocked("verify", made, "--json")
+    assert ran.code == 1
+    assert [one["key"] for one in ran.document["deviations"] if one["alone"]] == [key]
+
+
+def test_a_component_that_came_out_the_other_way_round_is_the_same(
+    stocked: Cli, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.safetensors"
+    assert stocked("merge", "ink", "wash", "--rank", "6", "-o", out).code == 0
+    tensors = {key: tensor.clone() for key, tensor in load_file(out).items()}
+    down = next(key for key in tensors if "lora_A" in key)
+    tensors[down][2] *= -1
+    rewritten(out, tensors)
+    assert stocked("verify", out, "-q").out == "differs\n"
+    tensors[down.replace("lora_A", "lora_B")][:, 2] *= -1
+    rewritten(out, tensors)
+    ran = stocked("verify", out)
+    assert (ran.code, "within rounding" in " ".join(ran.out.split())) == (0, True)
+
+
+def test_what_is_only_copied_has_nothing_to_round(stocked: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    assert stocked("convert", "ink", "--layout", "comfy", "-o", out).code == 0
+    tensors = {key: tensor.clone() for key, tensor in load_file(out).items()}
+    stepped(next(tensor for tensor in tensors.values() if tensor.ndim == 2), 5, 1)
+    rewritten(out, tensors)
+    assert stocked("verify", out, "-q").out == "differs\n"
+
+
 def test_damage_is_found_where_it_is(stocked: Cli, made: Path) -> None:
     changed(made, "blocks.1.mlp.layer2", 1.5)
     document = stocked("verify", made, "--json").document

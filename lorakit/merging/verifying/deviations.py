@@ -14,6 +14,7 @@ import torch
 from lorakit.adapters.tensor_file import DTYPE_CODES, DTYPES
 from lorakit.errors import BadFile
 from lorakit.formats.header import Header
+from lorakit.merging.verifying.noise import alone, beyond_a_step
 from lorakit.sketches.raw import bytes_at
 from lorakit.tracing.rounding import step
 
@@ -30,9 +31,10 @@ class Deviation:
 
     `largest` is the largest difference, `error` and `size` the squared norms of the difference and of
     what was expected, `rounding` what rounding twice would make of the first, `steps` how many numbers of
-    the format lie between, at most. `remark` says what differs beside values: shape or dtype. `shapes` are
-    the shape that it has and the one it should have where these differ; its values are not compared then,
-    and all of them count as differing.
+    the format lie between, at most. `beyond` values differ by more than one rounding may, `alone` of them
+    with nothing beside them that differs likewise (`noise.py`). `remark` says what differs beside values:
+    shape or dtype. `shapes` are the shape that it has and the one it should have where these differ; its
+    values are not compared then, and all of them count as differing.
     """
 
     key: str
@@ -44,8 +46,15 @@ class Deviation:
     size: float
     rounding: float
     steps: int
+    beyond: int
+    alone: int
     remark: str = ""
     shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    @property
+    def explained(self) -> bool:
+        """Whether rounding explains each value by itself or by those beside it."""
+        return not (self.alone or self.remark)
 
     @property
     def relative(self) -> float | None:
@@ -64,6 +73,8 @@ class Deviation:
             "largest_difference": self.largest if self.shapes is None else None,
             "relative_difference": self.relative,
             "steps": self.steps if self.shapes is None else None,
+            "beyond_a_step": self.beyond,
+            "alone": self.alone,
             "remark": self.remark or None,
         }
 
@@ -86,7 +97,9 @@ def deviation(
         shapes = tuple(found.shape), tuple(expected.shape)
         remark = f"has the shape {list(shapes[0])} and should have {list(shapes[1])}"
         size, count = _squares(expected), found.numel()
-        return Deviation(key, module, count, count, 0.0, size, size, 0.0, 0, remark, shapes)
+        return Deviation(
+            key, module, count, count, 0.0, size, size, 0.0, 0, count, count, remark, shapes
+        )
     remark = ""
     if found.dtype != expected.dtype:
         codes = [DTYPE_CODES[tensor.dtype] for tensor in (found, expected)]
@@ -97,7 +110,9 @@ def deviation(
     differing = int(where.sum())
     if not differing and not remark:
         return None
-    one, other = found[where.view(found.shape)], expected[where.view(found.shape)]
+    apart = where.view(found.shape)
+    beyond = beyond_a_step(found, expected, apart)
+    one, other = found[apart], expected[apart]
     gap = (one.double() - other.double()).abs()
     return Deviation(
         key,
@@ -109,6 +124,8 @@ def deviation(
         _squares(expected),
         _rounding(expected),
         _steps(bits[0][where], bits[1][where]) if expected.is_floating_point() else 0,
+        int(beyond.sum()),
+        alone(beyond, found, expected),
         remark,
     )
 
