@@ -15,7 +15,7 @@ import pytest
 from lorakit.catalog import Catalog
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.facts import NewFact
-from lorakit.catalog.query import changing, rows
+from lorakit.catalog.query import changing, numbers, rows
 from lorakit.catalog.query.touching import touched
 from lorakit.catalog.reports import _pack
 from lorakit.db.models import Adapter, Location, Report
@@ -64,11 +64,12 @@ class Made:
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    """Pages of few adapters, so that some have several."""
+    """Pages of few adapters, so that there are several, and columns of numbers of both forms on them."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (changing, rows):
             patch.setattr(module, "USUAL", 9)
         patch.setattr(changing, "MOST", 12)
+        patch.setattr(numbers, "_MOST_KINDS", 3)
         yield
 
 

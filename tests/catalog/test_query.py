@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cmp_to_key, partial
 from operator import attrgetter
@@ -283,7 +283,7 @@ VALUES: dict[str | None, st.SearchStrategy[Text | Span | Dates | Flag]] = {
 terms = st.sampled_from(list(VALUES)).flatmap(
     lambda field: st.builds(Term, st.just(field), VALUES[field], st.booleans())
 )
-groups = st.lists(st.lists(terms, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple)
+groups = st.lists(st.lists(terms, min_size=1, max_size=4).map(tuple), max_size=4).map(tuple)
 sorts = st.lists(
     st.builds(Sort, st.sampled_from(SORTABLE), st.booleans()),
     max_size=3,
@@ -300,6 +300,26 @@ def test_a_query_finds_what_a_plain_filter_finds(shelf: Shelf, query: Query) -> 
     assert shelf.search.count(query) == len(whole)
     for limit, offset in ((1, 0), (2, 3)):
         assert shelf.search.ids(query, limit, offset) == whole[offset:][:limit]
+
+
+@pytest.mark.parametrize("query", ["sort:name-", "sort:name", "sort:name- sort:rank", "sort:rank"])
+def test_names_that_are_the_same_when_searched_stay_in_order(
+    shelf: Shelf, catalog: Catalog, query: str
+) -> None:
+    def named(number: int) -> str:
+        """One of three names, in capitals where the number has a bit."""
+        letters = enumerate(("inkwash", "redwash", "oilwash")[number % 3])
+        return "".join(sign.upper() if number >> bit & 1 else sign for bit, sign in letters)
+
+    # Each name goes on over several pages.
+    made = [replace(one, name=named(one.id)) for one in shelf.made]
+    with small_pages():
+        store(catalog, made)
+        search = Search(catalog._store, now=NOW)
+        whole = expected(parse(query), replace(shelf, made=made))
+        for limit, offset in ((None, 0), (1, 0), (5, 0), (5, 20), (60, 7)):
+            assert search.ids(query, limit, offset) == whole[offset:][:limit]
+        search.close()
 
 
 @pytest.mark.parametrize("field", [name for name in VALUES if name])

@@ -18,9 +18,10 @@ from lorakit.catalog.facts import NewFact
 from lorakit.catalog.query import refreshing
 from lorakit.catalog.query.changing import rows_of
 from lorakit.catalog.query.index import FILE_NAME, NUMBERS, TEXTS, Index
-from lorakit.catalog.query.pages import pages
+from lorakit.catalog.query.pages import Page, pages
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.searching import Search
+from lorakit.catalog.query.sieves import marks_of, words_of
 from lorakit.db.curation import Collection
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
@@ -57,12 +58,28 @@ def _items(index: Index) -> list[tuple[Any, ...]]:
     }
     found: list[tuple[Any, ...]] = []
     for page in pages(index):
+        check_derived(page)
         for row in rows_of(page):
             named = dict(zip((*TEXTS, *NUMBERS), row, strict=True))
             told = [known[named.pop(table)] for table, known in shared.items()]
             # NaN differs from itself.
             found.append((named["id"], repr(named), *told))
     return found
+
+
+def check_derived(page: Page) -> None:
+    """What a page keeps for a quick look agrees with its rows."""
+    texts = ["".join(row[:5]) for row in rows_of(page)]
+    assert page.values("text") == texts
+    tags = [set(column.split("\x1f")) - {""} for column in page.values("tag")]
+    assert set(page.tags()) == set().union(*tags)
+    for tag in page.tags():
+        assert page.tagged([tag]) == sum(1 << 8 * n for n, one in enumerate(tags) if tag in one)
+    for column, values in (("text", texts), ("path", page.values("path"))):
+        signed = page.stored(f"{column}_signature")
+        for text in values:
+            assert all(word in page.stored(f"{column}_words") for word in words_of(text))
+            assert all(signed[at] & bit for at, bit in marks_of(text))
 
 
 def in_step(catalog: Catalog) -> bool:
@@ -218,8 +235,17 @@ def test_an_index_damaged_within_is_made_anew(filled: Catalog) -> None:
     assert [one.name for one in filled.find("")] == expected
 
 
-@pytest.mark.parametrize("spoilt", ["tags = '{'", "numbers = x'00'", "name = ''"])
-def test_a_page_that_says_nonsense_is_made_anew(filled: Catalog, spoilt: str) -> None:
+@pytest.mark.parametrize("is_changed", [False, True])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        *("tags = '{'", "numbers = x'00'", "name = ''", "numbers = substr(numbers, 1, 90)"),
+        "text_signature = x''",
+    ],
+)
+def test_a_page_that_says_nonsense_is_made_anew(
+    filled: Catalog, spoilt: str, is_changed: bool
+) -> None:
     query = "name:n -tag:nothing sort:rank"
     expected = [one.name for one in filled.find(query)]
     path = filled._store.target.path
@@ -227,6 +253,9 @@ def test_a_page_that_says_nonsense_is_made_anew(filled: Catalog, spoilt: str) ->
     assert path is not None
     with sqlite3.connect(path.with_name(FILE_NAME)) as connection:
         connection.execute(f"UPDATE page SET {spoilt}")
+    # One of its adapters is to be changed before anything is asked.
+    if is_changed:
+        filled.tag([CONTENTS[0]], ["new"])
     assert [one.name for one in filled.find(query)] == expected
 
 

@@ -63,12 +63,14 @@ def _marks(index: Index, missing: Mapping[Key, bool]) -> list[tuple[object, ...]
         by_page.setdefault(page_of(key), {})[key[1]] = is_missing
     found: list[tuple[object, ...]] = []
     for page in _read_pages(index, by_page):
-        ids, before = page.values("id"), list(page.values("missing"))
-        marks = list(before)
-        for number, is_missing in by_page[page.number].items():
-            if number in ids:
-                marks[ids.index(number)] = float(is_missing)
-        if marks != before:
+        wanted, before = by_page[page.number], page.values("missing")
+        news = {
+            place: float(wanted[number])
+            for place, number in enumerate(page.values("id"))
+            if number in wanted and before[place] != wanted[number]
+        }
+        if news:
+            marks = [news.get(place, mark) for place, mark in enumerate(before)]
             columns = (marks if name == "missing" else page.values(name) for name in NUMBERS)
             found.append((pack(columns), page.number))
     return found
@@ -87,7 +89,7 @@ def _places(index: Index) -> Callable[[Key], int | None]:
 
 def _read_pages(index: Index, numbers: Iterable[int | None]) -> list[Page]:
     """Those of some pages that there are."""
-    sql = "SELECT number, count FROM page WHERE number = ?"
+    sql = "SELECT number, count, first FROM page WHERE number = ?"
     return [Page(index, *row) for number in numbers for row in index.read(sql, [number])]
 
 

@@ -53,6 +53,8 @@ def find_ids(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) 
 
     What lacks a value comes last either way. No more than `most`.
     """
+    if sorts and sorts[0].field == "name":
+        return _by_name(index, test, sorts, most)
     if sorts:
         return _in_order(index, test, sorts, most)
     found: list[int] = []
@@ -79,12 +81,40 @@ def _in_order(index: Index, test: Test, sorts: Sequence[Sort], most: int | None)
         chosen = test(page, among) if among else 0
         if not chosen:
             continue
-        values = [one.compared(page.chosen(one.column, chosen)) for one in orders]
-        found += zip(*values, page.chosen("id", chosen), strict=True)
+        found += _sortable(page, orders, chosen)
         if most and len(found) >= 2 * most:
             found = _by(sorts, found)[:most]
             last = found[-1]
     return [int(row[-1]) for row in _by(sorts, found)[:most]]
+
+
+def _by_name(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:
+    """As `_in_order`, where names decide first: pages are in their order, so that the first few will do."""
+    orders = [_order(index, sort) for sort in sorts]
+    turn, downwards = list(pages(index)), sorts[0].descending
+    # Names still to come are at least the first of the next page; downwards, at most that of this one.
+    ends = [*(page.first for page in turn[1:]), _HIGHEST]
+    if downwards:
+        turn.reverse()
+        ends = [page.first for page in turn]
+    found: list[tuple[Any, ...]] = []
+    for page, end in zip(turn, ends, strict=False):
+        rows = _sortable(page, orders, test(page, page.all))
+        # Of equal names, those of the page before come first.
+        place = 0 if downwards else len(found)
+        found[place:place] = rows
+        if most and len(found) >= most:
+            found = _by(sorts, found)[:most]
+            last = found[-1][0]
+            if (end < last) if downwards else (end > last):
+                break
+    return [int(row[-1]) for row in _by(sorts, found)[:most]]
+
+
+def _sortable(page: Page, orders: Sequence[_Order], chosen: int) -> list[tuple[Any, ...]]:
+    """What orders compare of each of a choice, and its number."""
+    values = [one.compared(page.chosen(one.column, chosen)) for one in orders]
+    return list(zip(*values, page.chosen("id", chosen), strict=True))
 
 
 def _before(page: Page, orders: Sequence[_Order], last: Sequence[object]) -> int:

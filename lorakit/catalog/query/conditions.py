@@ -165,9 +165,9 @@ def _fitting(column: str, pattern: str) -> Test:
     fixed = fixed_texts(pattern)
     if is_simple(pattern):
         return all_of([_having(column, text) for text in fixed])
-    search = compiled(pattern).search
+    expression = compiled(pattern)
     telling = [_having(column, text) for text in fixed if len(text.strip(EDGE)) >= _TELLING]
-    return all_of([*telling, _where(column, lambda texts: map(bool, map(search, texts)))])
+    return all_of([*telling, lambda page, among: page.matching(column, expression, among)])
 
 
 def _of(table: str, sql: Sql, context: Context) -> Test:

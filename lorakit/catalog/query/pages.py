@@ -7,6 +7,7 @@ help; what it needs no column of is never read.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from lorakit.catalog.query.index import NUMBERS, Index
 from lorakit.catalog.query.numbers import Coded, Numbers
+from lorakit.catalog.query.patterns import lines_with
 
 # Whether each of some values fits.
 Fit = Callable[[Sequence[Any]], Iterable[bool]]
@@ -32,13 +34,15 @@ class Page:
     choices are joined by `&`, `|` and `^`.
     """
 
-    def __init__(self, index: Index, number: int, count: int) -> None:
+    def __init__(self, index: Index, number: int, count: int, first: str) -> None:
         self._index = index
         self._stored: dict[str, Any] = {}
         self._values: dict[str, Sequence[Any]] = {}
         self._codes: dict[str, Coded | None] = {}
         self.number = number
         self.count = count
+        # The least of its names.
+        self.first = first
         self.all = int.from_bytes(b"\1" * count, "little")
 
     def stored(self, column: str) -> Any:  # noqa: ANN401 - text, or bytes
@@ -81,11 +85,19 @@ class Page:
             answers = bytes(fit(kinds)).ljust(256, b"\0")
             return among & int.from_bytes(codes.translate(answers), "little")
         values = self.values(column)
-        # To pick out a third of them takes as long as to ask all.
-        if 3 * among.bit_count() > self.count:
+        if self._are_many(among):
             return among & int.from_bytes(bytes(fit(values)), "little")
         places = list(compress(_PLACES, self._bytes(among)))
         return self._at(compress(places, fit([values[place] for place in places])))
+
+    def matching(self, column: str, expression: re.Pattern[str], among: int) -> int:
+        """Those of a choice in whose text an expression of `patterns.compiled` finds something."""
+        if self._are_many(among):
+            places = lines_with(expression, self.stored(column))
+            if places is not None:
+                return among & self._at(places)
+        search = expression.search
+        return self.fitting(column, lambda texts: map(bool, map(search, texts)), among)
 
     def tagged(self, tags: Iterable[str]) -> int:
         """Those with one of some tags."""
@@ -111,6 +123,10 @@ class Page:
         found: dict[str, str] = self._stored["tagged"]
         return found
 
+    def _are_many(self, choice: int) -> bool:
+        # To pick out a third of them takes as long as to ask all.
+        return 3 * choice.bit_count() > self.count
+
     def _bytes(self, choice: int) -> bytes:
         return choice.to_bytes(self.count, "little")
 
@@ -130,5 +146,5 @@ class Page:
 
 def pages(index: Index) -> Iterator[Page]:
     """Every page, in order; ask inside one transaction of the index."""
-    for number, count in index.read("SELECT number, count FROM page ORDER BY first, first_id"):
-        yield Page(index, number, count)
+    for row in index.read("SELECT number, count, first FROM page ORDER BY first, first_id"):
+        yield Page(index, *row)

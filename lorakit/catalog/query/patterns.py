@@ -46,6 +46,25 @@ def compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(_fixed(pieces[0]) + "".join(_up_to(piece) for piece in pieces[1:]))
 
 
+def lines_with(expression: re.Pattern[str], text: str) -> list[int] | None:
+    """The lines of a text, counted from 0, in which an expression of `compiled` finds something.
+
+    None where that takes a look at each line, since the expression fits what lies between two lines.
+    """
+    found: list[int] = []
+    line = before = start = 0
+    while match := expression.search(text, start):
+        first, last = match.span()
+        if "\n" in text[first:last]:
+            return None
+        line += text.count("\n", before, first)
+        found.append(line)
+        before = start = text.find("\n", last)
+        if start < 0:
+            break
+    return found
+
+
 def _up_to(piece: str) -> str:
     """The expression for whatever stands before a piece, and the piece."""
     first, rest = piece[0], _fixed(piece[1:])

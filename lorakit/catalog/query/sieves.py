@@ -1,7 +1,7 @@
 """What tells that a text is nowhere on a page without a look at the page's texts.
 
-A sieve is a list of words. Before it comes a signature: a bit for each two and three letters in a row
-that some word has, so that most words that are not there cost a look at one byte.
+A sieve is a list of words. Before it comes a signature: a bit for each two, three and four letters in a
+row that some word has, so that most words that are not there cost a look at one byte.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from zlib import crc32
 
-# A power of two; a page has some thousand different threes of letters.
+# A power of two; a page has some thousand different runs of four letters.
 _BITS = 1 << 15
 _WORD = re.compile(r"[^\W_]+")
 # Where a bit is in a signature.
@@ -41,9 +41,13 @@ def marks_of(text: str) -> Sequence[Mark]:
     return _marks(_letters(words_of(text)))
 
 
-def _letters(words: Iterable[str]) -> set[str]:
-    threes = {word[at : at + 3] for word in words for at in range(len(word) - 1)}
-    return threes | {three[at : at + 2] for three in threes for at in range(len(three) - 1)}
+def _letters(words: Iterable[str]) -> list[str]:
+    """The runs of four letters in words, then those of three and of two; all of a shorter word."""
+    # The last ones of a word are shorter.
+    fours = {word[at : at + 4] for word in words for at in range(len(word) - 1)}
+    threes = {four[at : at + 3] for four in fours for at in range(len(four) - 1)}
+    twos = {three[at : at + 2] for three in threes for at in range(len(three) - 1)}
+    return list(dict.fromkeys((*fours, *threes, *twos)))
 
 
 def _marks(letters: Iterable[str]) -> list[Mark]:
