@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from lorakit.catalog.paths import stat_of
+from lorakit.catalog.paths import stat_of, time_of
 from lorakit.errors import BadFile, NotFound
 from lorakit.formats.model_files import model_files
 
@@ -41,7 +41,7 @@ def find_stamp(path: Path) -> Stamp:
         stat = stat_of(file.path)
         if stat is None or not S_ISREG(stat.st_mode):
             raise NotFound(f"There is no file {file.path}.", hint="Check the drive.")
-        found.append((file.path.name, stat.st_size, stat.st_mtime_ns))
+        found.append((file.path.name, stat.st_size, time_of(stat)))
     if len(found) == 1:
         return Stamp(*found[0][1:])
     told = hashlib.sha256(repr(sorted(found)).encode("utf-8", "surrogateescape")).digest()

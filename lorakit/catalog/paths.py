@@ -8,6 +8,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 SUFFIXES = (".safetensors", ".sft")
+_SIGNED_64 = (1 << 63) - 1
 
 
 def absolute(path: str | Path) -> str:
@@ -57,6 +58,14 @@ def file_stat(path: str | Path) -> os.stat_result | None:
     """The stat of the file that `path` leads to; None where there is none."""
     stat = stat_of(path)
     return stat if stat is not None and S_ISREG(stat.st_mode) else None
+
+
+def time_of(stat: os.stat_result) -> int:
+    """The time of change in nanoseconds, as far as a database integer goes: from 1677 to 2262.
+
+    Broken clocks and archives write years beyond that, and file systems keep them.
+    """
+    return max(-_SIGNED_64, min(stat.st_mtime_ns, _SIGNED_64))
 
 
 def respells(path: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lorakit.catalog.base_files import Stamp, stamp_of
 from lorakit.catalog.naming import name_of_file, normal
-from lorakit.catalog.paths import file_stat
+from lorakit.catalog.paths import file_stat, time_of
 from lorakit.catalog.records import AdapterRecord, BaseRecord
 from lorakit.db.store import Store
 from lorakit.db.times import from_text
@@ -159,7 +159,7 @@ def _place(rows: Sequence[tuple[Any, ...]]) -> tuple[Path | None, bool]:
     for *_, size, mtime_ns, path in rows:
         if path is None or (stat := file_stat(path)) is None:
             continue
-        if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
+        if (stat.st_size, time_of(stat)) == (size, mtime_ns):
             return Path(path), False
         changed = changed or Path(path)
     return changed, changed is not None

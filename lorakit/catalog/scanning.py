@@ -12,7 +12,15 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
 
-from lorakit.catalog.paths import SUFFIXES, absolute, is_folder, is_there, is_unicode, stat_of
+from lorakit.catalog.paths import (
+    SUFFIXES,
+    absolute,
+    is_folder,
+    is_there,
+    is_unicode,
+    stat_of,
+    time_of,
+)
 from lorakit.catalog.records import RejectedFile
 from lorakit.errors import NotFound
 from lorakit.mounts import numbers_last
@@ -204,4 +212,4 @@ def _look(
 def fingerprint_of(stat: os.stat_result) -> Fingerprint:
     """The fingerprint of the file that `stat` is of, with its number for the time being."""
     # Some file systems number files beyond what a database integer holds.
-    return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino & _SIGNED_64)
+    return Fingerprint(stat.st_size, time_of(stat), stat.st_ino & _SIGNED_64)

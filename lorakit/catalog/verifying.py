@@ -10,7 +10,7 @@ from stat import S_ISREG
 from typing import Literal
 
 from lorakit.catalog.doctor import Finding
-from lorakit.catalog.paths import stat_of
+from lorakit.catalog.paths import stat_of, time_of
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import Progress
 from lorakit.db.store import Store
@@ -64,7 +64,7 @@ def known_places(store: Store, adapters: Iterable[int] | None) -> list[Known]:
 
 def is_unmoved(place: Known, stat: os.stat_result) -> bool:
     """Whether size and time are as on record."""
-    return (stat.st_size, stat.st_mtime_ns) == (place.size, place.mtime_ns)
+    return (stat.st_size, time_of(stat)) == (place.size, place.mtime_ns)
 
 
 def lies_unmoved(store: Store, path: Path, content: str) -> bool:
@@ -75,7 +75,7 @@ def lies_unmoved(store: Store, path: Path, content: str) -> bool:
         {"path": str(path), "content": content},
     )
     stat = stat_of(str(path))
-    return stat is not None and any((stat.st_size, stat.st_mtime_ns) == tuple(r) for r in rows)
+    return stat is not None and any((stat.st_size, time_of(stat)) == tuple(r) for r in rows)
 
 
 def verify_files(

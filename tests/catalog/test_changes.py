@@ -170,6 +170,20 @@ def test_a_touched_file_is_read_once_and_stays_itself(catalog: Catalog, folder: 
     assert read == [path]
 
 
+def test_a_year_beyond_any_database_integer_is_a_time_like_others(
+    catalog: Catalog, folder: Path
+) -> None:
+    path, other = write_adapter(folder / "ink.safetensors"), write_adapter(folder / "wash.sft", 2)
+    # As a broken clock or archive leaves it: 2445, which is more than 63 bits of nanoseconds.
+    os.utime(path, (15_000_000_000, 15_000_000_000))
+    assert sorted(file.name for file in catalog.add([path, other]).added) == ["ink", "wash"]
+    read: list[Path] = []
+    again = catalog.add([folder], on_progress=lambda file, number, total: read.append(file))
+    assert (len(again.known), read) == (2, [])
+    assert not catalog.resolve("ink").changed
+    assert all(file.unmoved for file in catalog.verify())
+
+
 def test_an_unplugged_folder_is_missing_and_comes_back(
     catalog: Catalog, folder: Path, tmp_path: Path
 ) -> None:
