@@ -293,6 +293,7 @@ drawn = st.builds(Query, groups, sorts)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(query=parse("-tag:none rank:2.. *n?* , -*n?* modules:200.. , *a?h sort:added-"))
 @given(query=drawn)
 def test_a_query_finds_what_a_plain_filter_finds(shelf: Shelf, query: Query) -> None:
     whole = expected(query, shelf)
