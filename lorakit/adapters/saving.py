@@ -14,6 +14,7 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.pieces import pieces_in
 from lorakit.adapters.respelling import carried, respell
 from lorakit.adapters.tensor_file import write_tensors
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, Refused
 from lorakit.formats.layouts import WRITABLE, WritableLayout, module_prefix
 from lorakit.formats.peft_folder import CONFIG_NAME
@@ -49,7 +50,7 @@ def save_adapter(adapter: Adapter, path: Path, layout: WritableLayout) -> None:
     """Write the file of an adapter in `layout`, with its metadata; see `Adapter.save`."""
     if adapter.made_of:
         raise Refused(
-            f"This adapter was made in memory from {len(adapter.made_of)} files, whose licences were "
+            f"This adapter was made in memory from {counted_rows(len(adapter.made_of), 'file')}, whose licence was "
             "not asked.",
             hint="`lorakit merge ... -o FILE` and `lorakit resize` ask them, and write what they allow.",
         )

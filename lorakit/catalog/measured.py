@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.derived import derived, derived_of, keep_derived
+from lorakit.counting import counted_rows
 from lorakit.errors import NotFusable
 from lorakit.formats import anima
 from lorakit.formats.variants import SIZES, block_map, renumber_module
@@ -112,11 +113,15 @@ def _names_in(adapter: Adapter, blocks: int) -> dict[str, str]:
         return names
     if made_for not in SIZES or blocks not in SIZES or made_for > blocks:
         raise NotFusable(
-            f"It changes block {touched[-1]} of a model of {made_for} blocks; the base has {blocks}.",
+            f"It changes block {touched[-1]} of a model of {_blocks(made_for)}; the base has {blocks}.",
             hint="Name a base of that size with --base.",
         )
     carried = block_map(made_for, blocks)
     return {name: renumber_module(name, carried) for name in names}
+
+
+def _blocks(count: int | None) -> str:
+    return "unknown size" if count is None else counted_rows(count, "block")
 
 
 def _of(norms: Mapping[str, float], component: str) -> dict[str, float]:

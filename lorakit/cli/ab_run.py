@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.many_pictures import watched
 from lorakit.cli.output import Output
 from lorakit.cli.preview_plan import require_extra
+from lorakit.counting import counted_rows
 from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run_ab(out: Output, request: AbRequest, path: Path, *, compiled: bool) -> No
     except KeyboardInterrupt:
         done = len(plan.by_file()) - len(plan.missing(folder))
         folder.discard()
-        out.say(f"Stopped: {done} of {len(plan.by_file())} pictures finished.")
+        out.say(f"Stopped: {done} of {counted_rows(len(plan.by_file()), 'picture')} finished.")
         if done:
             out.say(f"The same command with -o {path} goes on.")
         raise
@@ -133,8 +133,7 @@ def _document(
 
 
 def _show(console: Console, plan: AbPlan, folder: WorkFolder, page: Path) -> None:
-    count = len(plan.pairs)
     first, second = plan.labels()
-    console.print(f"{plan.name}: {count} pair{'s' if count > 1 else ''}, {first} and {second}")
+    console.print(f"{plan.name}: {counted_rows(len(plan.pairs), 'pair')}, {first} and {second}")
     console.print(str(page), soft_wrap=True)
     console.print(f"Vote there, or with `lorakit ab vote {folder.path}`.", soft_wrap=True)

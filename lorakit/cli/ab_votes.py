@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit.cli.catalogs import open_catalog
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import Mode, Output
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 from lorakit.paths import expanded, is_file
 

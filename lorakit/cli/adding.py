@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lorakit.cli.curating import counted_rows
+from lorakit.counting import counted_rows
 from lorakit.errors import BadFile
 
 if TYPE_CHECKING:

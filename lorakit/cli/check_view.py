@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lorakit.cli.check_groups import bar, percent, show_groups, unit
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import visible
 from lorakit.cli.render import heading, notes, rows
 from lorakit.cli.stack_view import TOUCHED
+from lorakit.counting import counted_rows
 from lorakit.merging.checking.advice import Advice, advise
 from lorakit.merging.checking.balance import balanced_or_why
 from lorakit.merging.checking.document import stack_text
@@ -134,7 +134,8 @@ def _show_pairs(console: Console, comparison: Comparison) -> None:
         "agree, as a multiple of chance."
     )
     if len(pairs) > _MOST_PAIRS:
-        text = f"{len(pairs) - _MOST_PAIRS} more pairs are in --json. {text}"
+        more = len(pairs) - _MOST_PAIRS
+        text = f"{counted_rows(more, 'more pair')} {'is' if more == 1 else 'are'} in --json. {text}"
     console.print(text, style="dim")
 
 

@@ -54,11 +54,6 @@ def step_fields(recording: Recording, dry_run: bool) -> dict[str, Any]:
     return {"step": recording.number, "dry_run": dry_run, "would_change": recording.rehearsed}
 
 
-def counted_rows(count: int, noun: str) -> str:
-    """`1 tag`, `3 tags`, `1,500 tags`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def contents_of(records: Sequence[AdapterRecord]) -> list[str]:
     """The contents of adapters, each once."""
     return list(dict.fromkeys(record.tensor_sha256 for record in records))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.complete import complete_query
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, CatalogError
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.many_pictures import duration, watched
 from lorakit.cli.output import Mode, Output
 from lorakit.cli.preview_kept import note_kept
 from lorakit.cli.preview_plan import require_extra, require_no_advice
+from lorakit.counting import counted_rows
 from lorakit.errors import LorakitError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run_grid(
     if problems:
         first = next(iter(problems))
         raise LorakitError(
-            f"{len(problems)} of {len(plan.by_file())} pictures could not be made; of "
+            f"{len(problems)} of {counted_rows(len(plan.by_file()), 'picture')} could not be made; of "
             f"{first}: {problems[first]}",
             hint="The others are there.",
         )
@@ -172,7 +172,7 @@ def _stopped(out: Output, plan: GridPlan, folder: WorkFolder) -> None:
     # The signal may have come while the manifest was written.
     folder.write()
     _finish(out, plan, folder, {})
-    out.say(f"Stopped: {finished} of {len(plan.by_file())} pictures finished.")
+    out.say(f"Stopped: {finished} of {counted_rows(len(plan.by_file()), 'picture')} finished.")
     out.say(f"`lorakit grid --resume {folder.path}` goes on.")
 
 

@@ -176,8 +176,8 @@ def show_all(
 def show(console: Console, report: AdapterReport, yours: Yours | None = None) -> None:
     """One adapter for a person; `yours` is what is said of it beyond its file."""
     from lorakit.cli.blockmap import untouched
-    from lorakit.cli.curating import counted_rows
     from lorakit.cli.render import block_map, counted, facts, heading, notes, size
+    from lorakit.counting import counted_rows
 
     heading(console, report.path.name, size(report.file_size))
     info, modules = report.info, [module.name for module in report.modules]

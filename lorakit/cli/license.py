@@ -11,6 +11,7 @@ from lorakit.cli.license_audit import EXAMPLE as AUDIT_EXAMPLE
 from lorakit.cli.license_audit import audit
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, LorakitError
 from lorakit.licenses.terms import ShareMerges
 from lorakit.paths import expanded
@@ -174,7 +175,7 @@ def withdraw_(name: Name, json: Json = False, quiet: Quiet = False) -> None:
                 f"Nothing that `lorakit license set` put on record is known of {subject.dossier.name}.",
                 hint=f"`lorakit license show {name}` lists what other sources say.",
             )
-        out.say(f"Withdrawn: {count} claim{'s' if count > 1 else ''}.")
+        out.say(f"Withdrawn: {counted_rows(count, 'claim')}.")
         _show(_dossier(catalog, name, out), out)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.counting import counted_rows
 from lorakit.errors import CatalogError
 
 if TYPE_CHECKING:

@@ -81,13 +81,14 @@ def run(arguments: list[str]) -> int:
 
 def _run_verb(arguments: list[str]) -> int:
     from lorakit.cli.app import build_app
-    from lorakit.cli.output import prepare_streams
+    from lorakit.cli.output import prepare_streams, trimmed_help
     from lorakit.errors import LorakitError
 
     prepare_streams()
     app = build_app(arguments[0] if arguments else None)
     try:
-        app(arguments)
+        with trimmed_help(arguments):
+            app(arguments)
     except LorakitError as error:
         return _report(error)
     except OSError as error:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.output import Output
+from lorakit.counting import counted_rows
 
 if TYPE_CHECKING:
     from lorakit.preview.grid.jobs import Job

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.complete import complete_stacks
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.workshop import (
@@ -23,6 +22,7 @@ from lorakit.cli.workshop import (
     RankCount,
     SvRatioBound,
 )
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:

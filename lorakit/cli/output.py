@@ -7,13 +7,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import partial
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from lorakit.errors import BadUsage, LorakitError
 
@@ -156,11 +156,42 @@ def console() -> Console:
     """The console for results: 80 columns when piped, the terminal's width otherwise."""
     from rich.console import Console
 
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    piped = not sys.stdout.isatty()
     # Names may look like Rich's markup or emoji codes, and are to be shown as they are.
     return Console(
-        width=80 if piped else None, highlight=False, soft_wrap=False, markup=False, emoji=False
+        file=cast("IO[str]", _Trimmed(sys.stdout)) if piped else None,
+        width=80 if piped and "COLUMNS" not in os.environ else None,
+        highlight=False,
+        soft_wrap=False,
+        markup=False,
+        emoji=False,
     )
+
+
+# Spaces at the end of a line, also before what ends a colour.
+_TRAILING = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
+
+
+class _Trimmed:
+    """A stream that writes no spaces at the ends of lines: rich fills lines up, and wraps after spaces."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines; a text may end within one, whose end is left as it is."""
+        whole, end, rest = text.rpartition("\n")
+        return self._stream.write(_TRAILING.sub(r"\1", whole) + end + rest)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
+        return getattr(self._stream, name)
+
+
+def trimmed_help(arguments: Sequence[str]) -> AbstractContextManager[object]:
+    """While Typer writes help into a pipe, its lines end without spaces, too."""
+    if sys.stdout.isatty() or not {"--help", "-h"} & set(arguments):
+        return nullcontext()
+    return redirect_stdout(cast("IO[str]", _Trimmed(sys.stdout)))
 
 
 def report_error(error: LorakitError) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Force, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand, QueryWords, header_share, query_text
 from lorakit.cli.selecting import select_adapters
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, LorakitError, NotFound
 from lorakit.paths import expanded
 

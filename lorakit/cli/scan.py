@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet, read_names
 from lorakit.cli.output import Mode, Output, console
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, NotFound
 from lorakit.paths import expanded
 

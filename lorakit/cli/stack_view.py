@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lorakit.cli.curating import counted_rows
+from lorakit.counting import counted_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,8 +110,9 @@ def _memory(plan: FusionPlan) -> str:
     if not plan.extra_bytes:
         return "in memory only"
     held = len(plan.base.eight_bit & plan.total_ranks.keys())
+    are = "is" if held == 1 else "are"
     return (
-        f"in memory only; {held} weights stored in 8 bits are held in bf16, which takes "
+        f"in memory only; {counted_rows(held, 'weight')} stored in 8 bits {are} held in bf16, which takes "
         f"{size(plan.extra_bytes)} more"
     )
 

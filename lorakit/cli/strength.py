@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorakit.cli.complete import complete_bases
-from lorakit.cli.curating import Names, counted_rows
+from lorakit.cli.curating import Names
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
+from lorakit.counting import counted_rows
 from lorakit.errors import BadFile, NotFound
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorakit.cli.curating import Names, counted_rows, step_text
+from lorakit.cli.curating import Names, step_text
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
+from lorakit.counting import counted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorakit.cli.complete import complete_tags
-from lorakit.cli.curating import (
-    DryRun,
-    Names,
-    contents_of,
-    counted_rows,
-    step_fields,
-    step_text,
-    tell,
-)
+from lorakit.cli.curating import DryRun, Names, contents_of, step_fields, step_text, tell
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lorakit.cli.curating import counted_rows
+from lorakit.counting import counted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

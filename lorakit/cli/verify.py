@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.curating import counted_rows
 from lorakit.cli.options import Json, Quiet, looks_like_path
 from lorakit.cli.output import Output
+from lorakit.counting import counted_rows
 from lorakit.errors import NotFound
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ def show(console: Console, found: Verification) -> None:
         )
         if len(found.deviations) > len(shown):
             by_less = "" if any(one.shapes for one in shown) else ", by less"
-            console.print(f"{len(found.deviations) - len(shown)} more tensors differ{by_less}.")
+            more = len(found.deviations) - len(shown)
+            differ = "differs" if more == 1 else "differ"
+            console.print(f"{counted_rows(more, 'more tensor')} {differ}{by_less}.")
     notes(console, _notes(found))
 
 

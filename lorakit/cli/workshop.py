@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 from lorakit.formats.peft_folder import WEIGHTS_NAME, called
 
@@ -220,4 +221,5 @@ def rounding_words(done: WrittenAdapter) -> str | None:
     words = f"{found.error:.2g} of the change" if found.error else "not known"
     if not found.unmeasured:
         return words
-    return f"{words}; what {found.unmeasured} modules change depends on a base"
+    verb = "changes" if found.unmeasured == 1 else "change"
+    return f"{words}; what {counted_rows(found.unmeasured, 'module')} {verb} depends on a base"

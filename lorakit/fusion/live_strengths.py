@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 from lorakit.formats import anima
 from lorakit.fusion.live_groups import Group
@@ -58,7 +59,9 @@ def _as_numbers(
     strengths: Sequence[float] | Sequence[Sequence[float]], entries: int
 ) -> torch.Tensor:
     if len(strengths) != entries:
-        raise BadUsage(f"{len(strengths)} strengths are given for {entries} adapters.")
+        raise BadUsage(
+            f"For {counted_rows(entries, 'adapter')}, {counted_rows(len(strengths), 'strength')} cannot do."
+        )
     try:
         return torch.tensor(strengths, dtype=torch.float64)
     except (TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from lorakit.adapters.support import check_fusable
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats import anima
 from lorakit.formats.checkpoint import Checkpoint
@@ -246,7 +247,7 @@ def _renumbering(base: BaseModules, report: AdapterReport) -> tuple[int, ...]:
     if larger:
         raise NotFusable(
             f"{report.path} is made for a larger model: it patches block {highest}, and {base.label} "
-            f"has {base.blocks} block{'' if base.blocks == 1 else 's'}.",
+            f"has {counted_rows(base.blocks, 'block')}.",
             hint="Stack it on a base of the size it was trained on.",
         )
     if made_for is None or made_for == base.blocks:

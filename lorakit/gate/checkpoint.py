@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorakit.bases import ChosenBase, choose_base
+from lorakit.counting import counted_rows
 from lorakit.errors import NotFusable
 from lorakit.formats.checkpoint import read_checkpoint
 from lorakit.gate.derived import Derived, LazyTensor, Progress, Written
@@ -134,7 +135,7 @@ def _require_checkpoint_only(plan: FusionPlan) -> None:
     entry = next((entry for entry in plan.entries if entry.text_encoder), None)
     if entry is not None:
         raise NotFusable(
-            f"{entry.label} also changes the text encoder ({len(entry.text_encoder)} modules), which a "
+            f"{entry.label} also changes the text encoder ({counted_rows(len(entry.text_encoder), 'module')}), which a "
             "checkpoint of the diffusion model does not hold.",
             hint="Leave the entry out, or share the recipe instead: `lorakit export ... --recipe stack`.",
         )

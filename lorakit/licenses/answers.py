@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lorakit.counting import counted_rows
 from lorakit.licenses.policy import Verdict
 from lorakit.licenses.terms import ShareMerges, strictest
 
@@ -73,7 +74,7 @@ def _merge(verdict: Verdict) -> Answer:
         why = " ".join(verdict.reasons) or "nothing is known of what is in it."
         return Answer("share merge", outcome, why)
     count = len(verdict.obligations)
-    extra = f", with {count} obligation{'s' if count > 1 else ''}" if count else ""
+    extra = f", with {counted_rows(count, 'obligation')}" if count else ""
     reasons = _each(f"{part.terms.title} [{part.terms.cited}]" for part in verdict.deciding)
     why = f"under the terms of {_first(reasons)}."
     return Answer("share merge", f"allowed{extra}", why, verdict.obligations)

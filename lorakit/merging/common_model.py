@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lorakit.counting import counted_rows
 from lorakit.errors import NotFusable
 from lorakit.formats.inspection import AdapterReport
 from lorakit.formats.variants import SIZES, block_map, renumber_module
@@ -42,7 +43,7 @@ def _common_blocks(reports: Sequence[AdapterReport]) -> int:
     other = next((r for r in reports if r.blocks and not _belongs(r, size)), None)
     if other is not None:
         raise NotFusable(
-            f"{sizes[size].path} is made for a model of {size} blocks, {other.path} for one of "
+            f"{sizes[size].path} is made for a model of {counted_rows(size, 'block')}, {other.path} for one of "
             f"{other.model_blocks}, and nothing says which blocks are the same.",
             hint="Merge adapters that were trained on one model.",
         )

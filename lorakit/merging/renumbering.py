@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lorakit.adapters.pieces import Piece, Pieces
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, NotFusable
 from lorakit.formats.metadata import BASE_BLOCKS_KEY
 from lorakit.formats.variants import SIZES, block_map, renumber_module
@@ -20,9 +21,15 @@ def renumbered(pieces: Pieces, blocks: int) -> Pieces:
     made_for = report.model_blocks
     if blocks not in SIZES:
         known = ", ".join(map(str, SIZES))
-        raise BadUsage(f"No published Anima has {blocks} blocks.", hint=f"Give one of {known}.")
+        raise BadUsage(
+            f"No published Anima has {counted_rows(blocks, 'block')}.", hint=f"Give one of {known}."
+        )
     if made_for is None or made_for not in SIZES:
-        what = "changes no block" if made_for is None else f"is for a model of {made_for} blocks"
+        what = (
+            "changes no block"
+            if made_for is None
+            else f"is for a model of {counted_rows(made_for, 'block')}"
+        )
         raise NotFusable(f"{report.path} cannot be renumbered: it {what}.")
     if made_for > blocks:
         raise NotFusable(

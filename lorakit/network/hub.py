@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorakit import __version__
+from lorakit.counting import counted_rows
 from lorakit.errors import Ambiguous, BadFile, LorakitError, NotFound, Unreachable
 from lorakit.formats.header import parse_header
 from lorakit.formats.inspection import report_header
@@ -114,7 +115,7 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
 
 def _what_there_is(found: Sequence[RemoteFile], sure: Sequence[RemoteFile]) -> str:
     """How many adapters there are, and the names of those whose headers cannot be read."""
-    count = f"{len(sure) or 'no'} adapter{'' if len(sure) == 1 else 's'}"
+    count = counted_rows(len(sure), "adapter") if sure else "no adapters"
     unread = [one.name for one in found if one not in sure]
     if not unread:
         return count

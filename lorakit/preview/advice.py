@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import TYPE_CHECKING
 
+from lorakit.counting import counted_rows
 from lorakit.preview.recipes import Recipe, StackedAdapter
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _steps(recipe: Recipe, steps: int, active: Sequence[StackedAdapter]) -> Iter
         low, high = recipe.turbo_strength
         yield Advice(
             "few-steps",
-            f"{steps} steps are few for {recipe.title}{' with a turbo adapter' if turbo else ''}, which "
+            f"{counted_rows(steps, 'step')} {'is' if steps == 1 else 'are'} few for {recipe.title}{' with a turbo adapter' if turbo else ''}, which "
             f"takes {least} or more.",
             "Raise --steps."
             if turbo

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lorakit.counting import counted_rows
 from lorakit.merging.checking.balance import balanced, with_base
 from lorakit.merging.checking.comparing import Comparison
 from lorakit.merging.checking.grouping import Group
@@ -57,13 +58,15 @@ def check_page(
 
 
 def _about(comparison: Comparison) -> str:
-    count = len(comparison.parts)
-    adapters = f"{count} adapter{'' if count == 1 else 's'}"
-    modules = f"{comparison.whole.modules} matrices changed"
+    adapters = counted_rows(len(comparison.parts), "adapter")
+    count = comparison.whole.modules
+    modules = "1 matrix changed" if count == 1 else f"{count:,} matrices changed"
     ground = comparison.ground
     if ground is None:
         return f"{adapters}, {modules}; sizes are relative to the strongest as given."
-    return f"{adapters}, {modules}, {ground.modules.blocks} blocks, {ground.stored}."
+    return (
+        f"{adapters}, {modules}, {counted_rows(ground.modules.blocks, 'block')}, {ground.stored}."
+    )
 
 
 def _entry(comparison: Comparison, at: int, usual: Mapping[str, Usual]) -> dict[str, Any]:

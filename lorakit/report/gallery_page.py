@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lorakit.counting import counted_rows
 from lorakit.report.drawings import block_map, placeholder, plot
 from lorakit.report.exhibits import Exhibit
 from lorakit.report.pages import data_url, fill_page
@@ -176,11 +177,12 @@ def _facts(one: Exhibit, triggers: Sequence[str], private: bool) -> list[tuple[s
     record, info = one.record, one.document["info"]
     ranks = one.document["ranks"]
     components = one.document["components"].items()
+    blocks = record.model_blocks
     pairs = [
         ("Algorithm", ", ".join(map(_algo, one.document["algos"]))),
         ("Rank", ", ".join(ranks) if ranks else ""),
         ("Changes", ", ".join(f"{n} in the {_COMPONENTS.get(c, c)}" for c, n in components)),
-        ("Made for", f"Anima of {record.model_blocks} blocks" if record.model_blocks else ""),
+        ("Made for", f"Anima of {counted_rows(blocks, 'block')}" if blocks else ""),
         ("Base named", one.said("base_model") or ""),
         ("Trainer", info.get("trainer") or ""),
         ("Licence named", record.license or ""),

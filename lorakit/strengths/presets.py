@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage
 from lorakit.formats import anima
 from lorakit.formats.variants import SIZES
@@ -114,7 +115,7 @@ def lbw_factor(lbw: Lbw, module: str, model_blocks: int) -> float:
         return lbw[0] if len(lbw) > blocks else 1.0
     if blocks != model_blocks:
         raise BadUsage(
-            f"The lbw vector is for {blocks} blocks, and the adapter was made for {model_blocks}.",
+            f"The lbw vector is for {counted_rows(blocks, 'block')}, and the adapter was made for {model_blocks}.",
             hint="A vector counts the blocks of the adapter's own model, whatever the base.",
         )
     return lbw[block - blocks]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorakit.adapters.loading import load_adapter
+from lorakit.counting import counted_rows
 from lorakit.errors import LorakitError
 from lorakit.sketches.adapters import WeightOf
 from lorakit.sketches.whole import weights_in
@@ -100,7 +101,7 @@ def _traced(trace: Trace, reference: Known, evidence: Evidence) -> Trace:
 
 def _how(known: Known, reference: Known, weighed: Weighed, modules: int) -> str:
     found = weighed.estimate
-    start = f"From {found.count:,} weights of {modules} modules: "
+    start = f"From {counted_rows(found.count, 'weight')} of {counted_rows(modules, 'module')}: "
     if weighed.answer != "there":
         said = sentences.weighed(known, reference, weighed)
         return start + said[0].lower() + said[1:]
@@ -118,7 +119,7 @@ def _without_relatives(finding: Finding, found: DeepEstimate) -> Finding:
     gone = abs(found.value) + 2 * found.error < FAINT
     outcome = "contains" if there else "absent" if gone else finding.outcome
     how = (
-        f"From every weight of {found.modules} modules, without a relative to compare with: "
+        f"From every weight of {counted_rows(found.modules, 'module')}, without a relative to compare with: "
         f"{found.value:.3f} ± {found.error:.3f} of {finding.known.name}; the largest of {found.nulls:,} "
         f"nulls is {found.largest_null:.3f}."
     )

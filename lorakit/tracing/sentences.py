@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorakit.counting import counted_rows
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.coefficient import Estimate
 from lorakit.tracing.known import Finding, Known
@@ -25,7 +26,7 @@ def strange(one: Known, relation: Relation) -> str:
         return f"It has no module of the shapes of {one.name}."
     return (
         f"Its weights are not related to those of {one.name}: {relation.related:.0%} of "
-        f"{relation.modules} modules are alike."
+        f"{_are_alike(relation.modules)}."
     )
 
 
@@ -33,8 +34,12 @@ def descends(one: Known, relation: Relation) -> str:
     """Of a model that nothing else was before: every relative was made from its weights."""
     return (
         f"It was made from {one.name}, or from another version of it: {relation.related:.0%} of "
-        f"{relation.modules} modules are alike, and its weights lie within {relation.distance:.1%}."
+        f"{_are_alike(relation.modules)}, and its weights lie within {relation.distance:.1%}."
     )
+
+
+def _are_alike(modules: int) -> str:
+    return f"{counted_rows(modules, 'module')} {'is' if modules == 1 else 'are'} alike"
 
 
 def near(one: Known, relation: Relation, claimed: Sequence[Known]) -> str:

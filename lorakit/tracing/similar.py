@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from lorakit.counting import counted_rows
 from lorakit.sketches.sketch import Sketch
 from lorakit.tracing.arrays import Floats
 from lorakit.tracing.grid import Grid, common_grid, with_blocks
@@ -83,11 +84,15 @@ class Likeness:
             sized = self.cosine > 0 and abs(self.ratio - 1) <= _SAME_SIZE
             scaled = "" if sized else f", scaled by {_factor(self.scale)}"
             differ = "differs" if self.differing == 1 else "differ"
-            return f"nearly the same weights{scaled}: {self.differing} of {self.either} modules {differ}"
+            return f"nearly the same weights{scaled}: {self.differing} of {counted_rows(self.either, 'module')} {differ}"
         if self.kind == "relative":
             return "resized, fine-tuned or merged relative"
         if self.kind == "part":
-            equal = f": {self.equal} of {self.either} modules the same" if self.equal else ""
+            equal = (
+                f": {self.equal} of {counted_rows(self.either, 'module')} the same"
+                if self.equal
+                else ""
+            )
             return f"shares a part{equal}"
         return "the same tensors" if self.kind == "same tensors" else "unrelated"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorakit.cli.main import run
-from lorakit.preview.demo_model import DemoModel, write_demo_model, write_demo_adapters
+from lorakit.preview.demo_model import DemoModel, write_demo_adapters, write_demo_model
 from tests.catalog.factories import write_adapter
 from tests.cli.running import LEFT_OUT, Ran
 from tests.models import lora_file, random_lora, tiny_base_file, usual_names

@@ -14,6 +14,7 @@ import lorakit
 PACKAGE = Path(lorakit.__file__).parent
 # From the bottom up. A room may import those before it and itself.
 ROOMS = (
+    "counting",
     "errors",
     "paths",
     "mounts",

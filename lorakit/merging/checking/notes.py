@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lorakit.counting import counted_rows
 from lorakit.formats import anima
 from lorakit.merging.checking.comparing import Comparison
 from lorakit.merging.checking.pairing import Part
@@ -73,7 +74,7 @@ def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
 
 
 def _modules(names: list[str]) -> str:
-    return f"{len(names)} module{'' if len(names) == 1 else 's'}"
+    return counted_rows(len(names), "module")
 
 
 def _count(items: tuple[str, ...] | list[str], what: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from lorakit.adapters.tensor_file import DTYPES
+from lorakit.counting import counted_rows
 from lorakit.errors import BadFile, NotFusable
 from lorakit.formats.shards import Stored, read_shards
 from lorakit.fusion.pages import empty_result
@@ -103,7 +104,7 @@ def open_pair(tuned: Path, base: Path) -> tuple[StoredModel, StoredModel]:
     pair = StoredModel(tuned), StoredModel(base)
     if pair[0].blocks != pair[1].blocks:
         raise NotFusable(
-            f"{tuned.name} has {pair[0].blocks} blocks and {base.name} has {pair[1].blocks}, so there is no "
+            f"{tuned.name} has {counted_rows(pair[0].blocks, 'block')} and {base.name} has {pair[1].blocks}, so there is no "
             "difference to take.",
             hint="Name the checkpoint that it was made from as --base.",
         )

@@ -14,6 +14,7 @@ import torch
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.loading import load_adapter
 from lorakit.bases import ChosenBase, choose_base
+from lorakit.counting import counted_rows
 from lorakit.errors import BadFile, BadUsage, LorakitError
 from lorakit.formats.ancestry import INGREDIENTS_KEY, Ancestor, read_ancestry
 from lorakit.formats.grouping import group_keys
@@ -269,7 +270,9 @@ def _unused(adapter: Adapter) -> tuple[str, ...]:
     if not keys:
         return ()
     return (
-        f"{len(keys)} of its keys patch nothing known, such as {keys[0]}, and were not compared.",
+        f"{counted_rows(len(keys), 'key')} of it, such as {keys[0]}, changes nothing known, and is not compared."
+        if len(keys) == 1
+        else f"{len(keys):,} of its keys, such as {keys[0]}, change nothing known, and are not compared.",
     )
 
 
