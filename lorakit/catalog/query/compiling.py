@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import repeat
-from math import inf
-from operator import eq, gt, itemgetter, lt
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from lorakit.catalog.query.conditions import TEXT_FIELDS, Context, Test, all_of, any_of, test_of
-from lorakit.catalog.query.index import TEXTS, Index
-from lorakit.catalog.query.pages import Page, pages
-from lorakit.catalog.query.syntax import Query, Sort, Term
-
-_COLUMN = MappingProxyType({"rank": "rank_max"})
-_OF_FACET = ("algo", "layout", "dtype", "base")
-# Comes last upwards; downwards "" and what is less than any number do.
-_HIGHEST = "\U0010ffff"
-# What every adapter has, and many adapters have different ones of.
-_ALWAYS_THERE = ("name", "size", "added")
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """A column to sort by. `compared` puts something that comes last for what is not there."""
-
-    column: str
-    descending: bool
-    compared: Callable[[Sequence[Any]], Sequence[Any]]
+from lorakit.catalog.query.conditions import (
+    TEXT_FIELDS,
+    Context,
+    Test,
+    all_of,
+    any_of,
+    any_tag,
+    none_of,
+    test_of,
+)
+from lorakit.catalog.query.index import Index
+from lorakit.catalog.query.ordering import ids_in_order
+from lorakit.catalog.query.pages import pages
+from lorakit.catalog.query.syntax import Query, Sort, Term, Text
 
 
 def whether(query: Query, context: Context) -> Test:
     """The test that a query comes to."""
     if not query.groups:
         return lambda page, among: among
-    groups = [sorted(group, key=_effort) for group in query.groups]
-    return any_of([all_of([test_of(term, context) for term in group]) for group in groups])
+    # Tags that are alternatives are looked up together.
+    lone: list[Text] = []
+    tests: list[Test] = []
+    for group in query.groups:
+        tags = _tags(group, negated=False)
+        if len(group) == 1 and tags:
+            lone += tags
+        else:
+            tests.append(_all_terms(group, context))
+    return any_of([any_tag(lone), *tests] if lone else tests)
+
+
+def _all_terms(group: Sequence[Term], context: Context) -> Test:
+    """Tags and numbers come before texts, of which few are left to look through then."""
+    barred = _tags(group, negated=True)
+    terms = sorted((term for term in group if not _tags([term], negated=True)), key=_effort)
+    tests = [test_of(term, context) for term in terms]
+    if barred:
+        tests.insert(len(_tags(group, negated=False)), none_of(any_tag(barred)))
+    return all_of(tests)
+
+
+def _tags(terms: Iterable[Term], *, negated: bool) -> list[Text]:
+    """The tags that some terms ask for, or that they bar."""
+    return [
+        term.value
+        for term in terms
+        if term.field == "tag" and term.negated is negated and isinstance(term.value, Text)
+    ]
 
 
 def _effort(term: Term) -> int:
-    """Tags and numbers come before texts, of which few are left to look through then."""
     if term.field == "tag":
         return 0
     return 2 if (term.field or "text") in TEXT_FIELDS else 1
@@ -53,10 +66,8 @@ def find_ids(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) 
 
     What lacks a value comes last either way. No more than `most`.
     """
-    if sorts and sorts[0].field == "name":
-        return _by_name(index, test, sorts, most)
     if sorts:
-        return _in_order(index, test, sorts, most)
+        return ids_in_order(index, test, sorts, most)
     found: list[int] = []
     for page in pages(index):
         if chosen := test(page, page.all):
@@ -69,96 +80,3 @@ def find_ids(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) 
 def count_all(index: Index, test: Test) -> int:
     """How many fit."""
     return sum(test(page, page.all).bit_count() for page in pages(index))
-
-
-def _in_order(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:
-    orders = [_order(index, sort) for sort in sorts]
-    found: list[tuple[Any, ...]] = []
-    last: tuple[Any, ...] = ()
-    for page in pages(index):
-        # Asked before anything else, since it leaves little to test.
-        among = _before(page, orders, last) if last else page.all
-        chosen = test(page, among) if among else 0
-        if not chosen:
-            continue
-        found += _sortable(page, orders, chosen)
-        if most and len(found) >= 2 * most:
-            found = _by(sorts, found)[:most]
-            last = found[-1]
-    return [int(row[-1]) for row in _by(sorts, found)[:most]]
-
-
-def _by_name(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:
-    """As `_in_order`, where names decide first: pages are in their order, so that the first few will do."""
-    orders = [_order(index, sort) for sort in sorts]
-    turn, downwards = list(pages(index)), sorts[0].descending
-    # Names still to come are at least the first of the next page; downwards, at most that of this one.
-    ends = [*(page.first for page in turn[1:]), _HIGHEST]
-    if downwards:
-        turn.reverse()
-        ends = [page.first for page in turn]
-    found: list[tuple[Any, ...]] = []
-    for page, end in zip(turn, ends, strict=False):
-        rows = _sortable(page, orders, test(page, page.all))
-        # Of equal names, those of the page before come first.
-        place = 0 if downwards else len(found)
-        found[place:place] = rows
-        if most and len(found) >= most:
-            found = _by(sorts, found)[:most]
-            last = found[-1][0]
-            if (end < last) if downwards else (end > last):
-                break
-    return [int(row[-1]) for row in _by(sorts, found)[:most]]
-
-
-def _sortable(page: Page, orders: Sequence[_Order], chosen: int) -> list[tuple[Any, ...]]:
-    """What orders compare of each of a choice, and its number."""
-    values = [one.compared(page.chosen(one.column, chosen)) for one in orders]
-    return list(zip(*values, page.chosen("id", chosen), strict=True))
-
-
-def _before(page: Page, orders: Sequence[_Order], last: Sequence[object]) -> int:
-    """Those that come before the last so far; what is level with it comes after it by name."""
-    found, level = 0, page.all
-    for order, limit in zip(orders, last, strict=False):
-        is_before = partial(_all, gt if order.descending else lt, order, limit)
-        found |= page.fitting(order.column, is_before, level)
-        if order is orders[-1]:
-            break
-        level = page.fitting(order.column, partial(_all, eq, order, limit), level)
-        if not level:
-            break
-    return found
-
-
-def _all(
-    how: Callable[[Any, Any], bool], order: _Order, limit: object, values: Sequence[Any]
-) -> Iterable[bool]:
-    return map(how, order.compared(values), repeat(limit))
-
-
-def _by(sorts: Sequence[Sort], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    for place, sort in reversed(list(enumerate(sorts))):
-        rows.sort(key=itemgetter(place), reverse=sort.descending)
-    return rows
-
-
-def _order(index: Index, sort: Sort) -> _Order:
-    column = _COLUMN.get(sort.field, sort.field)
-    if column in _OF_FACET:
-        rows = index.read(f"SELECT id, {column} FROM facet")
-        known = {number: text or _last(sort, text) for number, text in rows}
-        return _Order("facet", sort.descending, lambda ids: [known[number] for number in ids])
-    last = _last(sort, "" if column in TEXTS else 0)
-    if column in _ALWAYS_THERE or last == "":
-        return _Order(column, sort.descending, lambda values: values)
-    if column in TEXTS:
-        return _Order(column, sort.descending, lambda texts: [text or last for text in texts])
-    # NaN differs from itself.
-    return _Order(column, sort.descending, lambda numbers: [v if v == v else last for v in numbers])
-
-
-def _last(sort: Sort, like: object) -> str | float:
-    if isinstance(like, str):
-        return "" if sort.descending else _HIGHEST
-    return -inf if sort.descending else inf

@@ -52,7 +52,7 @@ class Context:
 def test_of(term: Term, context: Context) -> Test:
     """The test of a term."""
     test = _plain(term, context)
-    return _none_of(test) if term.negated else test
+    return none_of(test) if term.negated else test
 
 
 def any_of(tests: Sequence[Test]) -> Test:
@@ -82,7 +82,19 @@ def all_of(tests: Sequence[Test]) -> Test:
     return test
 
 
-def _none_of(test: Test) -> Test:
+def any_tag(values: Sequence[Text]) -> Test:
+    """Whether one of the tags is one of some texts, or as one of some patterns says."""
+    whole = {fold(value.text) for value in values if not value.is_glob}
+    patterns = [fold(value.text) for value in values if value.is_glob]
+    if not patterns:
+        return lambda page, among: among & page.tagged(whole)
+    # The same few tags are on most pages.
+    is_wanted = cache(lambda tag: tag in whole or any(fits(one, tag) for one in patterns))
+    return lambda page, among: among & page.tagged(filter(is_wanted, page.tags()))
+
+
+def none_of(test: Test) -> Test:
+    """Whether a test says no."""
     return lambda page, among: among ^ test(page, among)
 
 
@@ -111,7 +123,7 @@ def _text(field: str, value: Text, context: Context) -> Test:
             _fitting(field, fold(value.text)) if value.is_glob else _having(field, fold(value.text))
         )
     if field == "tag":
-        return _tag(value)
+        return any_tag([value])
     if field == "base":
         return _of("facet", holds("base", value), context)
     if field in ("algo", "layout", "dtype"):
@@ -129,14 +141,6 @@ def _text(field: str, value: Text, context: Context) -> Test:
     if value.is_glob or value.literal or fold(value.text) not in ("allow", "deny", "unknown"):
         return _of("terms", has_part("licenses", value), context)
     return _of("terms", of_license(value, context.shares()), context)
-
-
-def _tag(value: Text) -> Test:
-    wanted = fold(value.text)
-    if not value.is_glob:
-        return lambda page, among: among & page.tagged((wanted,))
-    is_wanted = cache(lambda tag: fits(wanted, tag))
-    return lambda page, among: among & page.tagged(filter(is_wanted, page.tags()))
 
 
 def _having(column: str, wanted: str) -> Test:
@@ -208,4 +212,4 @@ def _flag(field: str, value: Flag, context: Context) -> Test:
         return _where(field, lambda marks: [mark == wanted for mark in marks])
     several = _where("places", lambda counts: [count > 1 for count in counts])
     found = any_of([several, _among("id", context.numbers(_TWICE))])
-    return found if wanted else _none_of(found)
+    return found if wanted else none_of(found)
