@@ -73,7 +73,8 @@ def add_files(
         _take(store, compared, tally, name, on_progress, on_hash, headers_only=headers_only)
     finally:
         keep_refused(store, refused, findings.files, tally.skipped)
-    return tally.result(emptied_folders(store, findings.folders, compared.gone))
+    emptied = emptied_folders(store, findings.folders, compared.gone)
+    return tally.result(emptied, findings.pickles)
 
 
 def _take(

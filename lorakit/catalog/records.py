@@ -249,7 +249,8 @@ class AddResult:
     `added` are new adapters, `known` were there already (or are copies of such), `moved` lie
     elsewhere than before, `changed` hold other bytes than before under the same path. `pending` are
     known by their headers only, where no more was asked for. `emptied` are folders in which nothing is
-    left of what was known there.
+    left of what was known there. `pickles` are files in folders that were not read, since loading such
+    can run code.
     """
 
     added: tuple[AddedFile, ...] = ()
@@ -260,3 +261,4 @@ class AddResult:
     skipped_not_adapter: tuple[RejectedFile, ...] = ()
     failed: tuple[RejectedFile, ...] = ()
     emptied: tuple[EmptiedFolder, ...] = ()
+    pickles: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from lorakit.catalog.paths import (
 )
 from lorakit.catalog.records import RejectedFile
 from lorakit.errors import NotFound
+from lorakit.formats.header import PICKLE_SUFFIXES
 from lorakit.mounts import numbers_last
 
 _SIGNED_64 = (1 << 63) - 1
@@ -54,11 +55,15 @@ class FoundFile(NamedTuple):
 
 @dataclass
 class Findings:
-    """What a walk gathers: the files in order, the folders it was given, what it could not enter."""
+    """What a walk gathers: the files in order, the folders it was given, what it could not enter.
+
+    `pickles` are files in folders that are passed over by their names: loading one can run code.
+    """
 
     files: list[FoundFile] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     failed: list[RejectedFile] = field(default_factory=list)
+    pickles: list[str] = field(default_factory=list)
 
 
 def find_files(paths: Sequence[Path]) -> Findings:
@@ -78,7 +83,7 @@ def find_files(paths: Sequence[Path]) -> Findings:
             findings.folders.append(name)
         else:
             _look(name, stat_of(name), found, findings.failed)
-    for entry in _walk(findings.folders, findings.failed):
+    for entry in _walk(findings):
         _look(entry.path, _stat(entry), found, findings.failed)
     findings.files.extend(
         _with_lasting_numbers([found[name] for name in sorted(found, key=_depth)])
@@ -126,14 +131,15 @@ def _with_lasting_numbers(files: Sequence[FoundFile]) -> Sequence[FoundFile]:
     ]
 
 
-def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.DirEntry[str]]:
-    """The adapter files under `folders`; what cannot be entered is put into `failed`.
+def _walk(findings: Findings) -> Iterator[os.DirEntry[str]]:
+    """The adapter files under the folders of `findings`, which takes what is passed over or cannot be entered.
 
     Each real folder is entered once, which ends every loop of links and folders that overlap; linked
     folders come last, so that a file is called by its own path where it has one under `folders`.
     """
     entered: set[tuple[int, int]] = set()
-    roots = sorted(folders, key=lambda folder: Path(folder).is_symlink())
+    failed = findings.failed
+    roots = sorted(findings.folders, key=lambda folder: Path(folder).is_symlink())
     waiting = deque(roots)
     while waiting:
         current = waiting.popleft()
@@ -150,7 +156,7 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.Dir
         entered.add((stat.st_dev, stat.st_ino))
         try:
             with os.scandir(current) as listing:
-                files, inside = _visible(listing)
+                files, inside = _visible(listing, findings.pickles)
         except OSError as error:
             failed.append(RejectedFile(Path(current), f"cannot be read: {error.strerror}"))
             continue
@@ -160,9 +166,9 @@ def _walk(folders: Iterable[str], failed: list[RejectedFile]) -> Iterator[os.Dir
 
 
 def _visible(
-    listing: Iterable[os.DirEntry[str]],
+    listing: Iterable[os.DirEntry[str]], pickles: list[str]
 ) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """The adapter files of a folder, and the folders in it, both sorted."""
+    """The adapter files of a folder, and the folders in it, both sorted; `pickles` takes such files."""
     files: list[os.DirEntry[str]] = []
     folders: list[os.DirEntry[str]] = []
     for entry in listing:
@@ -175,8 +181,10 @@ def _visible(
             is_folder = False
         if is_folder:
             folders.append(entry)
-        elif name.lower().endswith(SUFFIXES):
+        elif (lower := name.lower()).endswith(SUFFIXES):
             files.append(entry)
+        elif lower.endswith(PICKLE_SUFFIXES):
+            pickles.append(entry.path)
     by_name = attrgetter("name")
     return sorted(files, key=by_name), sorted(folders, key=by_name)
 

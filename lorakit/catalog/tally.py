@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,7 +63,9 @@ class Tally:
         """Whether it is said already that a folder, or one in it, went away."""
         return any(lost == folder or is_below(lost, folder) for lost in self.lost)
 
-    def result(self, emptied: tuple[EmptiedFolder, ...] = ()) -> AddResult:
+    def result(
+        self, emptied: tuple[EmptiedFolder, ...] = (), pickles: Iterable[str] = ()
+    ) -> AddResult:
         """What became of every file."""
         lost = (_lost(folder, count) for folder, count in sorted(self.lost.items()))
         return AddResult(
@@ -72,6 +74,7 @@ class Tally:
             skipped_not_adapter=tuple(self.skipped),
             failed=(*self.failed, *lost),
             emptied=tuple(one for one in emptied if not self._tells(str(one.path))),
+            pickles=tuple(sorted(pickles)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -38,7 +39,7 @@ class Added:
         beside = {"read": self.beside.read, "changed": self.beside.changed}
         found = {
             field.name: [
-                one if isinstance(one, RejectedFile) else one.to_dict()
+                one if isinstance(one, RejectedFile | str) else one.to_dict()
                 for one in getattr(self.result, field.name)
             ]
             for field in fields(self.result)
@@ -150,6 +151,7 @@ def _show(console: Console, added: Added, missing: int) -> None:
             ("changed", _count(result.changed)),
             ("missing", f"{missing:,}: lorakit ls missing:yes" if missing else None),
             ("unreadable", _count(result.failed)),
+            ("not read", _unread(result.pickles)),
             (
                 "taken over",
                 f"what headers and files beside them say of {counted_rows(taken, 'adapter')}"
@@ -166,6 +168,17 @@ def _reason(rejected: RejectedFile) -> str:
     if str(rejected.path) in rejected.reason:
         return rejected.reason
     return f"{rejected.path} {rejected.reason}."
+
+
+def _unread(pickles: Sequence[str]) -> str | None:
+    """How many files are left alone, and where it is told what to do with them."""
+    if not pickles:
+        return None
+    subject = "it" if len(pickles) == 1 else "one"
+    return (
+        f"{counted_rows(len(pickles), 'pickle file')}, which can run code; to have the command that converts "
+        f"{subject}: lorakit add {shlex.quote(pickles[0])}"
+    )
 
 
 def _adapters(count: int) -> str:

@@ -55,7 +55,7 @@ DTYPE_BITS: Mapping[str, int] = {
     "C64": 64,
 }
 
-_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl"})
+PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -129,7 +129,7 @@ def parse_header(path: Path, raw: bytes, file_size: int) -> Header:
 def _refuse_pickle(path: Path, start: bytes, first: bytes) -> None:
     # A header of 640 bytes starts the file as pickle protocol 2 does, so a brace after it acquits.
     looks_like_pickle = start.startswith(_PICKLE_MAGIC) and first != b"{"
-    if looks_like_pickle or path.suffix.lower() in _PICKLE_SUFFIXES:
+    if looks_like_pickle or path.suffix.lower() in PICKLE_SUFFIXES:
         raise BadFile(
             f"{path} is a pickle file, which can run code when it is loaded; lorakit never opens one.",
             hint='Convert it where you trust it: python -c "import torch, safetensors.torch as s; '
