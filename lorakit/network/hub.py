@@ -82,8 +82,8 @@ def look_up(address: HubAddress) -> Repository:
 def choose(repository: Repository, address: HubAddress, *, everything: bool) -> list[RemoteFile]:
     """The files that are meant: the one named, the only adapter, or with `everything` all adapters.
 
-    Which files are adapters is read from their headers, a few kilobytes each. Raises `NotFound` and
-    `Ambiguous` with what there is.
+    Which files are adapters is read from their headers, a few kilobytes each; without `everything` of the
+    first 40. Raises `NotFound` and `Ambiguous` with what there is, and how much was not looked at.
     """
     weights = [one for one in repository.files if one.name.lower().endswith(SUFFIX)]
     if address.file is not None:
@@ -94,23 +94,35 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
                 hint=_listing(weights),
             )
         weights = named
-    known = {one: _is_adapter(repository, one, len(weights)) for one in weights}
-    found = [one for one in weights if known[one] is not False]
-    if not found:
+    looked_at = weights if everything else weights[:_MOST_HEADERS]
+    rest = weights[len(looked_at) :]
+    known = {one: _is_adapter(repository, one) for one in looked_at}
+    found = [one for one in looked_at if known[one] is not False]
+    if not found and not rest:
         which = f"{address.file} in {repository.name}" if address.file else repository.name
         raise NotFound(
             f"{which} holds no adapter for Anima that lorakit knows; nothing was downloaded.",
             hint=_listing(weights) if weights and not address.file else None,
         )
-    if len(found) > 1 and not everything:
+    if rest or (len(found) > 1 and not everything):
         sure = [one for one in found if known[one]]
-        example = HubAddress(repository.name, (sure or found)[0].name, address.revision)
+        example = HubAddress(repository.name, (sure or found or rest)[0].name, address.revision)
         raise Ambiguous(
-            f"{repository.name} holds {_what_there_is(found, sure)}. Name one, as in {example}, or take "
-            "--all.",
-            hint=_listing(found),
+            f"{repository.name} holds {_what_there_is(found, sure)}{_not_looked_at(looked_at, rest)}. Name "
+            f"one, as in {example}, or take --all.",
+            hint=_listing([*found, *rest]),
         )
     return found
+
+
+def _not_looked_at(looked_at: Sequence[RemoteFile], rest: Sequence[RemoteFile]) -> str:
+    if not rest:
+        return ""
+    were = "was" if len(rest) == 1 else "were"
+    return (
+        f" among the first {counted_rows(len(looked_at), 'file')}; {counted_rows(len(rest), 'more file')} "
+        f"{were} not looked at"
+    )
 
 
 def _what_there_is(found: Sequence[RemoteFile], sure: Sequence[RemoteFile]) -> str:
@@ -217,12 +229,12 @@ def _counting(on_bytes: Callable[[int], None]) -> Any:  # noqa: ANN401 - a class
     return Counting
 
 
-def _is_adapter(repository: Repository, file: RemoteFile, among: int) -> bool | None:
+def _is_adapter(repository: Repository, file: RemoteFile) -> bool | None:
     """Whether a file's header is that of an adapter; None where it cannot be read.
 
-    True where that cannot be told cheaply.
+    True for a file of another type, which a person has named.
     """
-    if not file.name.lower().endswith(SUFFIX) or among > _MOST_HEADERS:
+    if not file.name.lower().endswith(SUFFIX):
         return True
     with _faults(HubAddress(repository.name, file.name, repository.commit[:7])):
         from huggingface_hub.errors import SafetensorsParsingError

@@ -167,6 +167,26 @@ def test_a_header_that_cannot_be_read_is_not_counted_as_an_adapter(
     assert "ink.safetensors" in ran.err
 
 
+def test_what_was_not_looked_at_is_not_counted(hub: Hub, local: LocalServer) -> None:
+    base = hub.repositories["inker/base"]["model.safetensors"]
+    ink = hub.repositories["inker/both"]["ink.safetensors"]
+    wash = hub.repositories["inker/both"]["wash.safetensors"]
+    bases = {f"{number:02}.safetensors": base for number in range(39)}
+    hub.repositories["inker/many"] = {**bases, "ink.safetensors": ink, "wash.safetensors": wash}
+    add("hf:inker/many").failed_with(
+        1,
+        "holds 1 adapter among the first 40 files; 1 more file was not looked at.",
+        "hf:inker/many/ink.safetensors",
+        "It holds: ink.safetensors, wash.safetensors.",
+    )
+    hub.repositories["inker/many"]["38b.safetensors"] = base
+    hub.repositories["inker/many"] = dict(sorted(hub.repositories["inker/many"].items()))
+    said = "holds no adapters among the first 40 files; 2 more files were not looked at."
+    add("hf:inker/many").failed_with(1, said, "hf:inker/many/ink.safetensors")
+    assert add("hf:inker/many/wash.safetensors", "-q").lines == ["wash"]
+    assert add("hf:inker/many", "--all", "-q").lines == ["ink"]
+
+
 def test_all_takes_what_can_be_read_and_names_the_rest(hub: Hub, local: LocalServer) -> None:
     hub.repositories["inker/both"]["wash.safetensors"] = b"\xff" * 64
     ran = add("hf:inker/both", "--all", "-q")
