@@ -30,13 +30,12 @@ def answer() -> int:
 
 def complete_query(incomplete: str) -> list[str]:
     """A condition of a query: its field, the field's value, or a name."""
-    from lorakit.catalog.query.suggesting import asked
+    return _complete(incomplete, _in_query)
 
-    sign = incomplete[:1] if incomplete[:1] in ("^", "-") else ""
-    field, colon, beginning = incomplete[len(sign) :].partition(":")
-    if colon:
-        return asked(lambda store: _conditions(store, sign, field, beginning))
-    return asked(lambda store: _fields_and_names(store, sign, field))
+
+def complete_subjects(incomplete: str) -> list[str]:
+    """As `complete_query`, for verbs that take names or a query: a name alone stays as it is."""
+    return _complete(incomplete, str)
 
 
 def completer(*kinds: Suggested) -> Callable[[str], list[str]]:
@@ -65,14 +64,26 @@ def as_items(texts: Sequence[str]) -> list[Any]:
     return [CompletionItem(text) for text in texts]
 
 
-def _fields_and_names(store: Store, sign: str, beginning: str) -> list[str]:
+def _complete(incomplete: str, spelt: Callable[[str], str]) -> list[str]:
+    from lorakit.catalog.query.suggesting import asked
+
+    sign = incomplete[:1] if incomplete[:1] in ("^", "-") else ""
+    field, colon, beginning = incomplete[len(sign) :].partition(":")
+    if colon:
+        return asked(lambda store: _conditions(store, sign, field, beginning))
+    return asked(lambda store: _fields_and_names(store, sign, field, _in_query if sign else spelt))
+
+
+def _fields_and_names(
+    store: Store, sign: str, beginning: str, spelt: Callable[[str], str]
+) -> list[str]:
     from lorakit.catalog.query.suggesting import suggest, suggest_fields
 
     fields, names = suggest_fields(beginning), suggest(store, "name", beginning)
     if len(fields) == 1 and not names:
         # A single answer would be followed by a space.
         return _conditions(store, sign, fields[0][:-1], "") or [sign + fields[0]]
-    return [*(sign + field for field in fields), *(sign + _in_query(name) for name in names)]
+    return [*(sign + field for field in fields), *(sign + spelt(name) for name in names)]
 
 
 def _conditions(store: Store, sign: str, field: str, beginning: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorakit.cli.complete import complete_query
+from lorakit.cli.complete import complete_subjects
 
 if TYPE_CHECKING:
     from lorakit.catalog import AdapterRecord
@@ -21,7 +21,7 @@ Names = Annotated[
         metavar="NAME...",
         help="Adapters by name, sha256:PREFIX, path or query (`tag:ink`); - reads names from stdin.",
         show_default=False,
-        autocompletion=complete_query,
+        autocompletion=complete_subjects,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]

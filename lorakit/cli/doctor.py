@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorakit.cli.complete import complete_query
+from lorakit.cli.complete import complete_subjects
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
@@ -44,7 +44,7 @@ def doctor_verb(
             metavar="[NAME or QUERY]...",
             help="The adapters to look at. Left out, all.",
             show_default=False,
-            autocompletion=complete_query,
+            autocompletion=complete_subjects,
         ),
     ] = None,
     verify: Annotated[

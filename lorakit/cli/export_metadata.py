@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.catalog.exporting import Export, Program, plan_export, write_export
-from lorakit.cli.complete import complete_query
+from lorakit.cli.complete import complete_subjects
 from lorakit.cli.options import Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.queries import QueryCommand
@@ -29,7 +29,7 @@ def export_metadata_verb(
         typer.Argument(
             metavar="NAME...",
             help="Adapters, or a query; - reads names from stdin.",
-            autocompletion=complete_query,
+            autocompletion=complete_subjects,
         ),
     ],
     to: Annotated[Program, typer.Option("--to", help="The program to write for.")],

@@ -187,7 +187,13 @@ def offered(cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str, *words: str) 
             ((*verb, "wa"), {"'wash one'"})
             for verb in (["inspect"], ["license", "show"], ["stack"], ["ab", "run"], ["trace"])
         ),
-        (("export-metadata", "wa"), {"'wash?one'"}),
+        # A word alone stays a name there, and a pattern would name nothing.
+        *(
+            ((*verb, begun), {"'wash one'"})
+            for verb in (["export-metadata"], ["tag"], ["forget"], ["doctor"])
+            for begun in ("wa", "wash\\ o")
+        ),
+        (("tag", "^wa"), {"'^wash?one'"}),
         (("ls", "zzz"), set()),
     ],
 )
