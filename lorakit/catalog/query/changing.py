@@ -113,14 +113,7 @@ def _rewrite(index: Index, page: Page | None, gone: set[Key], new: list[Row]) ->
 def _patch(index: Index, page: Page, rows: Mapping[Key, Row]) -> None:
     """Put rows in place of those with the same keys: of columns that do not change nothing is made anew."""
     new = {place: rows[key] for place, key in enumerate(_keys(page)) if key in rows}
-    columns: dict[str, list[Any]] = {}
-    for column, name in enumerate((*TEXTS, *NUMBERS)):
-        before = page.values(name)
-        is_as = str.__eq__ if name in TEXTS else _is
-        if not all(is_as(before[place], row[column]) for place, row in new.items()):
-            columns[name] = list(before)
-            for place, row in new.items():
-                columns[name][place] = row[column]
+    columns = _columns(page, new)
     changed: dict[str, object] = {
         name: "\n".join(columns[name]) for name in TEXTS if name in columns
     }
@@ -139,6 +132,19 @@ def _patch(index: Index, page: Page, rows: Mapping[Key, Row]) -> None:
     if changed:
         sets = ", ".join(f"{name} = ?" for name in changed)
         index.write(f"UPDATE page SET {sets} WHERE number = ?", [(*changed.values(), page.number)])
+
+
+def _columns(page: Page, new: Mapping[int, Row]) -> dict[str, list[Any]]:
+    """Those columns of a page that change with new rows at some places, as they are to be."""
+    found: dict[str, list[Any]] = {}
+    for column, name in enumerate((*TEXTS, *NUMBERS)):
+        before = page.values(name)
+        is_as = str.__eq__ if name in TEXTS else _is
+        if not all(is_as(before[place], row[column]) for place, row in new.items()):
+            found[name] = list(before)
+            for place, row in new.items():
+                found[name][place] = row[column]
+    return found
 
 
 def _retagged(page: Page, tags: Sequence[str], places: Iterable[int]) -> str:

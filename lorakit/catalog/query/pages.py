@@ -58,13 +58,8 @@ class Page:
         Raises `sqlite3.DatabaseError` for another number of them.
         """
         if column not in self._values:
-            if column in NUMBERS:
-                found = self._numbers().values(NUMBERS.index(column))
-            else:
-                found = self.stored(column).split("\n")
-            if len(found) != self.count:
-                raise sqlite3.DatabaseError(f"a page has {len(found)} of {self.count} {column}")
-            self._values[column] = found
+            is_number = column in NUMBERS
+            self._values[column] = self._number(column) if is_number else self._lines(column)
         return self._values[column]
 
     def chosen(self, column: str, choice: int) -> Sequence[Any]:
@@ -109,19 +104,19 @@ class Page:
         """Every tag that one of them has."""
         return self.places_by_tag().keys()
 
-    def _at(self, places: Iterable[int], first: int = 0) -> int:
-        """Those at some places on the page, which are counted from `first`."""
-        found = bytearray(first + self.count)
-        for place in places:
-            found[place] = 1
-        return int.from_bytes(found[first:], "little")
-
     def places_by_tag(self) -> dict[str, str]:
         """By tag, the places of those that have it, each as a character counted from `FIRST_SIGN`."""
         if "tagged" not in self._stored:
             self._stored["tagged"] = json.loads(self.stored("tags"))
         found: dict[str, str] = self._stored["tagged"]
         return found
+
+    def _at(self, places: Iterable[int], first: int = 0) -> int:
+        """Those at some places on the page, which are counted from `first`."""
+        found = bytearray(first + self.count)
+        for place in places:
+            found[place] = 1
+        return int.from_bytes(found[first:], "little")
 
     def _are_many(self, choice: int) -> bool:
         # To pick out a third of them takes as long as to ask all.
@@ -136,6 +131,15 @@ class Page:
         if column not in self._codes:
             self._codes[column] = self._numbers().coded(NUMBERS.index(column))
         return self._codes[column]
+
+    def _lines(self, column: str) -> Sequence[str]:
+        found: list[str] = self.stored(column).split("\n")
+        if len(found) != self.count:
+            raise sqlite3.DatabaseError(f"a page has {len(found)} of {self.count} {column}")
+        return found
+
+    def _number(self, column: str) -> Sequence[float]:
+        return self._numbers().values(NUMBERS.index(column))
 
     def _numbers(self) -> Numbers:
         if "read" not in self._stored:
