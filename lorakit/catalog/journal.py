@@ -38,6 +38,8 @@ KEYS: Mapping[type[Table], tuple[str, ...]] = {
 MODELS: Mapping[str, type[Table]] = {model.__tablename__: model for model in KEYS}
 Row = dict[str, Any]
 CHUNK = 500
+# Facts that say when somebody was asked: nothing that a person would take back by itself.
+ASKED, ASKED_TERMS = "asked", "asked_terms"
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Recording:
 def stepping(session: Session, command: str, undoes: int | None = None) -> Iterator[Recording]:
     """Write down what is changed in `session` meanwhile, as one step called `command`.
 
-    A step that changes nothing is not kept. The session's transaction holds both, so the tables and the
+    A step that changes nothing, or only when somebody was asked, is not kept. The session's transaction holds both, so the tables and the
     journal agree whatever happens. Raises `RuntimeError` for a statement that would pass the journal by.
     """
     session.flush()
@@ -99,8 +101,13 @@ def stepping(session: Session, command: str, undoes: int | None = None) -> Itera
         for name, listener in listeners.items():
             event.remove(session, name, listener)
     changes = recorder.net_changes()
-    if changes:
+    if not all(is_asking(change.model, change.after or change.before or {}) for change in changes):
         recording.step = _write(session, command, undoes, changes)
+
+
+def is_asking(model: type[Table], row: Row) -> bool:
+    """Whether a row only says when somebody was asked, which goes on while steps stand."""
+    return model is Fact and row.get("field") in (ASKED, ASKED_TERMS)
 
 
 def encode_row(row: Mapping[str, Any]) -> Row:

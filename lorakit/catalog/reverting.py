@@ -13,7 +13,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from lorakit.catalog.describing import Namer, describe
-from lorakit.catalog.journal import CHUNK, KEYS, MODELS, Row, decode_row, encode_row, table_of
+from lorakit.catalog.journal import (
+    CHUNK,
+    KEYS,
+    MODELS,
+    Row,
+    decode_row,
+    encode_row,
+    is_asking,
+    table_of,
+)
 from lorakit.catalog.naming import free_name
 from lorakit.db.curation import Change, Collection, Member, Step
 from lorakit.db.models import Adapter, Location, Report, Table
@@ -94,6 +103,11 @@ class Reversal:
         if model in _ABOUT_FILES and (row is None or row.adapter_id != after["adapter_id"]):
             # It is gone, or another adapter's by now.
             return
+        if is_asking(model, after):
+            # Asking again with no news is no step, so this may be another time or none.
+            if row is not None:
+                self._session.delete(row)
+            return
         if row is None or (model not in _ABOUT_FILES and _differs(row, after, after.keys())):
             raise self._in_the_way(model, after)
         self._numbers[model].discard(_plain(row)[_number(model)])
@@ -102,7 +116,9 @@ class Reversal:
     def _change_back(self, model: type[Table], before: Row, after: Row) -> None:
         changed = [name for name in before if before[name] != after.get(name) and name != "id"]
         row = self._there.get(_key(model, after))
-        if row is None or _differs(row, after, changed):
+        if row is None and is_asking(model, after):
+            return
+        if row is None or (not is_asking(model, after) and _differs(row, after, changed)):
             raise self._in_the_way(model, after)
         values = decode_row(model, {name: before[name] for name in changed})
         if model is Adapter and self._names.get(values.get("name", "")) not in (None, row.id):
@@ -120,6 +136,8 @@ class Reversal:
             again = model is Report and old in self._there_again
             if again or _key(model, values) in self._there:
                 return
+        elif is_asking(model, before) and _key(model, before) in self._there:
+            return
         elif _key(model, before) in self._there and model is not Adapter:
             raise self._in_the_way(model, before)
         is_new = "id" in values and values["id"] in self._numbers[model]

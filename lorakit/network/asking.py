@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # How long an answer is taken for new.
 DAYS = 7
 # When everything was asked, and when the terms alone were.
+# Fields of facts; the journal knows them.
 ASKED, ASKED_TERMS = "asked", "asked_terms"
 
 # Called with the number of questions answered, how many there are, and what is asked.

@@ -124,6 +124,28 @@ def test_one_run_is_one_step_that_undo_takes_back_but_for_terms(
     assert sync("--dry-run", "-q").lines == ["ink", "wash"]
 
 
+def test_a_run_without_news_is_no_step_and_stands_in_no_way(
+    catalog: Catalog, site: Civitai, civitai: LocalServer, ink: str
+) -> None:
+    site.models = [model(7, ink, CLOSED)]
+    step = sync("--json").document["step"]
+    for words in ((), ("--licenses-only",)):
+        again = sync("--all", "--json", *words).document
+        assert (again["step"], again["changed"]) == (None, 0)
+        assert civitai.asked
+    assert [one.id for one in catalog.steps()] == [step]
+    # It counts as asked all the same, and the step is undone and done again as if it had not been.
+    assert sync("--dry-run", "-q").lines == []
+    undone = catalog.undo()
+    assert shown(catalog) == {}
+    assert sync("--dry-run", "-q").lines == ["ink", "wash"]
+    catalog.undo(undone.number)
+    assert shown(catalog)["title"] == "Ink 7"
+    # A server that knows nothing has no news, either.
+    site.models = []
+    assert sync("wash", "--all", "--json").document["step"] is None
+
+
 def test_terms_alone_leave_everything_else_and_do_not_count_as_asked(
     catalog: Catalog, site: Civitai, civitai: LocalServer, ink: str
 ) -> None:
