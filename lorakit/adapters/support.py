@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from lorakit.errors import BadFile, NotFusable
 from lorakit.formats.inspection import AdapterReport, ModuleReport
+from lorakit.formats.other_models import strange_layers
 from lorakit.formats.parts import algos_of
 
 # Algorithm -> the parts its file in this room makes use of. Any other part would be dropped silently,
@@ -59,8 +60,10 @@ def check_fusable(report: AdapterReport) -> None:
             hint="Use it with that model.",
         )
     if not report.modules:
+        called = strange_layers(report.unused_keys)
         raise BadFile(
-            f"{report.path} holds no Anima adapter: none of its tensors patches a known module.",
+            f"{report.path} holds no Anima adapter: none of its tensors patches a known module"
+            + (f"; they are of {called}." if called else "."),
             hint=f"`lorakit inspect {report.path}` lists its keys.",
         )
     if report.problems:

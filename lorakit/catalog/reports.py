@@ -81,7 +81,9 @@ def whole_report(document: str, header: str, modules: bytes) -> dict[str, Any]:
     """What `AdapterReport.to_dict` gave, from the stored columns."""
     found, rows, metadata = json.loads(document), _unpack(modules), json.loads(header)
     width = stream_width({row["name"]: row["shape"] for row in rows})
-    told = family_told(found["components"], found["blocks"], width, metadata)
+    # Reports of earlier versions do not have the field.
+    alike = found.get("look_alikes", ())
+    told = family_told(found["components"], found["blocks"], width, metadata, alike)
     notes = [told.note, *found["notes"]] if told.note else found["notes"]
     family = {"notes": notes, "family_told": asdict(told)}
     return {**found, **family, "modules": rows, "metadata": metadata}

@@ -8,7 +8,7 @@ from math import isfinite
 from lorakit.formats import anima
 from lorakit.formats.grouping import KeyGroups
 from lorakit.formats.header import Header
-from lorakit.formats.other_models import OtherModel
+from lorakit.formats.other_models import OtherModel, strange_layers
 from lorakit.formats.peft_config import PeftConfig
 from lorakit.formats.variants import model_blocks
 
@@ -60,8 +60,10 @@ def notes(
         found.append(other.sentence)
     elif not groups.modules:
         count = len(header.tensors)
+        called = strange_layers(header.tensors)
         found.append(
-            f"No Anima adapter in this file: none of its {count} tensors patches a known module."
+            f"No Anima adapter in this file: none of its {count} tensors patches a known module"
+            + (f"; they are of {called}." if called else ".")
         )
     without_alpha = sum("alpha" not in m.parts for m in groups.modules)
     if configs and without_alpha:

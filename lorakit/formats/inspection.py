@@ -17,10 +17,11 @@ from lorakit.formats.grouping import KeyGroups, ModuleKeys, group_keys
 from lorakit.formats.hashing import FileHashes, start_hashing
 from lorakit.formats.header import Header, read_header
 from lorakit.formats.metadata import TrainingInfo, read_training_info
-from lorakit.formats.other_models import OtherModel, other_model, twin_model
+from lorakit.formats.other_models import OtherModel
 from lorakit.formats.parts import algo_name
 from lorakit.formats.peft_config import PeftConfig, read_peft_config
 from lorakit.formats.scalars import read_scalars
+from lorakit.formats.telling_apart import tell_apart
 from lorakit.formats.variants import model_blocks
 
 
@@ -48,7 +49,8 @@ class AdapterReport:
     """Everything that a header tells of an adapter file.
 
     `modules` is empty for a file that is no Anima adapter; `other_model` is then the model that it is an
-    adapter for, where that can be told. `model_blocks` is the size (28, 40, 52 or one the header states) of
+    adapter for, where that can be told. `look_alikes` are other models that have all its layers, at their width.
+    `model_blocks` is the size (28, 40, 52 or one the header states) of
     the model the adapter was made for. `problems` would make fusing wrong, `notes` are things to know by the
     tensors; `remarks` has those of the header as well.
     """
@@ -65,6 +67,7 @@ class AdapterReport:
     notes: tuple[str, ...]
     hashes: FileHashes | None
     other_model: OtherModel | None = None
+    look_alikes: tuple[str, ...] = ()
 
     @property
     def family(self) -> str | None:
@@ -80,7 +83,7 @@ class AdapterReport:
         if not self.modules:
             return None
         width = stream_width({module.name: module.shape for module in self.modules})
-        return family_told(self.components, self.blocks, width, self.metadata)
+        return family_told(self.components, self.blocks, width, self.metadata, self.look_alikes)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -133,6 +136,7 @@ class AdapterReport:
             "file_size": self.file_size,
             "family": self.family,
             "family_told": asdict(self.family_told) if self.family_told else None,
+            "look_alikes": list(self.look_alikes),
             "layouts": list(self.layouts),
             "algos": list(self.algos),
             "ranks": {str(rank): count for rank, count in self.ranks.items()},
@@ -178,7 +182,8 @@ def grouped_report(
     header: Header, hashes: FileHashes | None = None, *, scalars: bool = True
 ) -> tuple[AdapterReport, KeyGroups]:
     """The same, with the keys by module, which whoever reads the tensors needs too."""
-    groups, other = _told_apart(header, group_keys(header))
+    told = tell_apart(header, group_keys(header))
+    groups, other = told.groups, told.other
     alphas = _read_alphas(header, groups) if scalars else {}
     configs = _read_configs(header, groups)
     modules = [_report_module(module, alphas, configs) for module in groups.modules]
@@ -199,18 +204,9 @@ def grouped_report(
         notes=notes(groups, configs, header, other),
         hashes=hashes,
         other_model=other,
+        look_alikes=told.look_alikes,
     )
     return report, groups
-
-
-def _told_apart(header: Header, groups: KeyGroups) -> tuple[KeyGroups, OtherModel | None]:
-    """The keys of a file, none of them Anima's where it is an adapter for another model."""
-    other = twin_model(groups.modules)
-    if groups.unused_keys and (other or 2 * len(groups.unused_keys) > len(header.tensors)):
-        other = other_model(header.tensors, groups.unused_keys) or other
-    if other is None:
-        return groups, None
-    return KeyGroups((), (), tuple(header.tensors), ()), other
 
 
 def _read_configs(header: Header, groups: KeyGroups) -> dict[str, PeftConfig]:
