@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,11 @@ def choose_base(catalog: Catalog, name: str | None) -> ChosenBase:
             )
         if len(bases) > 1:
             known = ", ".join(base.name for base in bases)
-            raise BadUsage("Say which base with --base NAME.", hint=f"Registered are: {known}.")
+            raise BadUsage(
+                f"Several bases are registered, so say which: {known}.",
+                hint=f"Add it to the command, such as: --base {shlex.quote(bases[0].name)}\n"
+                "A stack that is kept with its base needs none: lorakit stack STACK --base NAME --keep NEW",
+            )
         name = bases[0].name
     record = catalog.base(name)
     path = record.unchanged_path()

@@ -10,6 +10,8 @@ from lorakit.db.times import from_text, to_text
 from lorakit.errors import BadUsage
 
 USER = "user"
+# When a server was asked about a file, everything or its terms alone: nothing that undo is for by itself.
+ASKED, ASKED_TERMS = "asked", "asked_terms"
 # Whoever stands further left is shown where several say something.
 SOURCES = (
     USER,
@@ -144,7 +146,6 @@ FIELDS: Mapping[str, Callable[[object], Any]] = {
     "cover": _text,
     # How often a program saw it used, and the last day.
     "used": _used,
-    # When a server was asked about the file: about everything, or about its terms alone.
-    "asked": _moment,
-    "asked_terms": _moment,
+    ASKED: _moment,
+    ASKED_TERMS: _moment,
 }

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, LargeBinary, event, insert, inspect, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.orm import ORMExecuteState, Session
 
+from lorakit.catalog.fields import ASKED, ASKED_TERMS
 from lorakit.catalog.naming import storable
 from lorakit.db.curation import Change, Collection, Fact, KeptStack, Member, Step, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table, UtcTime
@@ -38,8 +39,6 @@ KEYS: Mapping[type[Table], tuple[str, ...]] = {
 MODELS: Mapping[str, type[Table]] = {model.__tablename__: model for model in KEYS}
 Row = dict[str, Any]
 CHUNK = 500
-# Facts that say when somebody was asked: nothing that a person would take back by itself.
-ASKED, ASKED_TERMS = "asked", "asked_terms"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from lorakit.catalog.fields import ASKED, ASKED_TERMS
 from lorakit.errors import LorakitError
 from lorakit.network.answers import SOURCE
 from lorakit.network.civitai import (
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 # How long an answer is taken for new.
 DAYS = 7
-# When everything was asked, and when the terms alone were.
-# Fields of facts; the journal knows them.
-ASKED, ASKED_TERMS = "asked", "asked_terms"
 
 # Called with the number of questions answered, how many there are, and what is asked.
 Progress = Callable[[int, int, str], None]

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.claims import NewClaim
 from lorakit.catalog.facts import NewFact
+from lorakit.catalog.fields import ASKED, ASKED_TERMS
 from lorakit.db.times import to_text
 from lorakit.errors import LorakitError
 from lorakit.licenses.keeping import new_rows
 from lorakit.network.answers import SOURCE, claims_about, said_of
-from lorakit.network.asking import ASKED, ASKED_TERMS, Answers, Progress, due, gather, subjects
+from lorakit.network.asking import Answers, Progress, due, gather, subjects
 from lorakit.network.civitai import batches
 from lorakit.network.http import Server
 from lorakit.network.matching import Match, Subject, match

@@ -119,3 +119,17 @@ def test_the_list_has_the_terms_that_everything_known_comes_to(cli: Cli, tmp_pat
     assert said.code == 0, said.err
     after = cli("base", "ls", "--json").document["bases"][0]["terms"]
     assert after["share_merges"] == "deny"
+
+
+def test_of_several_bases_a_recipe_takes_the_one_of_the_kept_stack(
+    stocked: Cli, tmp_path: Path
+) -> None:
+    other = tiny_base_file(tmp_path / "other.safetensors", seed=9)
+    assert stocked("base", "add", other, "--as", "anima").code == 0
+    out = tmp_path / "out.json"
+    words = ("--recipe", "comfyui", "-o", out, "--json")
+    # What would do stands in the message.
+    stocked("export", "ink:0.8", *words).failed_with(2, "other, own", "--base other", "--keep NEW")
+    assert stocked("export", "ink:0.8", *words, "--base", "other").document["base"] == "other"
+    assert stocked("stack", "ink:0.8", "--base", "own", "--keep", "evening").code == 0
+    assert stocked("export", "evening", *words, "--overwrite").document["base"] == "own"
