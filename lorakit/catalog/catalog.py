@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -209,8 +210,10 @@ class Catalog(Keeping):
         if looks_like_path(text) and is_there(path) and not holds_file(path):
             raise NotFound(
                 f"{text} is a folder, and no adapter as PEFT writes it.",
-                hint=f"Name the file in it, or add all that are: lorakit add {text}",
+                hint=f"Name the file in it, or add all that are: lorakit add {shlex.quote(text)}",
             )
         if looks_like_path(text) and is_there(path):
-            raise NotFound(f"{text} is not in the catalog.", hint=f"Add it: lorakit add {text}")
+            raise NotFound(
+                f"{text} is not in the catalog.", hint=f"Add it: lorakit add {shlex.quote(text)}"
+            )
         return None

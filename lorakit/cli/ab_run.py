@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
@@ -136,4 +137,5 @@ def _show(console: Console, plan: AbPlan, folder: WorkFolder, page: Path) -> Non
     first, second = plan.labels()
     console.print(f"{plan.name}: {counted_rows(len(plan.pairs), 'pair')}, {first} and {second}")
     console.print(str(page), soft_wrap=True)
-    console.print(f"Vote there, or with `lorakit ab vote {folder.path}`.", soft_wrap=True)
+    path = shlex.quote(str(folder.path))
+    console.print(f"Vote there, or with `lorakit ab vote {path}`.", soft_wrap=True)

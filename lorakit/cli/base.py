@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,7 +119,7 @@ def terms_of(catalog: Catalog, record: BaseRecord) -> Terms:
 
 def _conditions(terms: Terms, name: str) -> str | None:
     count = len(terms.obligations)
-    return f"{count} to keep: lorakit license show {name}" if count else None
+    return f"{count} to keep: lorakit license show {shlex.quote(name)}" if count else None
 
 
 def _document(record: BaseRecord, terms: Terms) -> dict[str, Any]:

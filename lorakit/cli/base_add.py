@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def _checkpoint(path: Path) -> Checkpoint:
     if not others and is_fingerprint(read_header(first.path).metadata):
         raise BadFile(
             f"{path} is the fingerprint of a model, with a sample of its weights only.",
-            hint=f"`lorakit trace learn {path}` lets lorakit recognise that model.",
+            hint=f"`lorakit trace learn {shlex.quote(str(path))}` lets lorakit recognise that model.",
         )
     return read_checkpoint(path)
 

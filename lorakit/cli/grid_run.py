@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -173,7 +174,7 @@ def _stopped(out: Output, plan: GridPlan, folder: WorkFolder) -> None:
     folder.write()
     _finish(out, plan, folder, {})
     out.say(f"Stopped: {finished} of {counted_rows(len(plan.by_file()), 'picture')} finished.")
-    out.say(f"`lorakit grid --resume {folder.path}` goes on.")
+    out.say(f"`lorakit grid --resume {shlex.quote(str(folder.path))}` goes on.")
 
 
 def _note(plan: GridPlan, folder: WorkFolder, fresh: list[str]) -> None:

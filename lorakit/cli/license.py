@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -173,7 +174,7 @@ def withdraw_(name: Name, json: Json = False, quiet: Quiet = False) -> None:
         if not count:
             raise LorakitError(
                 f"Nothing that `lorakit license set` put on record is known of {subject.dossier.name}.",
-                hint=f"`lorakit license show {name}` lists what other sources say.",
+                hint=f"`lorakit license show {shlex.quote(name)}` lists what other sources say.",
             )
         out.say(f"Withdrawn: {counted_rows(count, 'claim')}.")
         _show(_dossier(catalog, name, out), out)

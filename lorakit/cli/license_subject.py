@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,7 +127,8 @@ def _of_base(catalog: Catalog, record: BaseRecord) -> ChosenBase:
     if content is None:
         raise NotFound(
             f"The base {record.name} was registered before its content was noted.",
-            hint=f"Register it again: lorakit base add {path} --name {record.name}",
+            hint="Register it again: lorakit base add "
+            + shlex.join((str(path), "--name", record.name)),
         )
     if record.changed:
         record.unchanged_path()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +132,10 @@ def alike_rows(yours: Mapping[str, Any], name: str) -> list[tuple[str, str | Non
     ]
     compared, there_are = alike["compared"], alike["there_are"]
     if compared is None:
-        rows.append(("by weights", f"not compared yet: lorakit similar {name}"))
+        rows.append(("by weights", f"not compared yet: lorakit similar {shlex.quote(name)}"))
     elif compared < there_are:
-        text = f"compared with {compared - 1} of {there_are - 1} others: lorakit similar {name}"
-        rows.append(("by weights", text))
+        text = f"compared with {compared - 1} of {there_are - 1} others: lorakit similar "
+        rows.append(("by weights", text + shlex.quote(name)))
     elif not alike["relatives"]:
         others = f"none of the {compared - 1} others" if compared > 2 else "not the one other"
         rows.append(("by weights", others if compared > 1 else "no other to compare with"))
@@ -175,7 +176,7 @@ def strength_notes(yours: Mapping[str, Any], name: str) -> list[tuple[str, str |
 
     known = yours["strength"]
     hint = known["base"] is not None and known["size"] is None
-    unknown = ("change at 1", f"not measured yet: lorakit strength {name}")
+    unknown = ("change at 1", f"not measured yet: lorakit strength {shlex.quote(name)}")
     rows = strength_rows(known)
     return [*([unknown] if hint else []), *(row for row in rows if row[1])]
 

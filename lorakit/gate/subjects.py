@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +58,7 @@ def require_as_judged(subjects: Sequence[Subject]) -> None:
         if not subject.sha256:
             raise BadFile(
                 f"{subject.path} is not registered as a base, so its terms are on no record.",
-                hint=f"Register it: lorakit base add {subject.path} --name NAME",
+                hint=f"Register it: lorakit base add {shlex.quote(str(subject.path))} --name NAME",
             )
         if subject.sha256 != hash_model(subject.path).whole.file_sha256:
             raise BadFile(

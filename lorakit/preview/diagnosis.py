@@ -7,6 +7,7 @@ alone, with each left out. A trial goes on no further than the step in which the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import copysign
@@ -217,7 +218,8 @@ def _overflows(trials: _Trials, entries: Sequence[Suspect]) -> Cause:
     if any(_moderate_is_sound(trials, entry) for entry in entries):
         hint = "The strength is too high: at 1 the picture is sound."
     else:
-        hint = f"Leave it out, or look at its alpha and rank: lorakit inspect {entries[0].path}"
+        path = shlex.quote(str(entries[0].path))
+        hint = f"Leave it out, or look at its alpha and rank: lorakit inspect {path}"
     return Cause("strength", tuple(entry.name for entry in entries), sentence, hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,7 +81,7 @@ def ensure_adapter_sketch(
     if not known and hash_file(path, read_header(path).data_offset).tensor_sha256 != content:
         raise BadFile(
             f"{path} holds another adapter than the one that was added.",
-            hint=f"Add it again: lorakit add {path}",
+            hint=f"Add it again: lorakit add {shlex.quote(str(path))}",
         )
     from lorakit.adapters.loading import load_adapter
     from lorakit.sketches.adapters import sketch_adapter

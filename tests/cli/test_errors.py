@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +41,27 @@ def failing(error: BaseException) -> classmethod[Catalog, ..., Catalog]:
         raise error
 
     return classmethod(open_catalog)
+
+
+def test_a_command_that_is_offered_runs_as_it_stands(
+    cli: Cli, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    file = (models / "wash.safetensors").rename(models / "the second wash.safetensors")
+    assert cli("add", models / "ink.safetensors").code == 0
+    base = models / "base.safetensors"
+    added = cli("base", "add", base, "--name", "my own", "--as", "rdbt")
+
+    def offered(said: str, verb: str) -> list[str]:
+        found = re.search(rf"lorakit ({verb} ('[^']+'|[^'\s]+))", said)
+        assert found is not None, said
+        return shlex.split(found[1])
+
+    unknown = cli("tag", file, "--add", "x")
+    unknown.failed_with(1, "is not in the catalog")
+    assert cli(*offered(unknown.err, "add")).code == 0
+    assert cli(*offered(added.out, "license show")).code == 0
+    assert cli(*offered(cli("inspect", "the second wash").out, "similar")).code == 0
 
 
 @pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name__)
