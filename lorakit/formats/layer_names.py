@@ -20,6 +20,7 @@ _DOTTED = (
     "net.",
 )
 _FLAT = (
+    "lora_unet_model_",
     "lora_unet_",
     "lora_transformer_",
     "lora_prior_unet_",
