@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -44,12 +44,11 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
     before = read_way_back(source) if lead_back else None
     back = before if before and before.layout == layout else None
     own = layout == _layout_of(pieces)
-    remarks: list[str] = []
+    said: dict[str, list[str]] = {}
     tensors: dict[str, torch.Tensor] = {}
     paths: dict[str, str] = {}
     modules = {
-        name: _prepared(name, piece, layout, before, remarks)
-        for name, piece in pieces.modules.items()
+        name: _prepared(name, piece, layout, before, said) for name, piece in pieces.modules.items()
     }
     for name, piece in modules.items():
         for part, tensor in piece.parts.items():
@@ -73,7 +72,7 @@ def respell(pieces: Pieces, layout: WritableLayout, *, lead_back: bool = True) -
         metadata[METADATA_KEY] = back.config
     elif lead_back and not back and (before or not own):
         metadata |= (before or _way_back(pieces)).encode()
-    remarks += _remarks(modules, layout)
+    remarks = [*_of_modules(said), *_remarks(modules, layout)]
     return Spelled(tensors, metadata, config.document if config else None, tuple(remarks))
 
 
@@ -108,15 +107,19 @@ def _form(alpha: torch.Tensor) -> AlphaForm:
 
 
 def _prepared(
-    name: str, piece: Piece, layout: WritableLayout, before: WayBack | None, remarks: list[str]
+    name: str,
+    piece: Piece,
+    layout: WritableLayout,
+    before: WayBack | None,
+    said: dict[str, list[str]],
 ) -> Piece:
-    """The piece with its alpha where `layout` keeps it."""
+    """The piece with its alpha where `layout` keeps it; `said` gets the modules by what is said of them."""
     if not keeps_alpha(layout) or "alpha" in piece.parts:
         return piece
     restored = _restored(before.alpha_of(name)) if before else None
     rank = piece.rank
     if rank is None and piece.scale != 1:
-        return _folded(name, piece, remarks)
+        return _folded(name, piece, said)
     if restored is not None and (rank is None or float(restored) / rank == piece.scale):
         return Piece({**piece.parts, "alpha": restored}, piece.alpha, piece.scale)
     if rank is None:
@@ -126,7 +129,7 @@ def _prepared(
         return piece
     alpha = torch.tensor(piece.scale * rank)
     if float(alpha) / rank != piece.scale:
-        remarks.append(f"alpha of {name} is rounded to float32 ({float(alpha):.9g})")
+        said.setdefault(f"alpha is rounded to float32 ({float(alpha):.9g})", []).append(name)
     return Piece({**piece.parts, "alpha": alpha}, piece.alpha, piece.scale)
 
 
@@ -140,16 +143,15 @@ def _restored(form: AlphaForm) -> torch.Tensor | None:
     return torch.frombuffer(bytearray(data), dtype=DTYPES[dtype]).reshape(shape)
 
 
-def _folded(name: str, piece: Piece, remarks: list[str]) -> Piece:
+def _folded(name: str, piece: Piece, said: dict[str, list[str]]) -> Piece:
     """A LoKr of two whole factors, whose scale is 1 to everybody but PEFT, with its scale in the first."""
     first = piece.parts["lokr_w1"]
     scaled = first.double() * piece.scale
     kept = scaled.to(first.dtype)
     if not torch.equal(kept.double(), scaled):
         kept = scaled.float()
-        remarks.append(
-            f"the scale of {name} ({piece.scale:g}) is multiplied into lokr_w1, in float32"
-        )
+        what = f"the scale ({piece.scale:g}) is multiplied into lokr_w1, in float32"
+        said.setdefault(what, []).append(name)
     return Piece({**piece.parts, "lokr_w1": kept}, None, 1.0)
 
 
@@ -210,6 +212,13 @@ def _no_spelling(
         f"{pieces.report.path} cannot be written in the layout {layout}, which has no spelling for {what}.",
         hint=hint,
     )
+
+
+def _of_modules(said: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """One sentence for all modules of which the same is said: there may be hundreds."""
+    for what, names in said.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"{what}: {names[0]}{more}"
 
 
 def _remarks(modules: Mapping[str, Piece], layout: WritableLayout) -> list[str]:

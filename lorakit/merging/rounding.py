@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Literal
 
 import torch
 
 from lorakit.adapters.loha import LohaModule
 from lorakit.adapters.lokr import factor
+from lorakit.adapters.lora import build_lora
 from lorakit.adapters.parts import Parts
 from lorakit.adapters.pieces import Piece, Pieces
 from lorakit.errors import LorakitError
@@ -65,7 +66,10 @@ def _in_dtype(name: str, piece: Piece, dtype: torch.dtype) -> Piece:
 
 
 def _overflows(exact: torch.Tensor, rounded: torch.Tensor) -> bool:
-    lost = torch.isfinite(exact) & ~torch.isfinite(rounded)
+    if bool(torch.isfinite(rounded).all()):
+        return False
+    # PyTorch cannot tell of 8-bit floats whether they are finite.
+    lost = torch.isfinite(exact.float()) & ~torch.isfinite(rounded)
     return bool(lost.any())
 
 
@@ -95,9 +99,8 @@ def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
         if part in one:
             energy += _squares(one[part])
             error += _squares(other[part].double() - one[part].double())
-    plain = {"down", "up"} <= one.keys() and "mid" not in one and "dora_scale" not in one
-    if plain and one["up"].ndim == one["down"].ndim == 2:
-        found = _of_factors([one["up"], other["up"]], [one["down"].T, other["down"].T])
+    if {"down", "up"} <= one.keys() and "dora_scale" not in one:
+        found = _of_factors(*zip(_sides(one), _sides(other), strict=True))
         energy += exact.scale**2 * found[0]
         error += exact.scale**2 * found[1]
     elif exact.algo in ("loha", "lokr") and "dora_scale" not in one:
@@ -109,12 +112,26 @@ def _error(exact: Piece, rounded: Piece) -> tuple[float, float] | None:
     return energy, error
 
 
+def _sides(parts: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """U (out, rank) and Dᵀ (in, rank), of 1x1 convolutions too; a Tucker core or a scale by channel within."""
+    found = build_lora(Parts(parts, None, 1.0))
+    return found.up, found.down.T
+
+
 def _of_factors(ups: Sequence[torch.Tensor], downs: Sequence[torch.Tensor]) -> tuple[float, float]:
     """‖U D‖² and ‖U' D' - U D‖², from U, U' (out, rank) and Dᵀ, D'ᵀ (in, rank).
 
-    U' D' - U D = (U' - U) D' + U (D' - D), so that nothing cancels in float32.
+    U' D' - U D = (U' - U) D' + U (D' - D), so that nothing cancels in float32. What is too large for float32
+    is measured in float64.
     """
-    (u, u2), (d, d2) = (tuple(one.float() for one in side) for side in (ups, downs))
+    found = _of_factors_in(torch.float32, ups, downs)
+    return found if isfinite(sum(found)) else _of_factors_in(torch.float64, ups, downs)
+
+
+def _of_factors_in(
+    dtype: torch.dtype, ups: Sequence[torch.Tensor], downs: Sequence[torch.Tensor]
+) -> tuple[float, float]:
+    (u, u2), (d, d2) = (tuple(one.to(dtype) for one in side) for side in (ups, downs))
     du, dd = u2 - u, d2 - d
     whole = _inner(u, u, d, d)
     return whole, _inner(du, du, d2, d2) + 2 * _inner(du, u, d2, dd) + _inner(u, u, dd, dd)
@@ -147,11 +164,13 @@ def _squares(values: torch.Tensor) -> float:
 
 
 def balanced(up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same product with components of like size in both factors, moved by powers of two: exactly.
+    """The same product with components of like size in both factors, moved by powers of two, in float32: exactly.
 
-    A strength of a thousandth in one factor would leave the range of a 16-bit float.
+    A strength of a thousandth in one factor would leave the range of a 16-bit float, and so may a factor on
+    its way to the middle.
     """
-    ratio = down.float().norm(dim=1) / up.float().norm(dim=0)
+    up, down = up.float(), down.float()
+    ratio = down.norm(dim=1) / up.norm(dim=0)
     steps = (ratio.log2() / 2).round()
-    shift = torch.where(torch.isfinite(steps), steps, 0).exp2().to(up.dtype)
+    shift = torch.where(torch.isfinite(steps), steps, 0).exp2()
     return up * shift, down / shift[:, None]

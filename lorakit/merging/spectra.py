@@ -160,7 +160,7 @@ def _of(module: AdapterModule) -> Spectrum | None:
         return _without_nothing(spectrum(module))
     if module.up.shape[1] >= min(module.up.shape[0], module.down.shape[1]):
         return spectrum(module)
-    if not all(bool(torch.isfinite(one).all()) for one in (module.up, module.down)):
+    if not all(bool(torch.isfinite(one.float()).all()) for one in (module.up, module.down)):
         return None
     with torch.inference_mode():
         values = (singular_values(module.up, module.down) * abs(module.scale)).tolist()

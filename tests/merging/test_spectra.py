@@ -49,6 +49,19 @@ def test_the_rank_of_a_kronecker_product_is_that_of_its_change(algo: str) -> Non
     assert found.rank == int(torch.linalg.matrix_rank(change, rtol=1e-6))
 
 
+def test_eight_bit_factors_have_values_like_any_other() -> None:
+    modules = random_lora(NAMES[:1], 2)
+    eight = torch.float8_e4m3fn
+    small = {
+        name: LoraModule(one.up.to(eight), one.down.to(eight), one.scale)
+        for name, one in modules.items()
+    }
+    (found,) = spectra(memory_adapter(small)).modules.values()
+    (one,) = small.values()
+    wanted = torch.linalg.svdvals(one.up.double() @ one.down.double())[: len(found.values)]
+    torch.testing.assert_close(torch.tensor(found.values, dtype=torch.float64), wanted)
+
+
 @pytest.mark.parametrize("algo", ON_WEIGHT)
 def test_what_depends_on_the_base_is_named(algo: str) -> None:
     found = spectra(adapter(algo))

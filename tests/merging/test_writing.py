@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import lorakit
 from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
-from lorakit.adapters.pieces import pieces_in
+from lorakit.adapters.pieces import pieces_in, pieces_of
 from lorakit.catalog import Catalog
 from lorakit.errors import BadUsage, LorakitError, Refused
 from lorakit.formats.ancestry import read_ancestry
@@ -156,11 +156,18 @@ def test_components_are_made_even_without_any_loss() -> None:
     assert bool(((ratios > 0.5) & (ratios < 2)).all())
 
 
-@pytest.mark.parametrize("algo", ["loha", "lokr"])
+def test_a_factor_may_pass_the_range_of_its_dtype_on_the_way_to_even_sizes() -> None:
+    up, down = torch.full((8, 1), 6e-8).half(), torch.full((1, 8), 60_000.0).half()
+    even_up, even_down = balanced(up, down)
+    torch.testing.assert_close(even_up @ even_down, up.float() @ down.float())
+    assert max(float(even_up.max()), float(even_down.max())) < 1
+
+
+@pytest.mark.parametrize("algo", ["loha", "lokr", "convolution", "tucker"])
 def test_rounding_is_measured_for_other_algorithms_too(tmp_path: Path, algo: str) -> None:
     torch.manual_seed(0)
     stem = "lora_unet_blocks_0_mlp_layer1"
-    shapes = {
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {
         "loha": {
             "hada_w1_a": (128, 3),
             "hada_w1_b": (3, 32),
@@ -168,13 +175,21 @@ def test_rounding_is_measured_for_other_algorithms_too(tmp_path: Path, algo: str
             "hada_w2_b": (3, 32),
         },
         "lokr": {"lokr_w1": (8, 4), "lokr_w2_a": (16, 2), "lokr_w2_b": (2, 8)},
-    }[algo]
-    tensors = {f"{stem}.{part}": torch.randn(shape) for part, shape in shapes.items()}
+        "convolution": {"lora_up.weight": (128, 3, 1, 1), "lora_down.weight": (3, 32, 1, 1)},
+        "tucker": {
+            "lora_up.weight": (128, 3, 1, 1),
+            "lora_down.weight": (3, 32, 1, 1),
+            "lora_mid.weight": (3, 3, 1, 1),
+        },
+    }
+    tensors = {f"{stem}.{part}": torch.randn(shape) for part, shape in shapes[algo].items()}
     save_file({**tensors, f"{stem}.alpha": torch.tensor(1.0)}, tmp_path / "a.safetensors")
     exact = pieces_in(tmp_path / "a.safetensors")
     rounded = in_dtype(exact, torch.bfloat16)
+    spelled = {"up": "lora_up.weight", "down": "lora_down.weight", "mid": "lora_mid.weight"}
+    parts = rounded.modules["blocks.0.mlp.layer1"].parts
     save_file(
-        {f"{stem}.{part}": t for part, t in rounded.modules["blocks.0.mlp.layer1"].parts.items()},
+        {f"{stem}.{spelled.get(part, part)}": tensor for part, tensor in parts.items()},
         tmp_path / "b.safetensors",
     )
     like = torch.zeros((), dtype=torch.float64)
@@ -188,6 +203,42 @@ def test_rounding_is_measured_for_other_algorithms_too(tmp_path: Path, algo: str
     assert found.unmeasured == 0
     assert found.error == pytest.approx(gap, rel=1e-4)
     assert gap > 1e-3
+
+
+def test_rounding_of_what_is_too_large_for_float32_is_a_number() -> None:
+    torch.manual_seed(0)
+    large = LoraModule(torch.randn(32, 2) * 1e25, torch.randn(2, 32) * 1e25, 1.0)
+    exact = pieces_of(memory_adapter({"blocks.0.self_attn.q_proj": large}))
+    assert 1e-3 < rounding(exact, in_dtype(exact, torch.bfloat16)).error < 4e-3
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])
+def test_eight_bit_factors_are_merged_and_written_as_any_other(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path, dtype: str
+) -> None:
+    tensors = load_file(sources[0])
+    small = {k: t.to(torch.float8_e4m3fn) if t.ndim else t for k, t in tensors.items()}
+    save_file(small, sources[0], FREE)
+    alone = lorakit.merge([(sources[0], 0.5)])
+    done = write(empty_catalog, alone, sources[:1], tmp_path / "out.safetensors", dtype=dtype)
+    # Every 8-bit float is one of the wider ones, too.
+    assert done.rounding.error == 0
+    like = torch.zeros((), dtype=torch.float64)
+    read = lorakit.load_adapter(done.written.path)
+    for name, module in lorakit.load_adapter(sources[0]).modules.items():
+        torch.testing.assert_close(read.modules[name].delta(like), 0.5 * module.delta(like))
+    again = in_dtype(pieces_in(sources[0]), torch.float16)
+    assert rounding(pieces_in(sources[0]), again).error == 0
+
+
+def test_what_is_said_of_many_modules_is_said_once(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    alone = lorakit.merge([(sources[0], 0.7)])
+    done = write(empty_catalog, alone, sources[:1], tmp_path / "out.safetensors", dtype="fp32")
+    (said,) = done.remarks
+    assert said.startswith("alpha is rounded to float32 (2.79999995): blocks.0.")
+    assert said.endswith(f" and {len(usual_names(2)) - 1} more")
 
 
 def test_the_dtype_of_the_sources_is_that_of_their_factors(tmp_path: Path) -> None:
