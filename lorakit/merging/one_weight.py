@@ -168,7 +168,7 @@ def _levelled(
     if values:
         by_method = _BY_FACTORS[request.method.name]([level], request.settings(name))
         level = truncate(core_of(by_method.up, by_method.down), kept)
-    energy = sum(value * value for value in values)
+    energy = missed + sum(value * value for value in values)
     missed += lost(values, kept) ** 2
     return _lora(name, changes.rank(changes.everything), level, energy, missed)
 
@@ -203,7 +203,8 @@ def _of_rank(
     found = core_of(factors.up, factors.down)
     values = found.values
     kept = rank_for(values, rule)
-    energy = sum(value * value for value in values)
+    # What came in without thin factors and was not taken along was meant as well.
+    energy = missed + sum(value * value for value in values)
     return _lora(name, rank_in, truncate(found, kept), energy, missed + lost(values, kept) ** 2)
 
 

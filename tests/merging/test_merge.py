@@ -364,6 +364,25 @@ def test_a_kronecker_product_takes_part_in_every_method(tmp_path: Path) -> None:
         assert Q in result.adapter.modules
 
 
+@pytest.mark.parametrize("method", ["tsv", "knots", "core"])
+def test_what_a_method_could_not_take_along_is_a_share_of_what_was_meant(
+    tmp_path: Path, method: str
+) -> None:
+    parts = {"lokr_w1": drawn(16, 16), "lokr_w2": drawn(12, 12)}
+    one = from_file(tmp_path, {f"{Q}.{part}": t for part, t in parts.items()})
+    options = {} if method == "tsv" else {"in_core": "sum"}
+    report = merged([(one, 1.0)], method=method, options=options).report
+    (found,) = report.modules
+    assert found.beside is not None
+    # Alone, and with nothing done to it, the result is the sum but for what was left out.
+    gap = found.beside.energy + found.beside.sum_energy - 2 * found.beside.inner
+    assert (
+        0.1 < report.total.error == pytest.approx((gap / found.beside.sum_energy) ** 0.5, rel=1e-3)
+    )
+    opposite = merged([(one, 1.0), (one, -1.0)], method=method, options=options).report
+    assert 0 <= opposite.total.retained <= 1
+
+
 def test_text_encoder_modules_are_merged_too() -> None:
     module = {"text_encoder.layers.0.mlp.up_proj": LoraModule(drawn(48, 2), drawn(2, 16), 1.0)}
     result = lorakit.merge([(memory_adapter(module), 0.5), (adapter(1), 1.0)])
