@@ -96,6 +96,31 @@ def test_retained_energy_is_that_of_the_factors_as_they_are_written(tmp_path: Pa
     assert found.report.total.retained == pytest.approx(best / whole, abs=1e-4)
 
 
+def test_next_to_no_loss_is_told_as_what_it_is_and_all_components_are_no_limit(
+    tmp_path: Path,
+) -> None:
+    tuned, base = pair(tmp_path, torch.float32)
+    change = torch.randn(4, WIDE, generator=torch.Generator().manual_seed(0)) * 1e-2
+    weights = {path: load_file(path) for path in (tuned, base)}
+    weights[base]["net.final_layer.linear.weight"] = torch.ones(4, WIDE)
+    weights[tuned]["model.diffusion_model.final_layer.linear.weight"] = torch.ones(4, WIDE) + change
+    for path, tensors in weights.items():
+        save_file(tensors, path)
+    found = extract(tuned, base)
+    prefixes = {tuned: "model.diffusion_model.", base: "net."}
+    missing = whole = 0.0
+    for name, module in found.adapter.modules.items():
+        after, before = (
+            weights[path][f"{prefixes[path]}{name}.weight"].double() for path in (tuned, base)
+        )
+        missing += float((after - before - module.delta(after)).square().sum())
+        whole += float((after - before).square().sum())
+    assert 1 - found.report.total.retained == pytest.approx(missing / whole, rel=0.1)
+    # The last layer has four components, and has all of them.
+    assert found.report.limited == ()
+    assert extract(tuned, base, energy=1, most=2).report.limited != ()
+
+
 def test_energy_takes_as_few_components_as_hold_it(tmp_path: Path) -> None:
     tuned, base = pair(tmp_path, torch.float32)
     found = extract(tuned, base, energy=0.7)

@@ -40,6 +40,9 @@ Progress = Callable[[int, int, str], None]
 DEFAULT_MOST = 128
 # Where the search for a rank that is not given begins.
 _FIRST = 32
+# A loss below this share of the energy is lost itself among the roundings of ‖delta‖² and is measured on
+# what is left of the difference.
+_CANCELS = 1e-5
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def _approximated(difference: Difference, how: How) -> Found:
         difference.weight_energy,
         tuned * rows * columns,
         tuned * kept * (rows + columns - kept),
-        fixed is None and kept == min(how.most, rows, columns),
+        fixed is None and kept == how.most < min(rows, columns),
     )
 
 
@@ -224,7 +227,10 @@ def _lost(difference: Difference, module: LoraModule) -> float:
     up, down = module.up.float(), module.down.float()
     inner = ((up.T @ difference.delta).double() * down.double()).sum()
     own = ((up.T @ up).double() * (down @ down.T).double()).sum()
-    return max(0.0, difference.energy - 2 * float(inner) + float(own))
+    lost = difference.energy - 2 * float(inner) + float(own)
+    if lost > _CANCELS * difference.energy:
+        return lost
+    return energy_of(torch.addmm(difference.delta, up, down, alpha=-1))
 
 
 def _vectors(tuned: Model, base: Model) -> dict[str, torch.Tensor]:
