@@ -88,7 +88,7 @@ def _matrix(rows: Sequence[Coarse], slots: Mapping[str, int], target: int) -> Fl
     for number, one in enumerate(rows):
         scale = 1 / (one.norm * SUMS**0.5) if one.norm else 0.0
         matrix[number, [slots[name] for name in _names(one, target)]] = one.sums * scale
-    return matrix.reshape(len(rows), -1)
+    return matrix.reshape(len(rows), len(slots) * SUMS)
 
 
 def _names(one: Coarse, target: int) -> tuple[str, ...]:

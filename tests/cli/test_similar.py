@@ -164,3 +164,10 @@ def test_the_only_adapter_has_nobody_to_be_like(cli: Cli, tmp_path: Path) -> Non
     assert "No adapter of the catalog is like ink by weights (0 compared)." in " ".join(
         cli("similar", "ink").out.split()
     )
+
+
+def test_a_file_beside_an_empty_catalog_has_nobody_to_be_like(cli: Cli, tmp_path: Path) -> None:
+    path = lora_file(tmp_path / "ink.safetensors", factors(0))
+    ran = cli("similar", path)
+    assert ran.code == 0, ran.err
+    assert "no other adapter in the catalog to compare" in " ".join(ran.out.split())
