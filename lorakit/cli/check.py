@@ -88,6 +88,8 @@ def check_verb(
     from lorakit.cli.check_view import show
 
     proposed = document["balance"]
+    if balance and proposed is None and (json or quiet):
+        _say_why(checked, out)
     out.result(
         {
             "stack": checked.stack,
@@ -102,6 +104,16 @@ def check_verb(
     )
     if checked.comparison.refused:
         raise typer.Exit(1)
+
+
+def _say_why(checked: Checked, out: Output) -> None:
+    """Why no strengths are proposed, where the table does not say so."""
+    from lorakit.merging.checking.balance import balanced_or_why
+
+    found = checked.comparison
+    why = balanced_or_why(found.whole, found.strengths)
+    if isinstance(why, str):
+        out.warn(f"{why} The strengths stay as they are.")
 
 
 def _write(checked: Checked, path: Path) -> None:

@@ -227,6 +227,9 @@ def test_the_same_twice_with_opposite_strengths_is_nothing(stocked: Cli, models:
     assert document["pairs"][0]["cosine"] == pytest.approx(-1.0)
     assert document["balance"] is None
     assert document["sum"]["size"] == pytest.approx(0, abs=1e-3)
+    for mode in ("-q", "--json"):
+        ran = stocked("check", "ink:0.8", f"{copy}:-0.8", "--balance", mode)
+        assert "They cannot be balanced" in " ".join(ran.err.split())
     more = stocked("check", "ink:0.8", f"{copy}:0.3")
     assert "together they are ink:1.1 alone." in told(more)
 
