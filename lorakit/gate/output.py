@@ -32,13 +32,21 @@ def check_output(output: Path, ingredients: Sequence[Subject], *, overwrite: boo
     taken = {path.resolve() for subject in ingredients for path in files_of(subject)}
     _require_elsewhere(output, ingredients)
     for path in (output, notice_path(output)):
-        if path.resolve() in taken:
+        if _real(path) in taken:
             raise BadUsage(f"{path} is one of the ingredients; choose another name.")
         there = path.is_symlink() or path.exists()
         if there and not overwrite:
             raise BadUsage(f"{path} exists already.", hint="--overwrite replaces it.")
         if there and not path.is_file() and not path.is_symlink():
             raise BadUsage(f"{path} is no file; choose another name.")
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; a link that leads back to itself leads nowhere else."""
+    try:
+        return path.resolve()
+    except RuntimeError:
+        return path.absolute()
 
 
 def _require_elsewhere(output: Path, ingredients: Sequence[Subject]) -> None:

@@ -229,6 +229,18 @@ def test_an_ingredient_is_never_overwritten(
     assert ingredient.read_bytes() == before
 
 
+def test_a_link_that_leads_to_itself_is_in_the_way_like_any_other_file(
+    catalog: Catalog, files: Path, out: Path
+) -> None:
+    target = out / "loop.safetensors"
+    target.symlink_to(target)
+    with pytest.raises(BadUsage, match="exists already"):
+        export_checkpoint(catalog, "own", STACK, target)
+    export_checkpoint(catalog, "own", STACK, target, overwrite=True)
+    assert target.is_file()
+    assert not target.is_symlink()
+
+
 @pytest.mark.parametrize("target", ["merged.ckpt", "nowhere/merged.safetensors"])
 def test_an_output_that_cannot_be_is_refused_before_any_work(
     catalog: Catalog, files: Path, out: Path, target: str
