@@ -50,7 +50,7 @@ def save_adapter(adapter: Adapter, path: Path, layout: WritableLayout) -> None:
     """Write the file of an adapter in `layout`, with its metadata; see `Adapter.save`."""
     if adapter.made_of:
         raise Refused(
-            f"This adapter was made in memory from {counted_rows(len(adapter.made_of), 'file')}, whose licence was "
+            f"This adapter was made in memory from {counted_rows(len(adapter.made_of), 'file')}, whose licences were "
             "not asked.",
             hint="`lorakit merge ... -o FILE` and `lorakit resize` ask them, and write what they allow.",
         )
