@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from lorakit.catalog.fields import is_taken_tag
 from lorakit.catalog.journal import Row
 from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table
@@ -77,10 +78,12 @@ def change_line(
     """What a change from `before` to `after` does, such as `the rating of ink: 3, was 4`.
 
     `fresh` is said of a row that comes, where there is nothing else to say. None for rows that only go
-    along with their adapter's.
+    along with others: with their adapter's, or with that of a tag.
     """
     row = after or before
     if row is None or model in (Report, Location):
+        return None
+    if model is Fact and is_taken_tag(row["field"]):
         return None
     what = describe(model, row, names)
     then, now = (_value(model, one) if one else "" for one in (before, after))

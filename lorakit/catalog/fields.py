@@ -12,6 +12,9 @@ from lorakit.errors import BadUsage
 USER = "user"
 # When a server was asked about a file, everything or its terms alone: nothing that undo is for by itself.
 ASKED, ASKED_TERMS = "asked", "asked_terms"
+# Begins the field that keeps a tag of others away which a person took; a field for each, so that each
+# can be undone by itself.
+TAKEN_TAG = "tag_taken:"
 # Whoever stands further left is shown where several say something.
 SOURCES = (
     USER,
@@ -46,16 +49,27 @@ def called(source: str) -> str:
     return _CALLED.get(source, source)
 
 
+def taken_tag(tag: str) -> str:
+    """The field in which it is kept that a person took this tag away."""
+    return f"{TAKEN_TAG}{tag.casefold()}"
+
+
+def is_taken_tag(field: str) -> bool:
+    """Whether a field is one of `taken_tag`."""
+    return field.startswith(TAKEN_TAG)
+
+
 def check_fact(field: str, value: object, source: str) -> Any:  # noqa: ANN401 - any JSON value
     """`value` as it is kept in `field`. Raises `BadUsage` for what cannot stand there."""
     if source not in SOURCES:
         raise BadUsage(f"{source!r} is no source of facts.", hint=f"Known are: {_listed(SOURCES)}.")
-    if field not in FIELDS:
+    check = _flag if is_taken_tag(field) else FIELDS.get(field)
+    if check is None:
         raise BadUsage(
             f"{field!r} is no field of an adapter.", hint=f"Known are: {_listed(FIELDS)}."
         )
     try:
-        return FIELDS[field](value)
+        return check(value)
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         reason = str(error) if type(error) is ValueError else f"it cannot be {value!r}"
         raise BadUsage(f"{field} is not set: {reason}.") from error

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.facts import (
     FactRecord,
+    FactsByField,
     NewFact,
     chunks,
     content_conditions,
     facts_of,
     store_facts,
 )
-from lorakit.catalog.fields import SOURCES, check_fact
+from lorakit.catalog.fields import SOURCES, check_fact, taken_tag
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.tags import normal_tag
 from lorakit.db.store import Store
@@ -95,7 +96,7 @@ def plan_import(
     }
     changes += [fact for key, fact in facts.items() if key in there]
     fresh = tuple(fact for key, fact in facts.items() if key not in there)
-    return Import(tuple(changes), fresh, *_tag_changes(store, said, only_new=only_new))
+    return Import(tuple(changes), fresh, *_tag_changes(store, said, known, only_new=only_new))
 
 
 def apply_import(recording: Recording, change: Import) -> None:
@@ -197,16 +198,21 @@ def _checked(field: str, value: object, source: str) -> Any:  # noqa: ANN401 - a
 
 
 def _tag_changes(
-    store: Store, said: Mapping[str, Sequence[SidecarFacts]], *, only_new: bool
+    store: Store,
+    said: Mapping[str, Sequence[SidecarFacts]],
+    facts: Mapping[str, FactsByField],
+    *,
+    only_new: bool,
 ) -> tuple[tuple[tuple[str, str, str], ...], tuple[tuple[str, str, str], ...]]:
-    """Tags to add and to remove, for the programs whose tags were read."""
+    """Tags to add and to remove, for the programs whose tags were read; none that a person took away."""
     wanted: dict[tuple[str, str], dict[str, str]] = {}
     for content, all_ in said.items():
         for one in all_:
             if one.tags is not None and one.source in SOURCES:
                 own = wanted.setdefault((content, one.source), {})
                 for tag in _normal(one.tags):
-                    own.setdefault(tag.casefold(), tag)
+                    if taken_tag(tag) not in facts.get(content, {}):
+                        own.setdefault(tag.casefold(), tag)
     known: dict[tuple[str, str], dict[str, str]] = {}
     for content, tag, source in _tag_rows(store, {content for content, _ in wanted}):
         known.setdefault((content, source), {})[tag.casefold()] = tag

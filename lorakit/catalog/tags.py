@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.facts import chunks, content_conditions, rank
-from lorakit.catalog.fields import SOURCES, USER
+from lorakit.catalog.fields import SOURCES, TAKEN_TAG, USER, taken_tag
 from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
@@ -64,7 +64,8 @@ def store_tags(
 ) -> int:
     """Give tags to contents and take others from them; how many rows changed.
 
-    A person takes a tag away whoever gave it; another source only its own. Raises `BadUsage` for a
+    A person takes a tag away whoever gave it, and for good: what says so again is not asked, until the
+    person gives the tag. Another source takes only its own. Raises `BadUsage` for a
     text that cannot be a tag, and for one that is both given and taken; and `CatalogError` for an adapter
     that is pending.
     """
@@ -79,6 +80,7 @@ def store_tags(
     require_known(contents)
     known = _known(session, contents)
     changed = 0
+    others: set[tuple[str, str]] = set()
     for content in dict.fromkeys(contents):
         rows = known.get(content, [])
         gone = [row for row in rows if row.tag.casefold() in taken and source in (USER, row.source)]
@@ -88,8 +90,33 @@ def store_tags(
         new = [tag for folded, tag in given.items() if folded not in own]
         session.add_all(_row(content, tag, source) for tag in new)
         changed += len(gone) + len(new)
+        others.update((content, taken_tag(row.tag)) for row in gone if row.source != USER)
+    if source == USER:
+        _keep_away(session, contents, others, {taken_tag(tag) for tag in given})
     session.flush()
     return changed
+
+
+def _keep_away(
+    session: Session, contents: Iterable[str], fields: set[tuple[str, str]], no_longer: set[str]
+) -> None:
+    """Note which tags of others a person took, as (content, field), and which are given again."""
+    from sqlalchemy import select
+
+    from lorakit.db.curation import Fact
+
+    found = select(Fact).where(
+        Fact.source == USER, Fact.field.startswith(TAKEN_TAG, autoescape=True)
+    )
+    for chunk in chunks(contents):
+        for row in session.scalars(found.where(Fact.content.in_(chunk))):
+            fields.discard((row.content, row.field))
+            if row.field in no_longer:
+                session.delete(row)
+    session.add_all(
+        Fact(content=content, field=field, source=USER, value=True, place="")
+        for content, field in sorted(fields)
+    )
 
 
 def _row(content: str, tag: str, source: str) -> Any:  # noqa: ANN401 - a model, imported late

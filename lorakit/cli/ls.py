@@ -101,6 +101,7 @@ def _documents(catalog: Catalog, records: list[AdapterRecord]) -> list[dict[str,
     """Everything the catalog has in its columns, and what is said of each."""
     from lorakit.catalog.covers import all_covers
     from lorakit.catalog.facts import with_header
+    from lorakit.catalog.fields import is_taken_tag
 
     covers = all_covers()
     contents = list({record.tensor_sha256 for record in records})
@@ -115,6 +116,7 @@ def _documents(catalog: Catalog, records: list[AdapterRecord]) -> list[dict[str,
             "facts": {
                 field: {"value": said[0].value, "source": said[0].source}
                 for field, said in with_header(record, facts.get(record.tensor_sha256, {})).items()
+                if not is_taken_tag(field)
             },
         }
         for record in records

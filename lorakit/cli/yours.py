@@ -41,6 +41,7 @@ def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
     who gave each tag.
     """
     from lorakit.catalog.facts import with_header
+    from lorakit.catalog.fields import is_taken_tag
 
     content = record.tensor_sha256
     facts = with_header(record, catalog.facts(content))
@@ -52,7 +53,7 @@ def yours_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
         "facts": {
             field: {**_said(found[0]), "others": [_said(other) for other in found[1:]]}
             for field, found in facts.items()
-            if field not in _HIDDEN
+            if field not in _HIDDEN and not is_taken_tag(field)
         },
     }
 

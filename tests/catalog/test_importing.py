@@ -182,9 +182,23 @@ def test_two_that_take_over_the_same_at_once_get_along(
 def test_a_tag_that_a_person_took_away_stays_away(catalog: Catalog, ink: Path) -> None:
     content, _ = stock(catalog, ink)
     scan(catalog, ink.parent)
-    catalog.tag([content], remove=["brush"])
-    scan(catalog, ink.parent)
-    assert "brush" not in catalog.tags(content)
+    catalog.tag([content], remove=["BRUSH"])
+    catalog.tag([content], remove=["style"])
+    first = catalog.steps()[1].id
+    # Its program writes the file anew, and the note of what was read is lost.
+    record = ink.with_name("ink.swarm.json")
+    record.write_text(json.dumps({**sidecars.swarm(), "modelspec.tags": "brush, style, new"}))
+    for again in (False, True):
+        scan(catalog, ink.parent, again=again)
+        assert not {"brush", "style"} & set(catalog.tags(content))
+    assert "new" in catalog.tags(content)
+    # Each is undone by itself, and what a person gives others may give again.
+    catalog.undo(first)
+    assert {"brush", "style"} & set(catalog.tags(content)) == {"brush"}
+    catalog.tag([content], add=["Style"])
+    scan(catalog, ink.parent, again=True)
+    # The person's row, and one for each program that gives it.
+    assert catalog.tag([content], remove=["style"]) == 4
 
 
 def test_what_lies_beside_a_copy_counts_too(catalog: Catalog, ink: Path) -> None:
