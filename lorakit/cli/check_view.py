@@ -99,7 +99,7 @@ def _show_entries(console: Console, comparison: Comparison) -> None:
     elif not any(row[5] for row in body):
         columns, body = columns[:5], [row[:5] for row in body]
     right = ("strength", _unit_word(comparison), TOUCHED, "rounded away")
-    rows(console, columns, body, right=right)
+    rows(console, columns, body, right=right, drawn=("",))
     strongest = max(sizes)
     if len(strengths) > 1 and strongest:
         apart = whole.apart_size(strengths) / strongest

@@ -27,9 +27,11 @@ def facts(console: Console, pairs: Iterable[tuple[str, str | None]]) -> None:
 
 
 def heading(console: Console, text: str, aside: str = "") -> None:
-    """A bold line, with something said beside it."""
+    """A bold line, with something said beside it, or below where it does not fit."""
     line = visible(text).replace("\n", "\\n")
-    console.print(Text.assemble((line, "bold"), ("  " + visible(aside) if aside else "", "dim")))
+    beside = visible(aside)
+    between = "  " if cell_len(line) + 2 + cell_len(beside) <= console.width else "\n"
+    console.print(Text.assemble((line, "bold"), (between + beside if aside else "", "dim")))
 
 
 def rows(
@@ -38,17 +40,19 @@ def rows(
     body: Iterable[Sequence[str]],
     *,
     right: Collection[str] = (),
+    drawn: Collection[str] = (),
 ) -> None:
-    """A plain table; columns named in `right` are aligned to the right.
+    """A plain table; columns named in `right` are aligned to the right, those in `drawn` hold drawings.
 
     Laid out here and not by rich's table, which takes most of a second for a thousand rows. Cells that
-    do not fit are folded, so that no name loses its end.
+    do not fit are folded, so that no name loses its end; drawings would mean something else then, and
+    give way last.
     """
     table = [[visible(cell) for cell in row] for row in body]
     widths = [
         max(cell_len(cell) for cell in column) for column in zip(columns, *table, strict=True)
     ]
-    _shrink(widths, console.width)
+    _shrink(widths, [name in drawn for name in columns], console.width)
     aligned = [name in right for name in columns]
     console.print(Text("\n".join(_line(console, columns, widths, aligned)), style="dim"))
     lines = [line for row in table for line in _line(console, row, widths, aligned)]
@@ -78,10 +82,15 @@ def _fold(console: Console, cell: str, width: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(cell).wrap(console, width, overflow="fold")]
 
 
-def _shrink(widths: list[int], room: int) -> None:
+def _shrink(widths: list[int], drawn: Sequence[bool], room: int) -> None:
     """Take from the widest column until all fit, with two spaces between; none below eight."""
-    while sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
+    for allowed in ([not one for one in drawn], drawn):
+        at = [index for index, may in enumerate(allowed) if may]
+        while sum(widths) + 2 * (len(widths) - 1) > room and at:
+            widest = max(at, key=lambda index: widths[index])
+            if widths[widest] <= 8:
+                break
+            widths[widest] -= 1
 
 
 def block_map(console: Console, modules: Collection[str], blocks: int) -> None:

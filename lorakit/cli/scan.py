@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorakit.cli.options import Json, Quiet, read_names
-from lorakit.cli.output import Mode, Output, console
+from lorakit.cli.output import Mode, Output, console, visible
 from lorakit.counting import counted_rows
 from lorakit.errors import BadUsage, NotFound
 from lorakit.paths import expanded
@@ -179,24 +179,23 @@ def _can_ask(out: Output) -> bool:
 
 
 def _show(console: Console, proposals: Sequence[Proposal], hint: bool) -> None:
-    from rich.table import Table
+    from lorakit.cli.render import rows
 
     if not proposals:
         _say(console, "No folders of other programs were found. lorakit scan --discover FOLDER")
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("program", no_wrap=True)
-    table.add_column("files", justify="right")
-    table.add_column("")
-    table.add_column("folder", overflow="fold")
-    for one in proposals:
-        table.add_row(
-            one.program, f"{one.files:,}", "known" if one.known else "new", str(one.folder)
-        )
-    console.print(table)
+    rows(
+        console,
+        ("program", "files", "", "folder"),
+        [
+            (one.program, f"{one.files:,}", "known" if one.known else "new", str(one.folder))
+            for one in proposals
+        ],
+        right=("files",),
+    )
     if hint:
         _say(console, "Nothing was added. --yes adds the new ones; lorakit add FOLDER adds one.")
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False)
+    console.print(visible(text))

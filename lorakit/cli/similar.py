@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorakit.cli.options import AdapterName, Json, Quiet
-from lorakit.cli.output import Output
+from lorakit.cli.output import Output, visible
 from lorakit.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -139,11 +139,16 @@ def show(
 ) -> None:
     """The table for a person."""
     from lorakit.cli.render import notes, rows
+    from lorakit.counting import counted_rows
 
     itself = content in shelf.contents
     compared = len(shelf.contents) - itself
-    if not found:
-        console.print(f"No adapter of the catalog is like {name} by weights ({compared} compared).")
+    if not (compared or shelf.passed_over):
+        console.print(f"There is no other adapter in the catalog to compare {visible(name)} with.")
+    elif not found:
+        console.print(
+            f"No adapter of the catalog is like {visible(name)} by weights ({compared:,} compared)."
+        )
     else:
         rows(
             console,
@@ -170,4 +175,8 @@ def show(
     shown = list(shelf.passed_over.items())[:5]
     notes(console, [f"{other} is not compared: {reason}" for other, reason in shown])
     if more := len(shelf.passed_over) - len(shown):
-        notes(console, [f"{more} more are not compared (--json lists all)."])
+        are = "is" if more == 1 else "are"
+        notes(
+            console,
+            [f"{counted_rows(more, 'more adapter')} {are} not compared (--json lists all)."],
+        )
