@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _DOTTED = (
+    "unet.base_model.model.",
     "base_model.model.",
     "model.diffusion_model.",
     "diffusion_model.",
@@ -21,6 +22,7 @@ _DOTTED = (
 )
 _FLAT = (
     "lora_unet_model_",
+    "lora_unet__",
     "lora_unet_",
     "lora_transformer_",
     "lora_prior_unet_",
