@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lorakit.catalog.fields import is_taken_tag
+from lorakit.catalog.fields import USER, called, is_taken_tag
 from lorakit.catalog.journal import Row
 from lorakit.db.curation import Collection, Fact, KeptStack, Member, Tag
 from lorakit.db.models import Adapter, Claim, Location, Report, Table
@@ -57,15 +57,24 @@ def describe(model: type[Table], row: Row, names: Namer) -> str:
         return f"the report on {names.by_row(row['adapter_id'])}"
     name = names.by_content(row["content"])
     if model is Tag:
-        return f"the tag {row['tag']!r} of {name}"
+        return f"the tag {row['tag']!r} of {name}{_by(row)}"
     if model is Fact:
         said = _FIELDS.get(row["field"], f"the {row['field'].replace('_', ' ')} of")
-        return f"{said} {name}"
+        return f"{said} {name}{_by(row)}"
     if model is Member:
         return f"{name} in the collection {row['collection']!r}"
     if model is Claim:
         return f"what was said of the terms of {name}"
     return f"a row of {model.__tablename__}"
+
+
+def _by(row: Row) -> str:
+    """Whose word it is, where it is not the person's."""
+    return (
+        ""
+        if row["source"] == USER or row.get("field") in _FIELDS
+        else f" ({called(row['source'])})"
+    )
 
 
 def change_line(

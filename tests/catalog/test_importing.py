@@ -201,6 +201,20 @@ def test_a_tag_that_a_person_took_away_stays_away(catalog: Catalog, ink: Path) -
     assert catalog.tag([content], remove=["style"]) == 4
 
 
+def test_undoing_says_whose_word_goes(catalog: Catalog, ink: Path) -> None:
+    content, _ = stock(catalog, ink)
+    catalog.set_fact(content, "rating", 3)
+    scan(catalog, ink.parent)
+    lines = catalog.undo(dry_run=True).changes
+    for line in (
+        "the strength of ink (A1111): removed, was 0.6",
+        "the tag 'brush' of ink (SwarmUI): removed",
+    ):
+        assert line in lines
+    catalog.undo()
+    assert catalog.undo(dry_run=True).changes == ("the rating of ink: removed, was 3",)
+
+
 def test_what_lies_beside_a_copy_counts_too(catalog: Catalog, ink: Path) -> None:
     content, _ = stock(catalog, ink)
     scan(catalog, ink.parent)
