@@ -19,6 +19,9 @@ from lorakit.catalog.query.ordering import ids_in_order
 from lorakit.catalog.query.pages import pages
 from lorakit.catalog.query.syntax import Query, Sort, Term, Text
 
+# Fields whose adapters are looked up one by one.
+_BY_ID = ("collection", "hash", "duplicate")
+
 
 def whether(query: Query, context: Context) -> Test:
     """The test that a query comes to."""
@@ -37,7 +40,7 @@ def whether(query: Query, context: Context) -> Test:
 
 
 def _all_terms(group: Sequence[Term], context: Context) -> Test:
-    """Tags and numbers come before texts, of which few are left to look through then."""
+    """Tags and numbers come first, texts last, of which few are left to look through then."""
     barred = _tags(group, negated=True)
     terms = sorted((term for term in group if not _tags([term], negated=True)), key=_effort)
     tests = [test_of(term, context) for term in terms]
@@ -56,9 +59,12 @@ def _tags(terms: Iterable[Term], *, negated: bool) -> list[Text]:
 
 
 def _effort(term: Term) -> int:
+    """How long a term takes beside others: tags, numbers, adapters by number, texts, patterns."""
     if term.field == "tag":
         return 0
-    return 2 if (term.field or "text") in TEXT_FIELDS else 1
+    if (term.field or "text") in TEXT_FIELDS:
+        return 4 if isinstance(term.value, Text) and term.value.is_glob else 3
+    return 2 if term.field in _BY_ID else 1
 
 
 def find_ids(index: Index, test: Test, sorts: Sequence[Sort], most: int | None) -> list[int]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import repeat
 from math import inf
+from operator import ge, le
 from typing import assert_never
 
 from lorakit.catalog.query.dates import microseconds, span_of
@@ -195,6 +197,11 @@ def _span(field: str, span: Span, context: Context) -> Test:
 
 def _between(column: str, low: float | None, high: float | None) -> Test:
     """The column has a number from `low` to `high`, both included."""
+    # NaN is neither more nor less than anything.
+    if high is None and low is not None:
+        return _where(column, lambda numbers: map(ge, numbers, repeat(low)))
+    if low is None and high is not None:
+        return _where(column, lambda numbers: map(le, numbers, repeat(high)))
     least, most = -inf if low is None else low, inf if high is None else high
     return _where(column, lambda numbers: [least <= number <= most for number in numbers])
 
