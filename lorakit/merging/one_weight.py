@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 
 import torch
@@ -54,8 +54,20 @@ class Work:
 def merge_one(work: Work, request: MergeRequest) -> Outcome:
     """The changes of one weight or bias as one.
 
-    Raises `NotFusable` for a change that depends on the base's weight where there is none.
+    Raises `NotFusable` for a change that depends on the base's weight where there is none, and `BadFile` for
+    one that is not finite, or too large to be measured.
     """
+    module, facts = _merge_one(work, request)
+    require_finite(torch.tensor(_figures(facts), dtype=torch.float64), work.terms)
+    return module, facts
+
+
+def _figures(facts: ModuleMerge) -> list[float]:
+    beside = facts.beside
+    return [facts.energy, facts.lost, *(astuple(beside) if beside else ())]
+
+
+def _merge_one(work: Work, request: MergeRequest) -> Outcome:
     if all(isinstance(term.module, DiffModule) for term in work.terms) and (
         work.vector or work.leaf == "bias"
     ):

@@ -15,7 +15,7 @@ from lorakit.adapters.lokr import factor
 from lorakit.adapters.lora import build_lora
 from lorakit.adapters.parts import Parts
 from lorakit.adapters.pieces import Piece, Pieces
-from lorakit.errors import LorakitError
+from lorakit.errors import BadFile, LorakitError
 from lorakit.merging.side_by_side import side_by_side
 
 DtypeName = Literal["bf16", "fp16", "fp32"]
@@ -74,14 +74,24 @@ def _overflows(exact: torch.Tensor, rounded: torch.Tensor) -> bool:
 
 
 def rounding(exact: Pieces, rounded: Pieces) -> Rounding:
-    """Compare the changes that two forms of the same pieces stand for."""
+    """Compare the changes that two forms of the same pieces stand for.
+
+    Raises `BadFile` for a change that is not finite, of which nothing can be told.
+    """
     energy = error = 0.0
     unmeasured = 0
-    pairs = [(piece, rounded.modules[name]) for name, piece in exact.modules.items()]
-    changed = [(one, other) for one, other in pairs if not _same(one, other)]
-    for found in side_by_side(partial(_error, one, other) for one, other in changed):
+    pairs = {name: (piece, rounded.modules[name]) for name, piece in exact.modules.items()}
+    changed = {name: pair for name, pair in pairs.items() if not _same(*pair)}
+    measured = side_by_side(partial(_error, *pair) for pair in changed.values())
+    for name, found in zip(changed, measured, strict=True):
         if found is None:
             unmeasured += 1
+        elif not isfinite(sum(found)):
+            raise BadFile(
+                f"{exact.report.path} holds values in {name} that are not finite, or too large to compute "
+                "with.",
+                hint="Its training has failed, or the file is damaged; leave it out.",
+            )
         else:
             energy, error = energy + found[0], error + found[1]
     return Rounding(sqrt(error / energy) if energy else 0.0, unmeasured)
@@ -148,10 +158,15 @@ def _of_kronecker(exact: Parts, rounded: Parts) -> tuple[float, float]:
 
 
 def _of_hadamard(exact: Parts, rounded: Parts) -> tuple[float, float]:
-    """The same of two LoHa, as matrices in float32."""
-    like = torch.zeros((), dtype=torch.float32)
-    one, other = (LohaModule(parts).delta(like) for parts in (exact, rounded))
-    return _squares(one), _squares(other - one)
+    """The same of two LoHa, as matrices in float32, or in float64 where they are too large for it."""
+    found = (0.0, 0.0)
+    for dtype in (torch.float32, torch.float64):
+        like = torch.zeros((), dtype=dtype)
+        one, other = (LohaModule(parts).delta(like) for parts in (exact, rounded))
+        found = _squares(one), _squares(other - one)
+        if isfinite(sum(found)):
+            break
+    return found
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor) -> float:

@@ -420,6 +420,15 @@ def test_numbers_that_are_not_finite_are_told_with_their_file(options: dict[str,
         lorakit.merge(entries, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("options", [{}, {"rank": 2}, {"method": "ties"}, {"method": "tsv"}])
+def test_numbers_too_large_to_be_measured_are_told_too(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    large = from_file(tmp_path, {f"{Q}.diff": torch.full((32, 32), 1e30)}, "large")
+    with pytest.raises(BadFile, match=rf"{Q} of large\.safetensors"):
+        lorakit.merge([(large, 1.0), (adapter(1), 1.0)], **options)  # type: ignore[arg-type]
+
+
 def test_a_kronecker_product_that_is_not_finite_is_told(tmp_path: Path) -> None:
     parts = {"lokr_w1": drawn(8, 8), "lokr_w2": torch.full((4, 4), float("inf"))}
     broken = from_file(tmp_path, {f"{Q}.{part}": t for part, t in parts.items()}, "broken")

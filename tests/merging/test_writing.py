@@ -13,7 +13,7 @@ from lorakit.adapters.adapter import Adapter
 from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.pieces import pieces_in, pieces_of
 from lorakit.catalog import Catalog
-from lorakit.errors import BadUsage, LorakitError, Refused
+from lorakit.errors import BadFile, BadUsage, LorakitError, Refused
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
 from lorakit.formats.peft_folder import WEIGHTS_NAME
@@ -210,6 +210,15 @@ def test_rounding_of_what_is_too_large_for_float32_is_a_number() -> None:
     large = LoraModule(torch.randn(32, 2) * 1e25, torch.randn(2, 32) * 1e25, 1.0)
     exact = pieces_of(memory_adapter({"blocks.0.self_attn.q_proj": large}))
     assert 1e-3 < rounding(exact, in_dtype(exact, torch.bfloat16)).error < 4e-3
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_change_that_is_not_finite_is_no_figure_but_a_fault(tmp_path: Path, value: float) -> None:
+    modules = random_lora(usual_names(1), 1)
+    modules["blocks.0.mlp.layer1"].up[0, 0] = value
+    exact = pieces_in(lora_file(tmp_path / "ink.safetensors", modules))
+    with pytest.raises(BadFile, match=r"ink\.safetensors holds values in blocks\.0\.mlp\.layer1"):
+        rounding(exact, in_dtype(exact, torch.bfloat16))
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])
