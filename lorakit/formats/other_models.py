@@ -78,10 +78,8 @@ def other_model(tensors: Mapping[str, TensorInfo]) -> OtherModel | None:
     models = _fitting(known, own or kinds)
     if not models:
         return None
-    told = min(
-        (kind for kind in own or kinds if kind.models.issuperset(models)),
-        key=lambda kind: len(kind.models),
-    )
+    shared = [kind for kind in own or kinds if kind.models.issuperset(models)]
+    told = min(shared or own or kinds, key=lambda kind: len(kind.models))
     names = tuple(dict.fromkeys(known.names[model] for model in models))
     return OtherModel(names, told.path, told.inputs, sum(len(kind.blocks) for kind in own))
 
