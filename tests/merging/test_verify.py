@@ -128,3 +128,35 @@ def test_deviations_count_values_and_steps() -> None:
     told = shaped.to_dict()
     assert (told["shape"], told["expected_shape"]) == ([2], [4])
     assert (told["largest_difference"], told["relative_difference"]) == (None, None)
+
+
+def test_what_is_no_number_is_never_noise() -> None:
+    expected = torch.linspace(-1, 1, 400).reshape(20, 20)
+    found = expected.clone()
+    found[3, 4] = torch.nan
+    expected[0, 0] = found[0, 0] = torch.inf
+    one = deviation("key", "module", expected, found)
+    assert one is not None
+    assert (one.differing, one.beyond, one.alone, one.explained) == (1, 1, 1, False)
+
+
+def test_a_whole_tensor_of_noise_has_company_and_a_lone_value_has_none() -> None:
+    generator = torch.Generator().manual_seed(2)
+    expected = torch.randn(64, 64, generator=generator)
+    noise = 3e-6 * torch.randn(64, 64, generator=generator)
+    spread = deviation("key", "module", expected, expected + noise)
+    assert spread is not None
+    assert spread.beyond > 1000
+    assert spread.explained
+    found = expected.clone()
+    found[5, 6] += 3e-6
+    lone = deviation("key", "module", expected, found)
+    assert lone is not None
+    assert (lone.beyond, lone.alone) == (1, 1)
+    # A single column that was summed otherwise is company for itself.
+    found = expected.clone()
+    found[:, 7] += noise[:, 7]
+    column = deviation("key", "module", expected, found)
+    assert column is not None
+    assert column.beyond > 10
+    assert column.explained

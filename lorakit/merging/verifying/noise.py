@@ -42,7 +42,8 @@ def beyond_a_step(
     where = torch.nonzero(differing, as_tuple=True)
     one, other = found[where].double(), expected[where].double()
     steps = _steps(torch.maximum(one.abs(), other.abs()).float(), expected.dtype)
-    allowed = steps.double() + _FLOAT32_STEP * float(expected.abs().max())
+    largest = float(expected.float().abs().nan_to_num(0.0, posinf=0.0).max())
+    allowed = steps.double() + _FLOAT32_STEP * largest
     # A NaN is within nothing.
     beyond[where] = ~((one - other).abs() <= allowed)
     return beyond
