@@ -69,8 +69,7 @@ def gather(adapters: Sequence[tuple[Adapter, Strength]], base: BaseModules | Non
     terms: dict[tuple[str, Leaf], list[Term]] = {}
     for where, term in _terms(plan, adapters):
         terms.setdefault(where, []).append(term)
-    if not terms:
-        raise BadUsage("Every strength is 0, so nothing is left to merge.")
+    require_strength(plan)
     first = plan.entries[0]
     stated = {
         first.targets[module.name]: replace(module, name=first.targets[module.name])
@@ -78,6 +77,12 @@ def gather(adapters: Sequence[tuple[Adapter, Strength]], base: BaseModules | Non
         if module.name in first.targets
     }
     return Gathered(model.blocks, model.shapes, terms, stated, tuple(_notes(plan)))
+
+
+def require_strength(plan: FusionPlan) -> None:
+    """Raise `BadUsage` where no entry changes anything."""
+    if not any(strength for entry in plan.entries for strength in entry.strengths.values()):
+        raise BadUsage("Every strength is 0, so nothing is left to merge.")
 
 
 def needing_base(report: AdapterReport) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from lorakit.gate.derived import Progress
 from lorakit.gate.subjects import Subject
 from lorakit.merging.common_model import common_model
 from lorakit.merging.converting import own_layout
-from lorakit.merging.gathering import needing_base
+from lorakit.merging.gathering import needing_base, require_strength
 from lorakit.merging.merge import merged
 from lorakit.merging.methods.table import Value
 from lorakit.merging.provenance import made, of_merge, rule_options
@@ -87,7 +87,9 @@ class MergePlan:
             alone=len(self.entries) == 1,
         )
         model = common_model([entry.report for entry in self.entries], None)
-        return plan_fusion(model, [(e.name, e.strength, e.report) for e in self.entries])
+        found = plan_fusion(model, [(e.name, e.strength, e.report) for e in self.entries])
+        require_strength(found)
+        return found
 
 
 def merge_to_file(

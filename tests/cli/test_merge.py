@@ -38,6 +38,8 @@ def test_an_empty_stack_is_no_question_of_licences(stocked: Cli, tmp_path: Path)
     out = tmp_path / "mix.safetensors"
     stocked("merge", "", "-o", out).failed_with(2, "stack is empty")
     stocked("merge", "", "--dry-run").failed_with(2, "stack is empty")
+    stocked("merge", "ink:0", "-o", out).failed_with(2, "Every strength is 0")
+    stocked("merge", "ink:0", "wash:0", "--dry-run").failed_with(2, "Every strength is 0")
     assert not out.exists()
 
 
