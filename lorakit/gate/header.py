@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lorakit import __version__
-from lorakit.formats.ancestry import AUDIT_KEY, Ancestor, RecordedTerms, encode_ancestry
+from lorakit.formats.ancestry import (
+    AUDIT_KEY,
+    Ancestor,
+    RecordedTerms,
+    encode_ancestry,
+    read_ancestry,
+)
 from lorakit.gate.derived import Derived
 from lorakit.gate.subjects import Subject
 from lorakit.licenses.evidence import A_MERGE
@@ -72,7 +78,10 @@ def licensed(verdict: Verdict) -> list[Ingredient]:
 def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, ...]:
     """The ingredients as the file records them, each with its strength and all that it was made from."""
     pairs = zip(subjects, verdict.ingredients, strict=True)
-    found = (_ancestor(ingredient, strength(subject)) for subject, ingredient in pairs)
+    found = (
+        _as_recorded(_ancestor(ingredient, strength(subject)), _record_of(subject))
+        for subject, ingredient in pairs
+    )
     if not verdict.same_work:
         return tuple(found)
     return tuple(replace(one, relation=f"{SAME_WORK} {one.name}") for one in found)
@@ -81,6 +90,36 @@ def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, 
 def strength(subject: Subject) -> str | None:
     """The strength of an entry as text; None for a base, which has none."""
     return str(subject.strength) if isinstance(subject, ResolvedEntry) else None
+
+
+def _record_of(subject: Subject) -> tuple[Ancestor, ...]:
+    """What the header of an entry says that it was made from."""
+    return read_ancestry(subject.report.metadata) if isinstance(subject, ResolvedEntry) else ()
+
+
+def _as_recorded(found: Ancestor, recorded: Sequence[Ancestor]) -> Ancestor:
+    """An ancestor whose own are in it as its file says: at which strength, and how.
+
+    The policy knows terms alone. One that the record has more than once, at several strengths, has none.
+    """
+    said: dict[tuple[str | None, ...], list[Ancestor]] = {}
+    for one in recorded:
+        said.setdefault(_identity(one), []).append(one)
+    return replace(
+        found, ancestors=tuple(_with(one, said.get(_identity(one), [])) for one in found.ancestors)
+    )
+
+
+def _with(found: Ancestor, said: Sequence[Ancestor]) -> Ancestor:
+    if len(said) != 1:
+        return found
+    (one,) = said
+    stated = replace(found, strength=one.strength, relation=one.relation or found.relation)
+    return _as_recorded(stated, one.ancestors)
+
+
+def _identity(one: Ancestor) -> tuple[str | None, ...]:
+    return one.name, one.role, one.content, one.file_sha256
 
 
 def _ancestor(part: Ingredient, at: str | None = None) -> Ancestor:

@@ -17,9 +17,11 @@ from lorakit.errors import BadFile, BadUsage, LorakitError, Refused
 from lorakit.formats.ancestry import read_ancestry
 from lorakit.formats.header import read_header
 from lorakit.formats.peft_folder import WEIGHTS_NAME
+from lorakit.merging.merge_to_file import MergePlan, merge_to_file
 from lorakit.merging.provenance import made, read_made
 from lorakit.merging.rounding import balanced, in_dtype, rounding
 from lorakit.merging.writing import WrittenAdapter, own_dtype, write_adapter
+from lorakit.stack import Stack, resolve_stack
 from tests.merging.conftest import entry
 from tests.models import lora_file, memory_adapter, random_lora, usual_names
 
@@ -261,3 +263,28 @@ def test_the_dtype_of_the_sources_is_that_of_their_factors(tmp_path: Path) -> No
     assert own_dtype([reports[torch.float16]]) == "fp16"
     assert own_dtype([reports[torch.bfloat16], reports[torch.float16]]) == "fp32"
     assert own_dtype(list(reports.values())) == "fp32"
+
+
+def test_a_merge_of_a_merge_says_at_which_strength_everything_went_in(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "mix"))
+    merge_all(empty_catalog, f"{sources[0]}:0.7 {sources[1]}:-0.3@kinds=mlp:0.5", first)
+    merge_all(empty_catalog, f"{first}:0.5", second)
+    merge_all(empty_catalog, f"{second}:2 {sources[0]}", third)
+    mix, one = read_ancestry(read_header(third).metadata)
+    assert (mix.name, mix.strength, one.strength) == ("second", "2", "1")
+    within = next(found for found in mix.ancestors if found.name == "first")
+    assert within.strength == "0.5"
+    strengths = {found.name: found.strength for found in within.ancestors}
+    assert strengths == {"one": "0.7", "two": "-0.3@kinds=mlp:0.5"}
+    # What an adapter was made for was not merged into it, however often it is merged itself.
+    made_for = {found.relation for one in within.ancestors for found in one.ancestors}
+    assert made_for
+    assert all(relation and relation.startswith("was made for") for relation in made_for)
+
+
+def merge_all(catalog: Catalog, stack: str, output: Path) -> None:
+    """Merge a stack of paths into a file."""
+    entries = resolve_stack(Stack.parse(stack), None)
+    merge_to_file(catalog, MergePlan(entries, stack), output)
