@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.fields import USER
@@ -143,12 +144,15 @@ def _words(facts: FactsByField) -> dict[str, Word]:
 def _text(path: Path) -> str | None:
     """A record's text as it stands, with its ends of lines; None where there is none."""
     try:
-        raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+        stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            # Opening a pipe would wait for ever.
+            raise ValueError("it is not an ordinary file")
+        if stat.st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+        return path.read_bytes().decode()
     except FileNotFoundError:
         return None
-    if raw is None:
-        raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
-    return raw.decode()
 
 
 def _back_up(path: Path, now: datetime) -> Path:

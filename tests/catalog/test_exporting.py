@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,14 @@ def test_a_record_that_cannot_be_read_is_left_alone(catalog: Catalog, ink: Path,
         plan_export(catalog, catalog.resolve("ink"), Program.A1111)
     assert path.read_text(encoding="latin-1") == text
     assert [one.name for one in ink.parent.iterdir() if "bak" in one.name] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(catalog: Catalog, ink: Path) -> None:
+    os.mkfifo(ink.with_name("ink.json"))
+    say(catalog, notes="mine")
+    with pytest.raises(BadFile, match=r"ink\.json cannot be read: it is not an ordinary file"):
+        plan_export(catalog, catalog.resolve("ink"), Program.A1111)
 
 
 def test_a_record_that_changed_meanwhile_is_not_overwritten(catalog: Catalog, ink: Path) -> None:
