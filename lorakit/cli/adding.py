@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lorakit.cli.output import report_error
 from lorakit.counting import counted_rows
 from lorakit.errors import BadFile
+from lorakit.formats.header import PICKLE_SUFFIXES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +128,11 @@ def tell(
     for problem in (*warnings, *emptied, *added.beside.problems):
         out.warn(problem)
     for rejected in result.failed:
-        out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
+        # Only by its name does such a file come here, and its hint is a command to be copied.
+        if rejected.path.suffix.lower() in PICKLE_SUFFIXES:
+            report_error(BadFile(_reason(rejected), hint=rejected.hint))
+        else:
+            out.warn(" ".join(filter(None, (_reason(rejected), rejected.hint))))
     if result.failed:
         raise typer.Exit(BadFile.exit_code)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lorakit import __version__
 from lorakit.counting import counted_rows
 from lorakit.errors import Ambiguous, BadFile, LorakitError, NotFound, Unreachable
-from lorakit.formats.header import parse_header
+from lorakit.formats.header import PICKLE_SUFFIXES, parse_header
 from lorakit.formats.inspection import report_header
 from lorakit.network.hub_address import HubAddress
 from lorakit.network.offline import check_online
@@ -91,6 +91,11 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
         if not named:
             raise NotFound(
                 f"There is no file {address.file!r} in {repository.name} at {repository.commit[:7]}.",
+                hint=_listing(weights),
+            )
+        if address.file.lower().endswith(PICKLE_SUFFIXES):
+            raise BadFile(
+                f"{address} is a pickle file, which can run code when it is loaded; nothing was downloaded.",
                 hint=_listing(weights),
             )
         weights = named

@@ -167,6 +167,13 @@ def test_a_header_that_cannot_be_read_is_not_counted_as_an_adapter(
     assert "ink.safetensors" in ran.err
 
 
+def test_what_can_run_code_is_not_fetched(hub: Hub, local: LocalServer) -> None:
+    hub.repositories["inker/both"]["old.ckpt"] = b"\x80\x02anything"
+    said = "nothing was downloaded", "It holds: ink.safetensors, wash.safetensors."
+    add("hf:inker/both/old.ckpt").failed_with(4, "can run code", *said)
+    assert not any("old.ckpt" in one.path for one in local.asked)
+
+
 def test_what_was_not_looked_at_is_not_counted(hub: Hub, local: LocalServer) -> None:
     base = hub.repositories["inker/base"]["model.safetensors"]
     ink = hub.repositories["inker/both"]["ink.safetensors"]
