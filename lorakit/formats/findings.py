@@ -61,8 +61,11 @@ def notes(
     elif not groups.modules:
         count = len(header.tensors)
         called = strange_layers(header.tensors)
+        which = (
+            "its one tensor patches no" if count == 1 else f"none of its {count} tensors patches a"
+        )
         found.append(
-            f"No Anima adapter in this file: none of its {count} tensors patches a known module"
+            f"No Anima adapter in this file: {which} known module"
             + (f"; they are of {called}." if called else ".")
         )
     without_alpha = sum("alpha" not in m.parts for m in groups.modules)

@@ -254,13 +254,16 @@ def _require_something(
     if any(module.rank != 0 for module in told):
         return
     if told:
+        matrices = "1 matrix" if len(told) == 1 else f"{len(told):,} matrices"
         raise LorakitError(
-            f"{tuned} and {base} differ by no more than rounding, in {len(told)} matrices.",
+            f"{tuned} and {base} differ by no more than rounding, in {matrices}.",
             hint="--rank N takes the largest part of it all the same.",
         )
     if vectors:
+        count = len(vectors)
+        which = "one norm or bias" if count == 1 else f"{count:,} norms and biases"
         raise LorakitError(
-            f"{tuned} and {base} differ in {len(vectors)} norms and biases alone.",
+            f"{tuned} and {base} differ in {which} alone.",
             hint="--norms and --biases take them along.",
         )
     raise LorakitError(
