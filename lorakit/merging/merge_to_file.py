@@ -25,7 +25,7 @@ from lorakit.merging.report import MergeReport
 from lorakit.merging.request import make_request
 from lorakit.merging.writing import WrittenAdapter, own_dtype, write_adapter
 from lorakit.stack import ResolvedEntry
-from lorakit.strengths import refuse_scheduled
+from lorakit.strengths import as_strength, refuse_scheduled
 
 if TYPE_CHECKING:
     from lorakit.catalog import Catalog
@@ -53,8 +53,14 @@ class MergePlan:
 
     @property
     def needs_base(self) -> bool:
-        """Whether the change of one of the entries depends on a base's weights."""
-        return any(needing_base(entry.report) for entry in self.entries)
+        """Whether the change of one of the entries depends on a base's weights, and is worked out."""
+        return not self._stays and any(needing_base(entry.report) for entry in self.entries)
+
+    @property
+    def _stays(self) -> bool:
+        """Whether one adapter at full strength is all there is, which stays as it is."""
+        full = [entry.strength for entry in self.entries] == [as_strength(1.0)]
+        return full and self.method == "sum" and self.rule is None
 
     @property
     def ingredients(self) -> tuple[Subject, ...]:

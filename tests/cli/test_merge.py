@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+
 import lorakit
 from lorakit.catalog import Catalog
 from tests.cli.conftest import Cli
@@ -94,3 +96,26 @@ def test_bad_input_is_a_sentence(stocked: Cli, models: Path, tmp_path: Path) -> 
     for code, words, said in cases:
         stocked("merge", *map(str, words)).failed_with(code, said)
     assert not out.exists()
+
+
+def test_one_at_full_strength_stays_what_it_is_and_takes_no_base(
+    stocked: Cli, models: Path, tmp_path: Path
+) -> None:
+    assert (
+        stocked("base", "add", models / "base.safetensors", "--name", "two", "--as", "rdbt").code
+        == 0
+    )
+    tensors = load_file(models / "ink.safetensors")
+    ups = {key: up for key, up in tensors.items() if key.endswith("lora_up.weight")}
+    norms = {
+        k.replace("lora_up.weight", "dora_scale"): up.norm(dim=1)[:, None] for k, up in ups.items()
+    }
+    dora, out = models / "dora.safetensors", tmp_path / "same.safetensors"
+    save_file({**tensors, **norms}, dora, {"modelspec.license": "CC0-1.0"})
+    assert stocked("add", dora).code == 0
+    ran = stocked("merge", "dora", "-o", out)
+    assert ran.code == 0, ran.err
+    again = load_file(out)
+    assert all(bytes(again[key].numpy()) == bytes(norm.numpy()) for key, norm in norms.items())
+    assert "bit by bit" in " ".join(stocked("verify", out).out.split())
+    assert stocked("merge", "dora:0.5", "-o", tmp_path / "half.safetensors").code == 2
