@@ -47,7 +47,10 @@ class SvRatio:
 
     def __post_init__(self) -> None:
         if not (isfinite(self.ratio) and self.ratio >= 1):
-            raise BadUsage(f"A ratio of singular values of {self.ratio:g} is below 1.")
+            raise BadUsage(
+                f"A ratio of singular values of {self.ratio:g} makes no sense.",
+                hint="It is a number of at least 1, such as 20.",
+            )
 
     def __str__(self) -> str:
         return f"sv_ratio {self.ratio:g}"
