@@ -109,7 +109,7 @@ def ls(json: Json = False, quiet: Quiet = False) -> None:
     out = Output.of("collection ls", json, quiet)
     with open_catalog() as catalog:
         found = catalog.collections()
-        sizes = {one.name: len(members_of(catalog, one)) for one in found}
+        sizes = {one.name: _size(out, catalog, one) for one in found}
 
     def human(console: Console) -> None:
         from lorakit.cli.render import rows
@@ -117,7 +117,10 @@ def ls(json: Json = False, quiet: Quiet = False) -> None:
         if not found:
             console.print(f"There are none yet. For example: {EXAMPLE}", style="dim")
             return
-        body = [(one.name, str(sizes[one.name]), one.query or "", one.notes) for one in found]
+        body = [
+            (one.name, "?" if size is None else str(size), one.query or "", one.notes)
+            for one, size in zip(found, sizes.values(), strict=True)
+        ]
         rows(console, ("collection", "adapters", "query", "notes"), body, right=("adapters",))
 
     out.result(
@@ -168,6 +171,7 @@ def show(collection: Called, json: Json = False, quiet: Quiet = False) -> None:
 def rename(
     collection: Called,
     new_name: Annotated[str, typer.Argument(metavar="NAME", help="The new name.")],
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -177,11 +181,14 @@ def rename(
     out = Output.of("collection rename", json, quiet)
     with open_catalog() as catalog:
         old = catalog.collection(collection, whole=True).name
-        with catalog.step(f"collection rename {old} {new_name}") as recording:
+        text = f"collection rename {old} {new_name}"
+        with catalog.step(text, dry_run=dry_run) as recording:
             name = catalog.rename_collection(old, new_name)
-    tell(out, f"The collection {old} is called {name} now", recording, False)
+    tell(out, f"The collection {old} is called {name} now", recording, dry_run)
     out.result(
-        {"collection": name, "step": recording.number}, human=lambda console: None, ids=[name]
+        {"collection": name, **step_fields(recording, dry_run)},
+        human=lambda console: None,
+        ids=[name],
     )
 
 
@@ -212,6 +219,15 @@ def members_of(catalog: Catalog, collection: CollectionRecord) -> list[AdapterRe
     place = {content: number for number, content in enumerate(collection.contents)}
     found = [record for record in catalog.adapters() if record.tensor_sha256 in place]
     return sorted(found, key=lambda record: place[record.tensor_sha256])
+
+
+def _size(out: Output, catalog: Catalog, one: CollectionRecord) -> int | None:
+    """How many adapters a collection holds; None, with a warning, for one that cannot be asked."""
+    try:
+        return len(members_of(catalog, one))
+    except BadUsage as error:
+        out.warn(f"What {one.name} holds cannot be told. {error}")
+        return None
 
 
 def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:

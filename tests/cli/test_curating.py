@@ -179,6 +179,9 @@ def test_collections(kept: Cli, folder: Path) -> None:
     assert (one["name"], one["notes"], one["adapters"]) == ("Night", "dark", 2)
     assert kept("collection", "remove", "night", "wash").code == 0
     assert kept("collection", "show", "night", "-q").lines == ["ink"]
+    tried = kept("collection", "rename", "night", "Evening", "--dry-run", "--json")
+    assert (tried.document["step"], len(tried.document["would_change"]) > 0) == (None, True)
+    assert kept("collection", "ls", "-q").lines == ["Night"]
     assert kept("collection", "rename", "night", "Evening").code == 0
     assert kept("collection", "ls", "-q").lines == ["Evening"]
     assert "Evening" in kept("note", "ink").out
@@ -194,6 +197,16 @@ def test_collections(kept: Cli, folder: Path) -> None:
     assert kept("collection", "show", "evening", "-q").lines == ["ink"]
     for words in (("add", "nosuch", "ink"), ("rm", "nosuch"), ("show", "nosuch")):
         kept("collection", *words).failed_with(1, "nosuch", "Evening")
+
+
+def test_a_collection_that_cannot_be_asked_hides_no_other(kept: Cli) -> None:
+    for name, query in (("one", "collection:two"), ("two", "collection:one"), ("good", "ink")):
+        assert kept("collection", "new", name, "--query", query).code == 0
+    listed = kept("collection", "ls", "--json")
+    sizes = {one["name"]: one["adapters"] for one in listed.document["collections"]}
+    assert sizes == {"good": 1, "one": None, "two": None}
+    assert "What two holds cannot be told" in kept("collection", "ls").err
+    kept("collection", "show", "one").failed_with(2, "asks for itself")
 
 
 def test_forgetting_the_missing_and_undoing_it(kept: Cli, folder: Path) -> None:
