@@ -85,14 +85,28 @@ def seen_beside(store: Store) -> dict[str, int]:
     """By adapter file, the signature of what lay beside it when that was read."""
     found = load_beside(beside_catalog(store.target, "seen"))
     files = found.get("files") if found.get("reading") == _READING else None
-    return files if isinstance(files, dict) else {}
+    # A journal without the step that was the last then is that of a copy which was put back.
+    known = found.get("step") in (None, _step(store, found.get("step")))
+    return files if known and isinstance(files, dict) else {}
 
 
 def keep_seen(store: Store, files: Mapping[str, int]) -> None:
     """Note what was read, in place of what was noted before; of files that the catalog knows."""
     known = {path for (path,) in store.read("SELECT path FROM location")}
     noted = {path: said for path, said in files.items() if path in known}
-    save_beside(beside_catalog(store.target, "seen"), {"reading": _READING, "files": noted})
+    save_beside(
+        beside_catalog(store.target, "seen"),
+        {"reading": _READING, "step": _step(store), "files": noted},
+    )
+
+
+def _step(store: Store, noted: object = None) -> list[Any] | None:
+    """Number and time of the last step of the journal, or of that which was `noted`; None without one."""
+    sql = "SELECT id, at FROM step ORDER BY id DESC LIMIT 1"
+    number = noted[0] if isinstance(noted, list) and noted else None
+    if isinstance(number, int):
+        sql = f"SELECT id, at FROM step WHERE id = {number}"
+    return next(([number, str(at)] for number, at in store.read(sql)), None)
 
 
 def beside_catalog(target: Target, kind: str) -> Path:

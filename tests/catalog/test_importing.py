@@ -201,6 +201,25 @@ def test_a_tag_that_a_person_took_away_stays_away(catalog: Catalog, ink: Path) -
     assert catalog.tag([content], remove=["style"]) == 4
 
 
+def test_a_catalog_that_was_put_back_is_told_all_again(
+    catalog: Catalog, ink: Path, tmp_path: Path
+) -> None:
+    catalog.add([ink])
+    before = tmp_path / "before.db"
+    with sqlite3.connect(before) as copy, sqlite3.connect(tmp_path / "home/catalog.db") as own:
+        own.backup(copy)
+    content, _ = stock(catalog, ink)
+    scan(catalog, ink.parent)
+    catalog.undo()
+    # What was undone stays so.
+    assert scan(catalog, ink.parent).changed == 0
+    with sqlite3.connect(before) as copy, sqlite3.connect(tmp_path / "home/catalog.db") as own:
+        copy.backup(own)
+    assert "author" not in catalog.facts(content)
+    assert scan(catalog, ink.parent).changed == 1
+    assert "author" in catalog.facts(content)
+
+
 def test_undoing_says_whose_word_goes(catalog: Catalog, ink: Path) -> None:
     content, _ = stock(catalog, ink)
     catalog.set_fact(content, "rating", 3)
