@@ -136,6 +136,7 @@ def _entry_notes(entry: PlanEntry) -> list[str]:
             f"{entry.label}: {', '.join(entry.missed)} meets none of its {len(entry.report.modules)} "
             "modules and does nothing."
         )
+    found += [f"{entry.label}: {remark}" for remark in entry.beside_root]
     if entry.strength.is_scheduled:
         found.append(
             f"{entry.label} holds in some denoising steps only: previews re-fuse it between steps."

@@ -80,6 +80,11 @@ class PlanEntry:
         return dict(sorted(Counter(rank for rank in ranks if rank is not None).items()))
 
     @property
+    def beside_root(self) -> tuple[str, ...]:
+        """What kinds=root leaves as it is in this adapter, as a sentence."""
+        return self.strength.beside_root(module.name for module in self.report.modules)
+
+    @property
     def remapped(self) -> bool:
         """Whether the adapter was made for a smaller model and its blocks are renumbered."""
         return any(source != target for source, target in self.targets.items())

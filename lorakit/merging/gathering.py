@@ -134,3 +134,5 @@ def _notes(plan: FusionPlan) -> Iterator[str]:
             yield f"Left out of {name}, since nothing known is patched by it: {keys[0]}{more}."
         for missed in entry.missed:
             yield f"{missed} names none of the modules of {name}."
+        for remark in entry.beside_root:
+            yield f"Of {name}: {remark}"

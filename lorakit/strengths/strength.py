@@ -5,6 +5,9 @@ by kind, by component, by patterns on the name, and by an `lbw` vector or preset
 has the base. So no order matters, and patterns that overlap multiply. Names and block numbers are those
 of the adapter's own model: before an adapter for 28 blocks is renumbered onto a base of 40.
 
+Kinds are those of the transformer: `root` is what it has outside its blocks. The text adapter and the text
+encoder are components of their own, and no kind names them.
+
 Steps say when the strength holds: in the steps named, counted from 0 with both ends included, the
 strength is as above, and in all others it is 0. Without steps it always holds.
 """
@@ -159,6 +162,26 @@ class Strength:
             if not any(_names(part, what, module) for module in found)
         )
 
+    def beside_root(self, modules: Iterable[str]) -> tuple[str, ...]:
+        """What a reader of kinds=root might expect otherwise, of an adapter that changes `modules`, in a sentence.
+
+        Nothing where the strength names no root, or every component of its own that lies outside the transformer.
+        """
+        if "root" not in dict(self.kinds):
+            return ()
+        present = {anima.component_of(module) for module in modules}
+        others = [
+            component
+            for component in anima.COMPONENTS[1:]
+            if component in present and component not in dict(self.components)
+        ]
+        if not others:
+            return ()
+        return (
+            f"kinds=root is what the transformer has outside its blocks; {' and '.join(others)} "
+            f"{'goes' if len(others) == 1 else 'go'} by components={others[0]}:NUMBER.",
+        )
+
     def _parts(self) -> Iterator[tuple[str, tuple[tuple[Span | str, float], ...]]]:
         yield "blocks", self.blocks
         yield "kinds", self.kinds
@@ -213,4 +236,6 @@ def _names(part: str, what: Span | str, module: str) -> bool:
         return anima.block_of(module) in what
     if part == "modules":
         return fnmatchcase(module, what)
-    return what == (anima.kind_of(module) if part == "kinds" else anima.component_of(module))
+    if part == "kinds":
+        return what == anima.kind_or_component(module)
+    return what == anima.component_of(module)

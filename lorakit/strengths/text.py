@@ -3,7 +3,7 @@
 After the base come refinements, each with an `@` before it and each once at most:
 
     @blocks=RANGE:FACTOR,...      RANGE is 0-9 (both ends included), 5, or 9- (from 9 on)
-    @kinds=KIND:FACTOR,...        self_attn, cross_attn, mlp, adaln, or root (outside the blocks)
+    @kinds=KIND:FACTOR,...        self_attn, cross_attn, mlp, adaln, or root (the transformer's own, outside its blocks)
     @components=NAME:FACTOR,...   dit, llm_adapter, text_encoder
     @modules=PATTERN:FACTOR,...   blocks.*.mlp.*
     @lbw=NUMBER,... or PRESET     28, 40 or 52 numbers, or one more with BASE first

@@ -23,13 +23,14 @@ EVERY = (MLP, ATTN, ROOT, ADAPTER, TEXT)
     ("text", "wanted"),
     [
         ("0.5", (0.5, 0.5, 0.5, 0.5, 0.5)),
-        # Only the transformer has blocks and kinds; the adapter's and encoder's layers are root.
+        # Only the transformer has blocks and kinds; the adapter and the encoder are components.
         ("0.5@blocks=0-3:2", (1, 1, 0.5, 0.5, 0.5)),
         ("0.5@blocks=4-27:2", (0.5, 0.5, 0.5, 0.5, 0.5)),
         ("0.5@blocks=3:0", (0, 0, 0.5, 0.5, 0.5)),
         ("0.5@blocks=2-:0", (0, 0, 0.5, 0.5, 0.5)),
         ("0.5@kinds=mlp:0", (0, 0.5, 0.5, 0.5, 0.5)),
-        ("0.5@kinds=root:0", (0.5, 0.5, 0, 0, 0)),
+        ("0.5@kinds=root:0", (0.5, 0.5, 0, 0.5, 0.5)),
+        ("0.5@kinds=root:0@components=llm_adapter:0", (0.5, 0.5, 0, 0, 0.5)),
         ("0.5@components=dit:0,text_encoder:2", (0, 0, 0, 0.5, 1)),
         ("0.5@modules=blocks.*.mlp.*:0.5", (0.25, 0.5, 0.5, 0.5, 0.5)),
         ("0.5@modules=*.mlp.*:0.5,blocks.?.*:4", (1, 2, 0.5, 0.5, 0.25)),
@@ -170,6 +171,17 @@ def test_what_names_no_module_is_told() -> None:
         "components=text_encoder:2",
         "modules=b?:1",
     )
+
+
+def test_root_is_the_transformers_own_and_what_it_leaves_is_told() -> None:
+    root = Strength.parse("1@kinds=root:0")
+    assert root.misses([MLP, ADAPTER]) == ("kinds=root:0",)
+    (remark,) = root.beside_root(EVERY)
+    assert "llm_adapter and text_encoder go by components=llm_adapter:NUMBER" in remark
+    (remark,) = Strength.parse("1@kinds=root:0@components=llm_adapter:0").beside_root(EVERY)
+    assert "text_encoder goes by" in remark
+    assert root.beside_root([MLP, ROOT]) == ()
+    assert Strength.parse("1@kinds=mlp:0").beside_root(EVERY) == ()
 
 
 def test_the_headline_is_the_transformers_number() -> None:

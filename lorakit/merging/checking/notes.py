@@ -42,6 +42,8 @@ def _of_part(comparison: Comparison, part: Part) -> Iterator[str]:
         yield f"{label} holds in some denoising steps only; it is compared as it is in those."
     if part.missed:
         yield f"{label}: {', '.join(part.missed)} meets none of its modules and does nothing."
+    for remark in part.strength.beside_root(module.name for module in part.adapter.report.modules):
+        yield f"{label}: {remark}"
     if part.remapped:
         yield f"{label} was made for fewer blocks; its blocks are renumbered."
     if part.unmatched:
