@@ -19,6 +19,7 @@ from lorakit.merging.cores import core_of, gram_of, truncate
 from lorakit.merging.factors import Factors, join, of_matrix
 from lorakit.merging.gathering import Leaf, Term
 from lorakit.merging.kroneckers import approximate_kronecker
+from lorakit.merging.left_behind import LeftBehind
 from lorakit.merging.methods.core import core
 from lorakit.merging.methods.ctm import ctm
 from lorakit.merging.methods.inside import ENTRYWISE, ON_FACTORS
@@ -146,27 +147,41 @@ def _entrywise(name: str, changes: Changes, request: MergeRequest) -> Outcome:
 
 
 def _by_factors(name: str, changes: Changes, request: MergeRequest) -> Outcome:
-    missed = 0.0
+    left = LeftBehind()
     inputs = []
     for places in changes.by_entry():
         joined = changes.joined(places)
         if joined is None:
-            found = approximate(changes.matrix(places), Rank(changes.rank(places)), request.seed)
-            joined, missed = found.factors, missed + found.lost
+            matrix = changes.matrix(places)
+            nearest = approximate(matrix, Rank(changes.rank(places)), request.seed)
+            joined, left = nearest.factors, left.and_of(matrix, nearest)
         # Untrained modules have factors of zeros, which are no directions.
         if joined.up.any() and joined.down.any():
             inputs.append(joined)
     if not inputs:
         return _sum(name, changes, request)
     if request.levels:
-        return _levelled(name, changes, inputs, missed, request)
-    result = _BY_FACTORS[request.method.name](inputs, request.settings(name))
-    rule = request.rule or Rank(max(1, result.rank))
-    return _of_rank(name, changes.rank(changes.everything), result, rule, missed)
+        return _levelled(name, changes, inputs, left, request)
+    settings = request.settings(name)
+    result = _BY_FACTORS[request.method.name](inputs, settings)
+    found = core_of(result.up, result.down)
+    values = found.values
+    kept = truncate(found, rank_for(values, request.rule) if request.rule else len(values))
+    # ctm gives no sum, but what of it lies in the bases that it seeks.
+    adds_up = request.method.name != "ctm" and (
+        settings.options.get("in_core") == "sum" or len(inputs) == 1
+    )
+    energy, missed = (
+        left.of_sum(values, result, kept, settings.number("scale"))
+        if adds_up
+        else left.of_inputs(inputs, values, kept)
+    )
+    module, facts = _lora(name, changes.rank(changes.everything), kept, energy, missed)
+    return module, replace(facts, of_inputs=not adds_up and left.energy > 0)
 
 
 def _levelled(
-    name: str, changes: Changes, inputs: Sequence[Factors], missed: float, request: MergeRequest
+    name: str, changes: Changes, inputs: Sequence[Factors], left: LeftBehind, request: MergeRequest
 ) -> Outcome:
     """A method whose result has all directions alike: those of the plain sum are chosen first, by size.
 
@@ -177,11 +192,10 @@ def _levelled(
     values = found.values
     kept = rank_for(values, request.rule) if request.rule else len(values)
     level = truncate(found, kept, torch.float64)
+    energy, missed = left.of_sum(values, whole, level)
     if values:
         by_method = _BY_FACTORS[request.method.name]([level], request.settings(name))
         level = truncate(core_of(by_method.up, by_method.down), kept)
-    energy = missed + sum(value * value for value in values)
-    missed += lost(values, kept) ** 2
     return _lora(name, changes.rank(changes.everything), level, energy, missed)
 
 
@@ -209,15 +223,12 @@ def _from_matrix(
     return _lora(name, rank_in, found.factors, found.energy, found.lost)
 
 
-def _of_rank(
-    name: str, rank_in: int, factors: Factors, rule: RankRule, missed: float = 0.0
-) -> Outcome:
+def _of_rank(name: str, rank_in: int, factors: Factors, rule: RankRule) -> Outcome:
     found = core_of(factors.up, factors.down)
     values = found.values
     kept = rank_for(values, rule)
-    # What came in without thin factors and was not taken along was meant as well.
-    energy = missed + sum(value * value for value in values)
-    return _lora(name, rank_in, truncate(found, kept), energy, missed + lost(values, kept) ** 2)
+    energy = sum(value * value for value in values)
+    return _lora(name, rank_in, truncate(found, kept), energy, lost(values, kept) ** 2)
 
 
 def _lora(name: str, rank_in: int, factors: Factors, energy: float, missed: float) -> Outcome:

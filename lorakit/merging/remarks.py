@@ -20,6 +20,11 @@ def remarks(
             "Directions were chosen by their sizes in the plain sum and levelled then; kept and error are "
             "of the sum before that."
         )
+    if any(facts.of_inputs for facts in told):
+        yield (
+            f"What has no thin factors came into {request.method.name} as an approximation: kept and error say how much "
+            "of the plain sum came in. Where a rank then cuts the result, that is added, and the error is at most this."
+        )
     if request.rule is None:
         yield from _losses(told)
         yield from _grown(gathered, told)

@@ -37,8 +37,10 @@ class ModuleMerge:
 
     `rank_in` is the sum of the ranks that came in, `rank_out` what is left; None for changes in full.
     `energy` is the squared Frobenius norm of the change that was meant and `lost` that of what is
-    missing from it; where a method levels the sum's directions, both are of the sum before. What only rounding of the result loses is not counted. `beside` compares the
-    result of a method other than the sum with the sum.
+    missing from it; where a method levels the sum's directions, both are of the sum before. With `of_inputs` some of
+    what came in had no thin factors, and the method gives something else than the sum: `lost` is, as a share of
+    `energy`, what is missing of the plain sum of what came in, and at most that where a rank cuts the result as well. What only rounding of the result loses is not counted. `beside`
+    compares the result of a method other than the sum with the sum.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ModuleMerge:
     energy: float
     lost: float
     beside: BesideSum | None = None
+    of_inputs: bool = False
 
     @property
     def kind(self) -> str:
@@ -70,7 +73,7 @@ class KindMerge:
     @property
     def retained(self) -> float:
         """The share of the energy that is kept, 0 to 1; 1 for a change of nothing."""
-        return 1 - self.lost / self.energy if self.energy else 1.0
+        return max(0.0, 1 - self.lost / self.energy) if self.energy else 1.0
 
     @property
     def error(self) -> float:
@@ -110,6 +113,11 @@ class MergeReport:
         """Whether every module is exact."""
         return not any(module.lost for module in self.modules)
 
+    @property
+    def of_inputs(self) -> bool:
+        """Whether the error is one of what came in, in some module: see `ModuleMerge`."""
+        return any(module.of_inputs for module in self.modules)
+
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""
         return {
@@ -119,6 +127,7 @@ class MergeReport:
             "seed": self.seed,
             "blocks": self.blocks,
             "exact": self.exact,
+            "error_of": "inputs" if self.of_inputs else "result",
             "modules": len(self.modules),
             "total": _kind_dict(self.total),
             "kinds": [_kind_dict(kind) for kind in self.kinds],

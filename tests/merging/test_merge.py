@@ -154,6 +154,17 @@ def test_strengths_by_block_kind_and_name_are_those_of_a_stack() -> None:
     assert_same_change(lorakit.merge(entries), entries)
 
 
+def test_root_is_the_transformers_own_and_the_text_adapter_goes_by_its_name() -> None:
+    other, mlp = "llm_adapter.blocks.0.cross_attn.q_proj", "blocks.0.mlp.layer1"
+    one = memory_adapter(random_lora([mlp, other], BLOCKS))
+    named = merged([(one, Strength.parse("1@kinds=mlp:0,root:0"))])
+    assert list(named.adapter.modules) == [other]
+    assert any("llm_adapter goes by components=llm_adapter:NUMBER" in n for n in named.report.notes)
+    by_name = merged([(one, Strength.parse("1@kinds=root:0@components=llm_adapter:0"))])
+    assert list(by_name.adapter.modules) == [mlp]
+    assert not any("components=" in note for note in by_name.report.notes)
+
+
 def test_a_loss_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
     name = "blocks.0.mlp.layer1"
     wide = from_file(tmp_path, {f"{name}.diff": drawn(512, 256)})
@@ -381,6 +392,53 @@ def test_what_a_method_could_not_take_along_is_a_share_of_what_was_meant(
     )
     opposite = merged([(one, 1.0), (one, -1.0)], method=method, options=options).report
     assert 0 <= opposite.total.retained <= 1
+
+
+@pytest.mark.parametrize("rank", [None, 20])
+@pytest.mark.parametrize("method", ["tsv", "knots", "core", "ctm", "iso"])
+def test_what_two_changes_leave_behind_together_is_told_in_full(
+    tmp_path: Path, method: str, rank: int | None
+) -> None:
+    parts = {"lokr_w1": drawn(16, 16), "lokr_w2": drawn(12, 12)}
+    one = from_file(tmp_path, {f"{Q}.{part}": t for part, t in parts.items()})
+    inside = {"in_core": "sum"} if "in_core" in METHODS[method].options else {}
+    two = [(one, 0.5), (one, 1.0)]
+    report = merged(two, method=method, options=inside, rank=rank).report
+    # Both leave the same behind, so together they lose the share that one of them loses, and not less.
+    alone = merged([(one, 1.0)], method="core", options={"in_core": "sum"}, rank=rank).report
+    assert alone.total.error > 0.1
+    by_inputs = method in ("tsv", "ctm")
+    if method == "tsv" and rank:
+        assert alone.total.error < report.total.error < 2 * alone.total.error
+    elif method == "ctm" and rank:
+        # Only what did not come in is counted, not what the bases that it seeks leave out.
+        assert 0.1 < report.total.error < alone.total.error
+    else:
+        assert report.total.error == pytest.approx(alone.total.error, rel=0.02)
+    assert report.of_inputs is by_inputs
+    assert any("at most" in note for note in report.notes) is by_inputs
+    # A factor of the result is no loss.
+    scaled = merged(two, method=method, options={**inside, "scale": 0.1}, rank=rank).report
+    assert scaled.total.error == pytest.approx(report.total.error, rel=1e-3)
+
+
+@pytest.mark.parametrize("rank", [None, 20])
+def test_the_error_of_a_sum_in_common_bases_is_the_distance_from_the_sum(
+    tmp_path: Path, rank: int | None
+) -> None:
+    wide = {f"{Q}.lokr_w1": drawn(16, 16), f"{Q}.lokr_w2": drawn(12, 12)}
+    full = {f"{Q}.diff": drawn(192, 192)}
+    entries: list[Entry] = [
+        (from_file(tmp_path, wide, "wide"), 0.7),
+        (from_file(tmp_path, full, "full"), -1.2),
+    ]
+    result = merged(entries, method="core", options={"in_core": "sum"}, rank=rank)
+    like = torch.zeros(192, 192)
+    found = result.adapter.modules[Q].delta(like)
+    wanted = 0.7 * entries[0][0].modules[Q].delta(like) - 1.2 * entries[1][0].modules[Q].delta(like)
+    assert result.report.total.error == pytest.approx(
+        float((found - wanted).norm() / wanted.norm()), rel=1e-4
+    )
 
 
 def test_text_encoder_modules_are_merged_too() -> None:
