@@ -11,6 +11,7 @@ import typer
 from lorakit.cli.options import BaseName, Json, Quiet
 from lorakit.cli.output import Output
 from lorakit.cli.workshop import Device, DryRun, Dtype, Layout, Overwrite
+from lorakit.counting import counted_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,8 +159,13 @@ def _left_out(report: ExtractionReport) -> list[str]:
         )
     if report.one_sided:
         found.append(
-            f"{_matrices(report.one_sided, 'is', 'are')} in one of the checkpoints only and left out, such "
+            f"{_counted(report.one_sided, 'is', 'are')} in one of the checkpoints only and left out, such "
             f"as {report.one_sided[0]}."
+        )
+    if report.unknown:
+        found.append(
+            f"{_counted(report.unknown, 'has a name', 'have names')} of no part of the model, and not the same in both: "
+            f"left out, such as {report.unknown[0]}."
         )
     return found
 
@@ -167,6 +173,11 @@ def _left_out(report: ExtractionReport) -> list[str]:
 def _matrices(names: Sequence[str], one: str, several: str) -> str:
     """`1 matrix differs`, `3 matrices differ`."""
     return f"1 matrix {one}" if len(names) == 1 else f"{len(names)} matrices {several}"
+
+
+def _counted(names: Sequence[str], one: str, several: str) -> str:
+    """`1 tensor is`, `3 tensors are`."""
+    return f"{counted_rows(len(names), 'tensor')} {one if len(names) == 1 else several}"
 
 
 def _percent(value: float | None) -> str:

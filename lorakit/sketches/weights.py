@@ -86,6 +86,25 @@ def find_vectors(shards: Shards) -> dict[str, Stored]:
     }
 
 
+def find_unknown(shards: Shards) -> dict[str, tuple[str, Stored]]:
+    """The tensors that neither `find_matrices` nor `find_vectors` gives, nor any that belongs to one of these.
+
+    By their name without the model's prefix, with the key they have in the file. Raises `BadFile` as
+    `find_matrices` does.
+    """
+    known = {
+        f"{layer}.{tail}"
+        for layer, name, tail, _ in _parts(shards)
+        if not (tail == "bias" and split_fused(name))
+    }
+    prefix = _prefix(shards)
+    return {
+        key.removeprefix(prefix): (key, stored)
+        for key, stored in shards.tensors.items()
+        if key not in known
+    }
+
+
 def block_count(modules: Iterable[str]) -> int:
     """The highest index of a transformer block, plus one."""
     indices = (anima.block_of(module) for module in modules)

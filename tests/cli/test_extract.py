@@ -63,6 +63,19 @@ def test_extract_as_json_and_by_path(
     assert not (tmp_path / "y.safetensors").exists()
 
 
+def test_extract_says_what_it_has_no_names_for(
+    stocked: Cli, tuned: Path, models: Path, tmp_path: Path
+) -> None:
+    path = models / "more.safetensors"
+    held = {key: tensor.clone() for key, tensor in lorakit.fuse(tuned, []).items()}
+    save_file({**held, "net.teacher.gate": torch.ones(2), "net.teacher.up": torch.ones(2)}, path)
+    assert stocked("base", "add", path, "--as", "anima").code == 0
+    words = ("extract", "more", "--base", "own", "--rank", "2", "-o", tmp_path / "x.safetensors")
+    assert "2 tensors have names of no part of the model" in " ".join(stocked(*words).out.split())
+    document = stocked(*words, "--overwrite", "--json").document
+    assert document["report"]["unknown"] == ["net.teacher.gate", "net.teacher.up"]
+
+
 def test_extract_refuses_what_denies_and_what_nobody_named(
     stocked: Cli, tuned: Path, models: Path, tmp_path: Path
 ) -> None:

@@ -148,6 +148,30 @@ def test_norms_and_biases_come_along_when_asked(tmp_path: Path) -> None:
     assert all(torch.equal(fused[key], tuned[key]) for key in tuned)
 
 
+def test_what_no_name_tells_is_counted_where_it_differs(tmp_path: Path) -> None:
+    known = tiny_base(1)
+    base = {**known, "net.alike.weight": torch.ones(3), "net.other.weight": torch.ones(3)}
+    tuned = {
+        # Another prefix is no difference, nor are the same bytes.
+        **{k.replace("net.", ""): t for k, t in base.items()},
+        "other.weight": torch.zeros(3),
+        "extra.blocks.0.weight": torch.ones(2),
+    }
+    tuned["blocks.0.self_attn.q_norm.bias"] = torch.ones(8)
+    paths = saved(tmp_path / "t.safetensors", tuned), saved(tmp_path / "b.safetensors", base)
+    with pytest.raises(LorakitError, match=r"in 2 tensors alone .* such as"):
+        extract(*paths)
+    tuned["blocks.0.mlp.layer1.weight"] = tuned["blocks.0.mlp.layer1.weight"] + 0.5
+    report = extract(saved(tmp_path / "t.safetensors", tuned), paths[1], rank=1).report
+    assert set(report.unknown) == {"other.weight", "extra.blocks.0.weight"}
+    assert report.to_dict()["unknown"] == list(report.unknown)
+    assert report.one_sided == ("blocks.0.self_attn.q_norm.bias",)
+    plain = {k.replace("net.", ""): t for k, t in known.items()}
+    plain["blocks.0.mlp.layer1.weight"] = tuned["blocks.0.mlp.layer1.weight"]
+    found = extract(saved(tmp_path / "p.safetensors", plain), paths[1], rank=1).report
+    assert set(found.unknown) == {"net.alike.weight", "net.other.weight"}
+
+
 def test_an_unchanged_checkpoint_gives_an_error_that_says_so(tmp_path: Path) -> None:
     base = saved(tmp_path / "base.safetensors", tiny_base(3))
     same = saved(tmp_path / "same.safetensors", tiny_base(3, prefix=""))

@@ -25,7 +25,13 @@ from lorakit.fusion.products import STRIP_ROWS
 from lorakit.sketches.decoding import Rule, decode, rule_of, scaled, turned_back
 from lorakit.sketches.raw import bytes_at, bytes_of
 from lorakit.sketches.reading import stated_formats
-from lorakit.sketches.weights import Matrix, block_count, find_matrices, find_vectors
+from lorakit.sketches.weights import (
+    Matrix,
+    block_count,
+    find_matrices,
+    find_unknown,
+    find_vectors,
+)
 from lorakit.tracing.rounding import step
 
 # Read as they are stored, which is the fastest; the others are decoded.
@@ -34,6 +40,8 @@ _PLAIN: Mapping[str, torch.dtype] = MappingProxyType(
 )
 # So many weights tell the mean square of a matrix's steps to a few parts in a thousand.
 _SAMPLED = 1 << 16
+# Bytes that are compared at a time.
+_PIECE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class StoredModel:
         self.path = path
         self.matrices = find_matrices(shards)
         self.vectors = find_vectors(shards)
+        self.unknown = find_unknown(shards)
         self.blocks = block_count(self.matrices)
         self._stated = stated_formats(shards)
 
@@ -121,6 +130,20 @@ def common_matrices(tuned: StoredModel, base: StoredModel) -> list[str]:
     return [name for name in tuned.matrices if name in base.matrices]
 
 
+def unknown_tensors(tuned: StoredModel, base: StoredModel) -> tuple[str, ...]:
+    """The tensors under names of no part of the model that are not the same in both, as they are called there.
+
+    Raises `BadFile` for a file that cannot be read.
+    """
+    found = [
+        key
+        for name, (key, stored) in tuned.unknown.items()
+        if name not in base.unknown or not _same_bytes(stored, base.unknown[name][1])
+    ]
+    alone = [key for name, (key, _) in base.unknown.items() if name not in tuned.unknown]
+    return (*found, *alone)
+
+
 def difference_of(name: str, tuned: StoredModel, base: StoredModel) -> Difference | None:
     """What the matrix `name` differs by; None where it is the same.
 
@@ -150,6 +173,20 @@ def energy_of(matrix: torch.Tensor) -> float:
     """The squared Frobenius norm: float32 within a row, float64 over the rows."""
     rows = torch.linalg.vector_norm(matrix, dim=-1).double()
     return float((rows * rows).sum())
+
+
+def _same_bytes(one: Stored, other: Stored) -> bool:
+    """Whether two tensors hold the same, read a piece at a time."""
+    if (one.info.dtype, one.info.shape) != (other.info.dtype, other.info.shape):
+        return False
+    size = one.info.end - one.info.start
+    return all(
+        np.array_equal(
+            bytes_at(one.path, one.offset + at, min(_PIECE, size - at)),
+            bytes_at(other.path, other.offset + at, min(_PIECE, size - at)),
+        )
+        for at in range(0, size, _PIECE)
+    )
 
 
 def _weights(matrix: Matrix, rule: Rule, raw: np.ndarray, piece: slice) -> torch.Tensor:

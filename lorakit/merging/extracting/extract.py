@@ -17,6 +17,7 @@ import torch
 from lorakit.adapters.adapter import Adapter, AdapterModule
 from lorakit.adapters.full import DiffModule
 from lorakit.adapters.lora import LoraModule
+from lorakit.counting import counted_rows
 from lorakit.errors import LorakitError
 from lorakit.fusion.devices import choose_device, computing
 from lorakit.merging.extracting.differences import (
@@ -25,6 +26,7 @@ from lorakit.merging.extracting.differences import (
     difference_of,
     energy_of,
     open_pair,
+    unknown_tensors,
 )
 from lorakit.merging.extracting.differences import StoredModel as Model
 from lorakit.merging.extracting.noise import rank_from
@@ -88,7 +90,8 @@ def extract(
     wanted = {n: d for n, d in vectors.items() if (biases if n.endswith(".bias") else norms)}
     told = [facts for _, facts in found.values()]
     told += [_of_vector(name, vector) for name, vector in wanted.items()]
-    _require_something(pair, told, vectors)
+    unknown = unknown_tensors(*pair)
+    _require_something(pair, told, vectors, unknown)
     report = ExtractionReport(
         pair[0].path,
         pair[1].path,
@@ -97,7 +100,8 @@ def extract(
         None if rank is not None else most,
         tuple(told),
         tuple(sorted(vectors.keys() - wanted.keys())),
-        tuple(sorted(pair[0].matrices.keys() ^ pair[1].matrices.keys())),
+        tuple(sorted(_one_sided(pair))),
+        unknown,
     )
     modules = {name: module for name, (module, _) in found.items() if module is not None}
     return Extraction(_adapter(pair, modules, wanted, dtype), report)
@@ -243,12 +247,23 @@ def _vectors(tuned: Model, base: Model) -> dict[str, torch.Tensor]:
     return {name: delta for name, delta in found.items() if bool(delta.any())}
 
 
+def _one_sided(pair: tuple[Model, Model]) -> set[str]:
+    """The matrices, norms and biases that only one of them has."""
+    tuned, base = pair
+    return (tuned.matrices.keys() ^ base.matrices.keys()) | (
+        tuned.vectors.keys() ^ base.vectors.keys()
+    )
+
+
 def _of_vector(name: str, delta: torch.Tensor) -> ExtractedModule:
     return ExtractedModule(name, None, energy_of(delta), 0.0, 0.0, 0.0, 0.0, False)
 
 
 def _require_something(
-    pair: tuple[Model, Model], told: Sequence[ExtractedModule], vectors: dict[str, torch.Tensor]
+    pair: tuple[Model, Model],
+    told: Sequence[ExtractedModule],
+    vectors: dict[str, torch.Tensor],
+    unknown: Sequence[str],
 ) -> None:
     tuned, base = (model.path.name for model in pair)
     if any(module.rank != 0 for module in told):
@@ -265,6 +280,12 @@ def _require_something(
         raise LorakitError(
             f"{tuned} and {base} differ in {which} alone.",
             hint="--norms and --biases take them along.",
+        )
+    if unknown:
+        raise LorakitError(
+            f"{tuned} and {base} differ in {counted_rows(len(unknown), 'tensor')} alone whose names are of no part of "
+            f"the model, such as {unknown[0]}.",
+            hint="No adapter can hold these.",
         )
     raise LorakitError(
         f"{tuned} and {base} hold the same weights, so there is nothing to extract.",

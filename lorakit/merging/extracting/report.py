@@ -94,8 +94,8 @@ class ExtractionReport:
     """An extraction of `tuned` minus `base`, as the report for a person and for JSON.
 
     `rule` says how ranks were chosen and `most` how high they could go, None for a rank that was given.
-    `left_out` are norms and biases that differ and were not asked for, `one_sided` matrices that only one
-    of the checkpoints has.
+    `left_out` are norms and biases that differ and were not asked for, `one_sided` matrices, norms and biases that only
+    one of the checkpoints has, `unknown` tensors under names of no part of the model that differ or are in one only.
     """
 
     tuned: Path
@@ -106,6 +106,7 @@ class ExtractionReport:
     modules: tuple[ExtractedModule, ...]
     left_out: tuple[str, ...]
     one_sided: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
     @cached_property
     def kept(self) -> tuple[ExtractedModule, ...]:
@@ -148,6 +149,7 @@ class ExtractionReport:
             "at_max_rank": list(self.limited),
             "left_out": list(self.left_out),
             "in_one_only": list(self.one_sided),
+            "unknown": list(self.unknown),
         }
 
 
