@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from lorakit.catalog.naming import check_name, listed, normal, refuse_beginning, storable
@@ -28,6 +29,19 @@ class CollectionRecord:
     notes: str
     made_at: datetime
     contents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A collection's new name, and what that meant for the smart ones that ask for it.
+
+    `changed` are those whose queries name it anew, `lost` those that it no longer is found by: their
+    patterns do not describe the new name, or they mean another collection, too.
+    """
+
+    name: str
+    changed: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def all_collections(store: Store) -> list[CollectionRecord]:
@@ -77,10 +91,7 @@ def make_collection(session: Session, name: str, query: str | None, notes: str) 
     from lorakit.db.curation import Collection
 
     name = _free(session, name)
-    if query is not None and not query.strip():
-        raise BadUsage("The query is empty.", hint="Leave --query out for a collection by hand.")
-    if query is not None:
-        query = storable(query)
+    query = None if query is None else _checked(query)
     session.add(Collection(name=name, query=query, notes=storable(notes)))
     session.flush()
     return name
@@ -115,7 +126,7 @@ def remove_members(session: Session, name: str, contents: Sequence[str]) -> int:
     if _row(session, name).query is not None:
         raise BadUsage(
             f"The collection {name!r} holds what its query finds; nothing can be taken out of it.",
-            hint="Make it anew with another query.",
+            hint=f"Give it another query: lorakit collection change {quote(name)} --query QUERY",
         )
     there = _members(session, name)
     gone = [there[content] for content in dict.fromkeys(contents) if content in there]
@@ -125,22 +136,96 @@ def remove_members(session: Session, name: str, contents: Sequence[str]) -> int:
     return len(gone)
 
 
-def rename_collection(session: Session, name: str, new: str) -> str:
-    """Give the collection `name` another name; that name as it is kept."""
+def change_collection(session: Session, name: str, query: str | None, notes: str | None) -> None:
+    """Give the collection `name` another query or other notes; None leaves what is.
+
+    Raises `BadUsage` for a query of a collection that is put together by hand, and an empty one.
+    """
+    row = _row(session, name)
+    if query is not None:
+        if row.query is None:
+            raise BadUsage(
+                f"The collection {name!r} holds what is put into it by hand, and has no query.",
+                hint="Make another for it: lorakit collection new NAME --query QUERY",
+            )
+        row.query = _checked(query)
+    if notes is not None:
+        row.notes = storable(notes)
+    session.flush()
+
+
+def rename_collection(session: Session, name: str, new: str) -> Renamed:
+    """Give the collection `name` another name, also in the queries of smart ones that name it."""
     row, members = _row(session, name), _members(session, name)
-    row.name = new = _free(session, new, besides=name)
+    new = _free(session, new, besides=name)
+    changed, lost = _ask_anew(session, name, new)
+    row.name = new
     for member in members.values():
         member.collection = new
     session.flush()
-    return new
+    # The collection itself may be one of them.
+    called = {name: new}
+    return Renamed(
+        new,
+        tuple(called.get(one, one) for one in changed),
+        tuple(called.get(one, one) for one in lost),
+    )
 
 
-def drop_collection(session: Session, name: str) -> None:
-    """Remove the collection `name` with its members; the adapters stay."""
+def drop_collection(session: Session, name: str) -> tuple[str, ...]:
+    """Remove the collection `name` with its members; the adapters stay.
+
+    Returns the names of the smart collections whose queries name it, and keep doing so.
+    """
+    from lorakit.catalog.query.collected import names
+
+    asking = [one.name for one in _smart(session) if names(one.query or "", name)]
     for member in _members(session, name).values():
         session.delete(member)
     session.delete(_row(session, name))
     session.flush()
+    return tuple(one for one in asking if one != name)
+
+
+def _ask_anew(session: Session, name: str, new: str) -> tuple[list[str], list[str]]:
+    """Change the queries that name a collection; the smart ones that do, and that it is lost for."""
+    from sqlalchemy import select
+
+    from lorakit.catalog.query.collected import fits_pattern, names, renamed
+    from lorakit.catalog.query.folding import fold
+    from lorakit.db.curation import Collection
+
+    if fold(name) == fold(new):
+        return [], []
+    # "cafe" in a query means a collection "café", too.
+    known = session.scalars(select(Collection.name))
+    alone = not any(fold(other) == fold(name) for other in known if other != name)
+    changed, lost = [], []
+    for one in _smart(session):
+        query = one.query or ""
+        if alone and names(query, name):
+            one.query = renamed(query, name, new)
+            changed.append(one.name)
+        elif names(query, name) or (fits_pattern(query, name) and not fits_pattern(query, new)):
+            lost.append(one.name)
+    return changed, lost
+
+
+def _smart(session: Session) -> list[Collection]:
+    from sqlalchemy import select
+
+    from lorakit.db.curation import Collection
+
+    found = session.scalars(select(Collection).where(Collection.query.is_not(None)))
+    return sorted(found, key=lambda one: one.name.casefold())
+
+
+def _checked(query: str) -> str:
+    if not query.strip():
+        raise BadUsage(
+            "The query is empty.", hint="Without --query, a collection is put together by hand."
+        )
+    return storable(query)
 
 
 def _free(session: Session, name: str, besides: str | None = None) -> str:

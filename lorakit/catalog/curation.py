@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from lorakit.catalog.collections import CollectionRecord
+    from lorakit.catalog.collections import CollectionRecord, Renamed
     from lorakit.catalog.journal import Recording
     from lorakit.catalog.kept_stacks import KeptStackRecord
     from lorakit.catalog.undo import StepRecord, Undone
@@ -167,19 +167,37 @@ class Curation:
         with self._writing(f"collection remove {name}") as session:
             return remove_members(session, name, contents)
 
-    def rename_collection(self, name: str, new: str) -> str:
-        """Give a collection another name. Raises as `new_collection` does, and `NotFound`."""
+    def change_collection(
+        self, name: str, *, query: str | None = None, notes: str | None = None
+    ) -> None:
+        """Give the smart collection of exactly this name another query, or any one other notes.
+
+        Raises `NotFound`, and `BadUsage` for the query of a collection put together by hand.
+        """
+        from lorakit.catalog.collections import change_collection
+
+        with self._writing(f"collection change {name}") as session:
+            change_collection(session, name, query, notes)
+
+    def rename_collection(self, name: str, new: str) -> Renamed:
+        """Give a collection another name, also in the queries of smart collections that name it.
+
+        Raises as `new_collection` does, and `NotFound`.
+        """
         from lorakit.catalog.collections import rename_collection
 
         with self._writing(f"collection rename {name} {new}") as session:
             return rename_collection(session, name, new)
 
-    def drop_collection(self, name: str) -> None:
-        """Remove the collection of exactly this name; its adapters stay. Raises `NotFound`."""
+    def drop_collection(self, name: str) -> tuple[str, ...]:
+        """Remove the collection of exactly this name; its adapters stay. Raises `NotFound`.
+
+        Returns the names of the smart collections whose queries name it.
+        """
         from lorakit.catalog.collections import drop_collection
 
         with self._writing(f"collection rm {name}") as session:
-            drop_collection(session, name)
+            return drop_collection(session, name)
 
     def kept_stacks(self) -> list[KeptStackRecord]:
         """The stacks kept by name."""

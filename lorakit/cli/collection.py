@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     epilog=f"Example: `{EXAMPLE}`",
 )
+_ANOTHER_QUERY = "To give one another query: lorakit collection change NAME --query QUERY"
 Called = Annotated[
     str,
     typer.Argument(
@@ -183,8 +185,57 @@ def rename(
         old = catalog.collection(collection, whole=True).name
         text = f"collection rename {old} {new_name}"
         with catalog.step(text, dry_run=dry_run) as recording:
-            name = catalog.rename_collection(old, new_name)
-    tell(out, f"The collection {old} is called {name} now", recording, dry_run)
+            renamed = catalog.rename_collection(old, new_name)
+    done = f"The collection {old} is called {renamed.name} now"
+    if renamed.changed:
+        done += f", also in the {_queries_of(renamed.changed)}"
+    tell(out, done, recording, dry_run)
+    if renamed.lost:
+        out.warn(
+            f"The {_queries_of(renamed.lost)} found {old} by a pattern, or by a name that another "
+            f"collection has, too, and will not find {renamed.name}. {_ANOTHER_QUERY}"
+        )
+    out.result(
+        {
+            "collection": renamed.name,
+            "queries_changed": renamed.changed,
+            "queries_without_it": renamed.lost,
+            **step_fields(recording, dry_run),
+        },
+        human=lambda console: None,
+        ids=[renamed.name],
+    )
+
+
+@app.command("change", epilog='Example: `lorakit collection change best --query "rating:5"`')
+def change(
+    collection: Called,
+    query: Annotated[
+        str | None, typer.Option(help="What a smart one holds from now on: what this query finds.")
+    ] = None,
+    notes: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give a smart collection another query, or any collection other notes."""
+    from lorakit.cli.catalogs import open_catalog
+
+    out = Output.of("collection change", json, quiet)
+    if query is None and notes is None:
+        raise BadUsage(
+            "There is nothing to change.",
+            hint='For example: lorakit collection change best --query "rating:5"',
+        )
+    with open_catalog() as catalog:
+        name = catalog.collection(collection, whole=True).name
+        if query is not None:
+            found_by(catalog, query)
+        with catalog.step(f"collection change {quote(name)}", dry_run=dry_run) as recording:
+            catalog.change_collection(name, query=query, notes=notes)
+        tell(out, f"Changed the collection {name}", recording, dry_run)
+        if query is not None:
+            _size(out, catalog, catalog.collection(name))
     out.result(
         {"collection": name, **step_fields(recording, dry_run)},
         human=lambda console: None,
@@ -203,10 +254,20 @@ def rm(
     with open_catalog() as catalog:
         found = catalog.collection(collection, whole=True)
         with catalog.step(f"collection rm {found.name}", dry_run=dry_run) as recording:
-            catalog.drop_collection(found.name)
+            asking = catalog.drop_collection(found.name)
     tell(out, f"Removed the collection {found.name}", recording, dry_run)
+    if asking:
+        asks = "asks" if len(asking) == 1 else "ask"
+        out.warn(
+            f"The {_queries_of(asking)} still {asks} for {found.name}, and will find nothing by that "
+            f"name. {_ANOTHER_QUERY}"
+        )
     out.result(
-        {"collection": found.name, **step_fields(recording, dry_run)},
+        {
+            "collection": found.name,
+            "queries_that_name_it": asking,
+            **step_fields(recording, dry_run),
+        },
         human=lambda console: None,
         ids=[found.name],
     )
@@ -219,6 +280,12 @@ def members_of(catalog: Catalog, collection: CollectionRecord) -> list[AdapterRe
     place = {content: number for number, content in enumerate(collection.contents)}
     found = [record for record in catalog.adapters() if record.tensor_sha256 in place]
     return sorted(found, key=lambda record: place[record.tensor_sha256])
+
+
+def _queries_of(names: Sequence[str]) -> str:
+    from lorakit.catalog.naming import listed
+
+    return f"{'query' if len(names) == 1 else 'queries'} of {listed(names)}"
 
 
 def _size(out: Output, catalog: Catalog, one: CollectionRecord) -> int | None:

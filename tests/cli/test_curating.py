@@ -283,6 +283,71 @@ def test_a_smart_collection_holds_what_its_query_finds(kept: Cli) -> None:
     assert kept("collection", "ls", "-q").lines == ["good"]
 
 
+def test_a_query_names_a_collection_by_its_new_name(kept: Cli) -> None:
+    assert kept("collection", "new", "night", "ink").code == 0
+    for name, query in (
+        ("both", 'collection:NIGHT, collection:"night" wash sort:rank'),
+        ("not", "-collection:night"),
+        ("part", "collection:nig*"),
+        ("other", "collection:nightly night"),
+    ):
+        assert kept("collection", "new", name, "--query", query).code == 0
+    renamed = kept("collection", "rename", "night", 'Late "evening"', "--json")
+    assert renamed.document["queries_changed"] == ["both", "not"]
+    assert renamed.document["queries_without_it"] == ["part"]
+    assert "The query of part found night by a pattern" in renamed.err
+    listed = kept("collection", "ls", "--json").document["collections"]
+    assert {one["name"]: (one["query"], one["adapters"]) for one in listed} == {
+        "both": (r'collection:"Late \"evening\"", collection:"Late \"evening\"" wash sort:rank', 1),
+        'Late "evening"': (None, 1),
+        "not": (r'-collection:"Late \"evening\""', 1),
+        "other": ("collection:nightly night", 0),
+        "part": ("collection:nig*", 0),
+    }
+    assert kept("undo").code == 0
+    listed = kept("collection", "ls", "--json").document["collections"]
+    assert {one["name"]: one["adapters"] for one in listed}["both"] == 1
+    assert "also in the queries of both, not." in kept("collection", "rename", "night", "day").err
+
+
+def test_a_query_that_means_two_collections_keeps_its_words(kept: Cli) -> None:
+    assert kept("collection", "new", "café", "ink").code == 0
+    assert kept("collection", "new", "cafe", "wash").code == 0
+    assert kept("collection", "new", "both", "--query", "collection:cafe").code == 0
+    assert "another collection has" in kept("collection", "rename", "café", "tea").err.replace(
+        "\n", " "
+    )
+    assert kept("collection", "show", "both", "-q").lines == ["wash"]
+
+
+def test_removing_a_collection_warns_of_those_that_ask_for_it(kept: Cli) -> None:
+    assert kept("collection", "new", "night", "ink").code == 0
+    assert kept("collection", "new", "best", "--query", "collection:night").code == 0
+    removed = kept("collection", "rm", "night", "--json")
+    assert removed.document["queries_that_name_it"] == ["best"]
+    assert "Warning: The query of best still asks for night" in removed.err
+    assert "Warning" not in kept("collection", "rm", "best").err
+
+
+def test_a_smart_collection_is_given_another_query(kept: Cli) -> None:
+    assert kept("collection", "new", "best", "--query", "ink", "--notes", "x").code == 0
+    assert kept("collection", "change", "BEST", "--query", "wash").code == 0
+    assert kept("collection", "show", "best", "-q").lines == ["wash"]
+    assert kept("collection", "change", "best", "--notes", "calm").code == 0
+    (one,) = kept("collection", "ls", "--json").document["collections"]
+    assert (one["query"], one["notes"]) == ("wash", "calm")
+    assert kept("undo", "2").code == 0
+    assert kept("collection", "show", "best", "-q").lines == ["ink"]
+    kept("collection", "change", "best").failed_with(2, "nothing to change")
+    kept("collection", "change", "best", "--query", "rank:x").failed_with(2, "rank")
+    kept("collection", "change", "best", "--query", " ").failed_with(2, "empty")
+    itself = kept("collection", "change", "best", "--query", "collection:best")
+    assert (itself.code, "asks for itself" in itself.err) == (0, True)
+    assert kept("collection", "new", "night", "ink").code == 0
+    kept("collection", "change", "night", "--query", "ink").failed_with(2, "by hand")
+    kept("collection", "remove", "best", "ink").failed_with(2, "collection change best --query")
+
+
 def test_inspect_shows_what_is_said(kept: Cli, folder: Path) -> None:
     assert kept("tag", "ink", "--add", "fine").code == 0
     assert kept("note", "ink", "--rating", "4").code == 0

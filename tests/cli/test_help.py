@@ -10,7 +10,7 @@ from lorakit.cli.overview import VERBS
 from tests.cli.conftest import Cli
 
 SUB_VERBS = {"ab": ("run", "vote", "show"), "base": ("add", "ls")} | {
-    "collection": ("new", "add", "remove", "ls", "show", "rename", "rm")
+    "collection": ("new", "add", "remove", "ls", "show", "rename", "change", "rm")
 }
 PAGES = [(verb.name,) for verb in VERBS] + [
     (verb, sub) for verb, subs in SUB_VERBS.items() for sub in subs

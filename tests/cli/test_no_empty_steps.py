@@ -16,6 +16,7 @@ COMMANDS = [
     ("collection", "add", "best", "wash"),
     ("collection", "remove", "best", "wash"),
     ("collection", "rename", "best", "best"),
+    ("collection", "change", "best", "--notes", "calm"),
     ("export-metadata", "ink", "--to", "a1111"),
     ("license", "set", "wash", "--license", "CC0-1.0", "--source", "its page"),
     ("scan",),

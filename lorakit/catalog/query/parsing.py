@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorakit.catalog.naming import close_names
 from lorakit.catalog.query.fields import BY_NAME, SORT, SORTABLE
-from lorakit.catalog.query.syntax import Query, Sort, Term
+from lorakit.catalog.query.syntax import Query, Sort, Term, Text
 from lorakit.catalog.query.values import BadValue, read_value, text_value
 from lorakit.errors import BadUsage
 
@@ -34,7 +34,10 @@ class BadQuery(BadUsage):
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of the query: its field or None, its text, and where each begins. "," is a comma alone."""
+    """A word of the query: its field or None, its text, where each begins and the text ends.
+
+    "," is a comma alone.
+    """
 
     field: str | None
     text: str
@@ -42,6 +45,7 @@ class _Word:
     negated: bool
     at: int
     value_at: int
+    end: int
 
     @property
     def is_comma(self) -> bool:
@@ -76,6 +80,18 @@ def parse(text: str) -> Query:
     return query
 
 
+def places_of(text: str, field: str) -> Iterator[tuple[Text, int, int]]:
+    """What a query asks of a field that takes text: each value, where it begins, and where it ends.
+
+    `field` is the field's own name. Raises `BadQuery` for a text that is no query.
+    """
+    parse(text)
+    for word in _words(text):
+        known = BY_NAME.get(word.field) if word.field is not None else None
+        if known is not None and known.name == field:
+            yield text_value(word.text, word.quoted), word.value_at, word.end
+
+
 def _words(text: str) -> Iterator[_Word]:
     at = _space_end(text, 0)
     while at < len(text):
@@ -83,7 +99,7 @@ def _words(text: str) -> Iterator[_Word]:
         stripped = word.text.rstrip(",") if not word.quoted else word.text
         commas = len(word.text) - len(stripped)
         if stripped or word.quoted or word.field:
-            yield _Word(word.field, stripped, word.quoted, word.negated, word.at, word.value_at)
+            yield replace(word, text=stripped, end=end - commas)
         for number in range(commas):
             yield _comma(end - commas + number)
         while end < len(text) and text[end] == ",":
@@ -93,7 +109,7 @@ def _words(text: str) -> Iterator[_Word]:
 
 
 def _comma(at: int) -> _Word:
-    return _Word(None, ",", False, False, at, at)
+    return _Word(None, ",", False, False, at, at, at + 1)
 
 
 def _word(text: str, at: int) -> tuple[_Word, int]:
@@ -107,10 +123,10 @@ def _word(text: str, at: int) -> tuple[_Word, int]:
     name = field[1].casefold() if field else None
     if text[value_at : value_at + 1] in ('"', "'"):
         value, end = _quoted(text, value_at)
-        return _Word(name, value, True, negated, start, value_at), end
+        return _Word(name, value, True, negated, start, value_at, end), end
     bare = _BARE.match(text, value_at)
     value, end = (bare[0], bare.end()) if bare else ("", value_at)
-    return _Word(name, value, False, negated, start, value_at), end
+    return _Word(name, value, False, negated, start, value_at, end), end
 
 
 def _quoted(text: str, at: int) -> tuple[str, int]:

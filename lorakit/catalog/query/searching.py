@@ -10,12 +10,13 @@ from functools import cache, partial
 from typing import TypeVar
 
 from lorakit.catalog import queries
+from lorakit.catalog.query.collected import is_called
 from lorakit.catalog.query.compiling import count_all, find_ids, whether
 from lorakit.catalog.query.conditions import Context, Test
 from lorakit.catalog.query.folding import fold
 from lorakit.catalog.query.index import Index, discard, index_path, open_index
 from lorakit.catalog.query.parsing import BadQuery, parse
-from lorakit.catalog.query.patterns import fits, parted
+from lorakit.catalog.query.patterns import parted
 from lorakit.catalog.query.refreshing import refresh
 from lorakit.catalog.query.shared import Sql
 from lorakit.catalog.query.syntax import Query, Text
@@ -109,13 +110,13 @@ class Search:
         for name, text in self._store.read(
             "SELECT name, query FROM collection WHERE query IS NOT NULL"
         ):
-            if not _is_called(name, wanted):
+            if not is_called(name, wanted):
                 continue
             if name in inside or len(inside) > _DEEPEST:
                 chain = " > ".join([*inside, name])
                 raise BadUsage(
                     f"The collection {name!r} asks for itself: {chain}.",
-                    hint="Give one of them another query.",
+                    hint="Give one of them another query: lorakit collection change NAME --query QUERY",
                 )
             try:
                 query = parse(text)
@@ -162,11 +163,6 @@ def searching(store: Store, share: Share | None = None) -> Iterator[Search]:
 
 def _parsed(query: str | Query) -> Query:
     return parse(query) if isinstance(query, str) else query
-
-
-def _is_called(name: str, wanted: Text) -> bool:
-    pattern = fold(wanted.text)
-    return fits(pattern, fold(name)) if wanted.is_glob else fold(name) == pattern
 
 
 def _ready(store: Store) -> Index:
