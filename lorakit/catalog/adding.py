@@ -16,7 +16,7 @@ from lorakit.catalog.arriving import added, index, without_moved
 from lorakit.catalog.emptied import emptied_folders
 from lorakit.catalog.hashing import BATCH_FILES, hash_and_store
 from lorakit.catalog.headers import Headers
-from lorakit.catalog.naming import check_name, normal
+from lorakit.catalog.naming import check_adapter_name, normal
 from lorakit.catalog.paths import absolute, holds_file, is_below, is_there
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import AddedFile, AddResult, HashProgress, Progress, RejectedFile
@@ -105,7 +105,7 @@ def _take(
         telling.files,
         headers,
         tally,
-        name=normal(name) if name else None,
+        name=normal(name.strip()) if name else None,
         before=telling.before,
         after=telling.after,
     )
@@ -201,7 +201,7 @@ class _Telling:
 def _check_single(name: str, findings: Findings) -> None:
     if findings.folders or len(findings.files) + len(findings.failed) != 1:
         raise BadUsage("A name can be given to one file only.", hint="Add the files one by one.")
-    check_name(name)
+    check_adapter_name(name)
 
 
 def _known_places(store: Store, findings: Findings) -> dict[str, _Place]:

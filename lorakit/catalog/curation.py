@@ -249,9 +249,9 @@ class Curation:
         Its file keeps its own. Raises `BadUsage` for a name that cannot be one, `CatalogError` for one
         that is taken, and `NotFound` for an adapter that has gone.
         """
-        from lorakit.catalog.naming import check_name, normal
+        from lorakit.catalog.naming import check_adapter_name, normal
 
-        check_name(name)
+        check_adapter_name(name)
         with self._writing(f"rename to {name}") as session:
             from lorakit.catalog.storing import rename_adapter
             from lorakit.db.models import Adapter
@@ -259,7 +259,7 @@ class Curation:
             row = session.get(Adapter, adapter)
             if row is None:
                 raise NotFound("The adapter is no longer in the catalog.")
-            rename_adapter(session, row, normal(name))
+            rename_adapter(session, row, normal(name.strip()))
             return row.name
 
     def forget(self, adapters: Iterable[int]) -> int:

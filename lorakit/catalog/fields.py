@@ -108,6 +108,8 @@ def _strength(value: object) -> dict[str, float | None]:
     middle, low, high = found["value"], found["min"], found["max"]
     if middle is None:
         raise ValueError("it must have a value")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"its range ends before it begins: {low:g}..{high:g}")
     if (low is not None and low > middle) or (high is not None and high < middle):
         raise ValueError(f"{middle:g} lies outside its own range")
     return found

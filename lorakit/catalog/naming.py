@@ -15,10 +15,13 @@ from lorakit.catalog.paths import SUFFIXES
 from lorakit.catalog.pending import is_pending
 from lorakit.catalog.records import BaseRecord
 from lorakit.errors import Ambiguous, BadUsage, NotFound
+from lorakit.formats.characters import is_one_line
 from lorakit.formats.peft_folder import called
 
 HASH_PREFIX = "sha256:"
 _MOST_LISTED = 12
+# As at the end of `ink:0.8`.
+_STRENGTH = re.compile(r":[+-]?\.?[0-9][0-9.]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,46 @@ def name_of_file(path: str) -> str:
 
 def check_name(name: str) -> None:
     """Raise `BadUsage` for a text that cannot be a name."""
-    if not name.strip() or not name.isprintable():
+    if not name.strip() or not is_one_line(name):
         raise BadUsage(f"{name!r} cannot be a name: it must be one line of visible characters.")
+
+
+def check_adapter_name(name: str) -> None:
+    """Raise `BadUsage` for a text that cannot be given to an adapter as its name.
+
+    Besides what `check_name` refuses, that is whatever reads as something else where adapters are named.
+    """
+    check_name(name)
+    reading = _reading(name.strip())
+    if reading:
+        raise BadUsage(
+            f"{name!r} cannot be the name of an adapter: it reads as {reading}.",
+            hint="Choose one that begins with a letter or a digit, without / * ? and colons.",
+        )
+
+
+def _reading(name: str) -> str | None:
+    """What a name would be taken for; None for a name."""
+    from lorakit.catalog.query.fields import BY_NAME, SORT
+
+    prefix = name.casefold().partition(":")[0] if ":" in name else ""
+    if name.casefold().startswith(HASH_PREFIX):
+        return "a hash"
+    if looks_like_path(name):
+        return "a file"
+    if name.startswith("<"):
+        return "a prompt's tag"
+    if name.startswith("-"):
+        return "an option, or as names to be read from stdin"
+    if name.startswith('"'):
+        return "a quoted text"
+    if any(sign in name for sign in "*?"):
+        return "a pattern"
+    if prefix == "stack":
+        return "a stack kept by name"
+    if prefix.lstrip("^") in (*BY_NAME, SORT):
+        return "a condition of a query"
+    return "a name and its strength" if _STRENGTH.search(name) else None
 
 
 def normal(name: str) -> str:

@@ -14,6 +14,7 @@ from lorakit.catalog.fields import SOURCES, TAKEN_TAG, USER, taken_tag
 from lorakit.catalog.pending import require_known
 from lorakit.db.store import Store
 from lorakit.errors import BadUsage
+from lorakit.formats.characters import is_one_line
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -27,7 +28,7 @@ def normal_tag(text: str) -> str:
     Raises `BadUsage` for one that is empty, too long, or holds a comma or control characters.
     """
     tag = unicodedata.normalize("NFC", " ".join(text.split()))
-    if not tag or len(tag) > _LONGEST or "," in tag or not tag.isprintable():
+    if not tag or len(tag) > _LONGEST or "," in tag or not is_one_line(tag):
         raise BadUsage(
             f"{text!r} cannot be a tag.",
             hint=f"A tag is one line of at most {_LONGEST} visible characters without commas.",

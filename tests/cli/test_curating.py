@@ -67,9 +67,43 @@ def test_one_wrong_name_changes_nothing(kept: Cli) -> None:
     kept("undo").failed_with(1, "nothing to undo")
 
 
-@pytest.mark.parametrize("tag", ["a\x1b[31m", "a\nb\x00", "x" * 101, "\u202ereversed", "\ud800"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("a\x1b[31m", "a\nb\x00", "x" * 101, "\u202ereversed", "\ud800"),
+        *(
+            "\u200d",
+            "a\u200d",
+            "\u200ca",
+            "a\u200d b",
+            "a\u200d\u200db",
+            "a\u200eb",
+            "a\u200d\x1bb",
+        ),
+    ],
+)
 def test_what_cannot_be_a_tag(kept: Cli, tag: str) -> None:
     kept("tag", "ink", "--add", tag).failed_with(2, "cannot be a tag")
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["\N{WOMAN}\u200d\N{ARTIST PALETTE}", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"],
+)
+def test_joiners_inside_a_word_are_kept_and_shown(kept: Cli, folder: Path, word: str) -> None:
+    assert kept("tag", "ink", "--add", word).code == 0
+    assert tags(kept, "ink") == {"ink": [word]}
+    assert kept("ls", f"tag:{word}", "-q").lines == ["ink"]
+    assert word in kept("tag", "ink").out
+    assert kept("note", "ink", "--name", word).code == 0
+    assert kept("collection", "new", word, word, "-q").lines == [word]
+    assert kept("ls", f"collection:{word}", "-q").lines == [word]
+    assert word in kept("undo").out
+    # From the file of another program, too.
+    record = {"sd version": "Other", "tags": [word, "a\u200e"]}
+    (folder / "wash.metadata.json").write_text(json.dumps(record), encoding="utf-8")
+    assert kept("scan").code == 0
+    assert tags(kept, "wash") == {"wash": [word]}
 
 
 def test_tags_and_words_that_make_no_sense(kept: Cli) -> None:
@@ -151,7 +185,7 @@ def test_strengths_as_they_are_typed() -> None:
 
 def test_a_strength_outside_its_own_range(kept: Cli) -> None:
     kept("note", "ink", "--strength", "2,0..1").failed_with(2, "outside its own range")
-    kept("note", "ink", "--strength", "1..0").failed_with(2, "outside its own range")
+    kept("note", "ink", "--strength", "1..0").failed_with(2, "range ends before it begins: 1..0")
 
 
 def test_dry_runs_tell_and_change_nothing(kept: Cli) -> None:
@@ -267,6 +301,35 @@ def test_another_name(kept: Cli) -> None:
     ]
     assert kept("undo").code == 0
     assert kept("ls", "-q").lines == ["ink", "wash"]
+
+
+def test_what_reads_as_something_else_is_no_name(kept: Cli) -> None:
+    for name, reading in (
+        ("-", "an option"),
+        ("-ink", "an option"),
+        ("sha256:ab", "a hash"),
+        ("/abs", "a file"),
+        ("a.safetensors", "a file"),
+        ("*", "a pattern"),
+        ("<lora:a:1>", "a prompt's tag"),
+        ('"ink"', "a quoted text"),
+        ("stack:evening", "a stack"),
+        ("tag:ink", "a condition"),
+        ("^rank:8", "a condition"),
+        ("ink:0.8", "a name and its strength"),
+    ):
+        tried = kept("note", "ink", f"--name={name}")
+        tried.failed_with(2, "cannot be the name", f"reads as {reading}")
+    assert kept("ls", "-q").lines == ["ink", "wash"]
+
+
+def test_a_name_that_is_given_is_found_again(kept: Cli) -> None:
+    before = "ink"
+    for name in ("Style: ink", "a-b_c.1", "v2 (final), 3:2 b", "墨", " ink 2 "):
+        assert kept("note", before, "--name", name).code == 0
+        before = name.strip()
+        assert kept("note", before, "-q").lines == [before]
+    assert kept("note", "-", "-q", stdin=f"{name}\n").lines == [before]
 
 
 def test_a_smart_collection_holds_what_its_query_finds(kept: Cli) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
+from lorakit.formats.characters import is_one_line
 from lorakit.formats.generation import hex_hashes, real
 
 _MAX_TEXT = 100_000
@@ -59,7 +60,7 @@ def tags(value: object) -> tuple[str, ...]:
         value = value.split(",")
     texts = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
     parts = (line(part) for text in texts[:_MAX_ITEMS] for part in text.split(","))
-    return tuple(dict.fromkeys(p for p in parts if p and len(p) <= _MAX_TAG and p.isprintable()))
+    return tuple(dict.fromkeys(p for p in parts if p and len(p) <= _MAX_TAG and is_one_line(p)))
 
 
 def flag(value: object) -> bool | None:
