@@ -11,7 +11,7 @@ from lorakit.errors import CatalogError
 from lorakit.licenses.claims import ORIGINS, Claim, Origin
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.known import known
-from lorakit.licenses.lineage import model_claim, table_ancestors
+from lorakit.licenses.lineage import kept_as, model_claim, table_ancestors
 from lorakit.licenses.terms import Terms
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def new_rows(
         for one in ancestor.everyone():
             if not _is_of_the_table(one):
                 model, terms = _row(one)
-                said.append(NewClaim(content, "ancestor", one.relation, terms, model))
+                said.append(NewClaim(content, "ancestor", kept_as(one), terms, model))
     there = {(record.origin, record.source): record for record in catalog.claims(content)}
     return [row for row in said if _differs(row, there.get((row.origin, row.source)))]
 
@@ -137,7 +137,7 @@ def _ancestor(record: ClaimRecord, claim: Claim) -> Dossier:
         extra.get("sha256"),
         claims,
         table_ancestors(key) if key else (),
-        record.source,
+        str(extra.get("relation") or record.source),
     )
 
 
@@ -155,4 +155,7 @@ def _row(ancestor: Dossier) -> tuple[str | None, dict[str, Any]]:
         "content": ancestor.content,
         "sha256": ancestor.sha256,
     }
-    return model, {**ancestor.own_terms.to_dict(), **identity}
+    # What is said beside the key, where it is something else.
+    relation = ancestor.relation
+    said = {} if relation == kept_as(ancestor) else {"relation": relation}
+    return model, {**ancestor.own_terms.to_dict(), **identity, **said}

@@ -11,6 +11,16 @@ from lorakit.licenses.known import by_hash, by_name, known, mentioned
 from lorakit.licenses.policy import SAME_WORK, Role
 from lorakit.licenses.terms import Terms
 
+_MERGED_FROM = "was merged from"
+# What a record may say of an ancestor that was not merged into the file: what it says beyond this is its own claim.
+_NOT_MERGED = (
+    "was made for",
+    "has the shape of",
+    "derives from",
+    "was fine-tuned from",
+    "was quantised from",
+)
+
 
 def model_claim(key: str, found: str) -> Claim:
     """The claim that something is the known model `key`, made at `found`."""
@@ -53,7 +63,9 @@ def _recorded(ancestor: Ancestor, where: str) -> Dossier:
     if key is not None:
         claims.append(model_claim(key, where))
     below = tuple(_recorded(one, where) for one in ancestor.ancestors)
-    same = (ancestor.relation or "").startswith(SAME_WORK)
+    said = ancestor.relation or ""
+    known_ways = (one for one in (SAME_WORK, *_NOT_MERGED) if said.startswith(one))
+    how = next(known_ways, _MERGED_FROM)
     return Dossier(
         ancestor.name,
         ancestor.role,
@@ -61,8 +73,17 @@ def _recorded(ancestor: Ancestor, where: str) -> Dossier:
         ancestor.file_sha256,
         tuple(claims),
         below or (table_ancestors(key) if key else ()),
-        f"{SAME_WORK if same else 'was merged from'} {ancestor.name} ({where})",
+        f"{how} {ancestor.name} ({where})",
     )
+
+
+def kept_as(ancestor: Dossier) -> str:
+    """The key under which a catalog keeps an ancestor: its relation, as it was once said of every recorded one."""
+    for how in _NOT_MERGED:
+        for claim in ancestor.claims:
+            if ancestor.relation == f"{how} {ancestor.name} ({claim.found})":
+                return f"{_MERGED_FROM} {ancestor.name} ({claim.found})"
+    return ancestor.relation
 
 
 def _known_key(ancestor: Ancestor) -> str | None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from lorakit.catalog import Catalog
+from lorakit.formats.ancestry import Ancestor, encode_ancestry
 from lorakit.formats.inspection import inspect
 from lorakit.licenses.adding import take_in
 from lorakit.licenses.dossier import Dossier
 from lorakit.licenses.gathering import adapter_dossier, base_dossier, recorded_dossier
+from lorakit.licenses.keeping import kept
 from lorakit.licenses.known import known
 from lorakit.licenses.policy import judge
 from lorakit.licenses.terms import ShareMerges, Terms, strictest
@@ -338,6 +340,36 @@ def test_ancestors_outlive_the_header_that_named_them(tmp_path: Path, catalog: C
     dossier = gathered(ink(tmp_path, {"modelspec.license": "MIT"}), catalog)
     assert dossier.terms.share_merges is ShareMerges.DENY
     assert "was merged from rdbt_v0.32" in dossier.verdict.reasons[0]
+
+
+def test_what_an_adapter_was_made_for_was_not_merged_into_it(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    made_for = Ancestor(
+        "A model", "base", relation="was made for A model, and so on; is another form"
+    )
+    header = encode_ancestry([Ancestor("ink", ancestors=(made_for,))], "merged adapter")
+    path = ink(tmp_path, {**header, **SMALL})
+    where = f"(lorakit.ingredients in the header of {path.name})"
+    (above,) = gathered(path).ancestors
+    (below,) = above.ancestors
+    assert above.relation == f"was merged from ink {where}"
+    # No more of the sentence than is known: what follows is the file's own claim.
+    assert below.relation == f"was made for A model {where}"
+    # A catalog of before kept it as merged; what it says now takes the place of that.
+    assert below.content is None
+    content = gathered(path).content
+    assert content is not None
+    before = {**below.own_terms.to_dict(), "name": "A model", "role": "base"}
+    key = f"was merged from A model {where}"
+    catalog.record_claim(content, origin="ancestor", source=key, terms=before)
+    gathered(path, catalog)
+    rows = [row for row in catalog.claims(content) if row.terms["name"] == "A model"]
+    assert [row.source for row in rows] == [key]
+    assert kept(catalog, content)[1][0].relation == f"was made for A model {where}"
+    # And nothing is written twice for it.
+    gathered(path, catalog)
+    assert [row for row in catalog.claims(content) if row.terms["name"] == "A model"] == rows
 
 
 def test_gathering_again_writes_nothing(tmp_path: Path, catalog: Catalog) -> None:
