@@ -375,6 +375,12 @@ def test_pages_follow_one_another(shelf: Shelf) -> None:
         ("a rank:x", ("'x'", "character 8", "rank:8..32")),
         ("rank:9..2", ("ends before it begins",)),
         ("rating:4.5", ("'4.5'",)),
+        ("ink added:2026..2025", ("ends before it begins", "character 11", "2026-11-23")),
+        ("added:2026-11-23..2026-11-22", ("ends before it begins",)),
+        ("added:-1d..-2d", ("ends before it begins",)),
+        ("added:today..-30d", ("ends before it begins",)),
+        ("size:2GB..1GB", ("ends before it begins",)),
+        ("size:16.6", ("'16.6'",)),
         ("size:1parsec", ("1parsec", "50MB")),
         ("strength:nan", ("'nan'",)),
         ("added:someday", ("'someday'", "2026-11")),
@@ -395,6 +401,43 @@ def test_what_is_no_query_is_refused_with_its_place(text: str, words: Sequence[s
     said = f"{caught.value.message} {caught.value.hint}"
     for word in words:
         assert word in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026..2026",
+        "2025..-1y",
+        "-1h..today",
+        "today..-1h",
+        "-30d..-30d",
+        "yesterday..",
+        "2026-11..2026",
+    ],
+)
+def test_a_range_of_dates_that_may_hold_something_is_one(text: str) -> None:
+    assert parse(f"added:{text}").terms[0].value == Dates(
+        *(end or None for end in text.split(".."))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("16.6kB", 16_550, 16_650),
+        ("17KB", 16_500, 17_500),
+        ("2.50GB", 2_495_000_000, 2_505_000_000),
+        ("1.5KiB", 1_485, 1_587),
+        ("5B", 5, 5),
+        ("0kB", 0, 500),
+        ("16600", 16_600, 16_600),
+        ("..50MB", None, 50_000_000),
+        ("16.6kB..", 16_550, None),
+        ("1MB..2.5MB", 1_000_000, 2_550_000),
+    ],
+)
+def test_a_size_means_what_rounds_to_it(text: str, low: int | None, high: int | None) -> None:
+    assert parse(f"size:{text}").terms[0].value == Span(low, high)
 
 
 def test_the_example_in_the_documentation_is_read() -> None:

@@ -19,6 +19,11 @@ def is_relative(text: str) -> bool:
     return _RELATIVE.fullmatch(text) is not None
 
 
+def is_absolute(text: str) -> bool:
+    """Whether `text` may be a year, month or day of the calendar, whatever day it is now."""
+    return _ABSOLUTE.fullmatch(text) is not None
+
+
 def span_of(text: str, now: datetime) -> tuple[datetime, datetime]:
     """The first moment of what `text` says, and the first after it, in UTC.
 
