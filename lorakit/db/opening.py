@@ -119,6 +119,9 @@ def connect(path: Path) -> tuple[sqlite3.Connection, str | None]:
             if "locked" in str(error):
                 raise
             return _connect_frozen(path), None
+        except BaseException:
+            connection.close()
+            raise
     try:
         _check_application(path, found)
     except CatalogError:

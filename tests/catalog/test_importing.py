@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -27,6 +29,10 @@ def scan(catalog: Catalog, folder: Path, *, again: bool = False) -> TakenIn:
 @pytest.fixture
 def ink(folder: Path) -> Path:
     return write_adapter(folder / "ink.safetensors", 1, {"modelspec.author": "header-author"})
+
+
+def opened(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path))
 
 
 def stock(catalog: Catalog, ink: Path) -> tuple[str, dict[str, Path]]:
@@ -206,14 +212,14 @@ def test_a_catalog_that_was_put_back_is_told_all_again(
 ) -> None:
     catalog.add([ink])
     before = tmp_path / "before.db"
-    with sqlite3.connect(before) as copy, sqlite3.connect(tmp_path / "home/catalog.db") as own:
+    with opened(before) as copy, opened(tmp_path / "home" / "catalog.db") as own:
         own.backup(copy)
     content, _ = stock(catalog, ink)
     scan(catalog, ink.parent)
     catalog.undo()
     # What was undone stays so.
     assert scan(catalog, ink.parent).changed == 0
-    with sqlite3.connect(before) as copy, sqlite3.connect(tmp_path / "home/catalog.db") as own:
+    with opened(before) as copy, opened(tmp_path / "home" / "catalog.db") as own:
         copy.backup(own)
     assert "author" not in catalog.facts(content)
     assert scan(catalog, ink.parent).changed == 1
@@ -285,7 +291,9 @@ def test_folders_are_remembered_and_told_from_adapters_without_the_list(
     assert catalog.folders() == [str(folder / "a" / "b")]
 
 
-def cache(path: Path, rows: list[dict[str, Any]], *, log: bool = False) -> Path:
+@contextmanager
+def cache(path: Path, rows: list[dict[str, Any]], *, log: bool = False) -> Iterator[Path]:
+    """LoRA Manager's cache; with a log, while that runs and has not brought its log into the file."""
     connection = sqlite3.connect(path)
     if log:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -301,7 +309,8 @@ def cache(path: Path, rows: list[dict[str, Any]], *, log: bool = False) -> Path:
     connection.commit()
     if not log:
         connection.close()
-    return path
+    yield path
+    connection.close()
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -320,10 +329,11 @@ def test_lora_managers_cache(catalog: Catalog, ink: Path, tmp_path: Path, log: b
         {"file_path": str(wash.path), "sha256": "ef" * 32, **common},
     ]
     (tmp_path / "lm").mkdir()
-    path = cache(tmp_path / "lm" / "default.sqlite", rows, log=log)
-    before = states(path.parent)
-    taken = catalog.keep_cache("scan", path)
-    assert states(path.parent) == before
+    with cache(tmp_path / "lm" / "default.sqlite", rows, log=log) as path:
+        assert path.with_name(f"{path.name}-wal").exists() == log
+        before = states(path.parent)
+        taken = catalog.keep_cache("scan", path)
+        assert states(path.parent) == before
     assert (taken.models, taken.known, taken.changed) == (4, 2, 1)
     assert shown(catalog, wash.tensor_sha256)["notes"] == ("cached", "lora-manager")
     assert shown(catalog, wash.tensor_sha256)["favourite"] == (True, "lora-manager")
@@ -340,7 +350,8 @@ def test_how_often_lora_manager_saw_an_adapter_used(catalog: Catalog, tmp_path: 
     folder = tmp_path / "lm" / "cache" / "model"
     folder.mkdir(parents=True)
     rows = [{"file_path": str(path), "sha256": wash.file_sha256}]
-    stored = cache(folder / "default.sqlite", rows)
+    with cache(folder / "default.sqlite", rows) as stored:
+        pass
     stats = tmp_path / "lm" / "stats" / "lora_manager_stats.json"
     stats.parent.mkdir()
     for text in ("not JSON", "[]", '{"loras": {"' + wash.file_sha256 + '": {"total": "many"}}}'):

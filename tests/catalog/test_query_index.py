@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -220,7 +221,7 @@ def test_a_damaged_index_is_made_anew(filled: Catalog, bytes_: bytes) -> None:
     for name in ("-wal", "-shm"):
         file.with_name(FILE_NAME + name).unlink(missing_ok=True)
     assert [one.name for one in filled.find("sort:rank")] == expected
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         assert connection.execute("SELECT sum(count) FROM page").fetchone() == (len(expected),)
 
 
@@ -251,7 +252,7 @@ def test_a_page_that_says_nonsense_is_made_anew(
     path = filled._store.target.path
     assert expected
     assert path is not None
-    with sqlite3.connect(path.with_name(FILE_NAME)) as connection:
+    with closing(sqlite3.connect(path.with_name(FILE_NAME))) as connection, connection:
         connection.execute(f"UPDATE page SET {spoilt}")
     # One of its adapters is to be changed before anything is asked.
     if is_changed:
@@ -263,7 +264,7 @@ def test_an_index_of_another_version_is_made_anew(filled: Catalog) -> None:
     expected = filled.find("")
     path = filled._store.target.path
     assert path is not None
-    with sqlite3.connect(path.with_name(FILE_NAME)) as connection:
+    with closing(sqlite3.connect(path.with_name(FILE_NAME))) as connection, connection:
         connection.execute("DROP TABLE page")
         connection.execute("CREATE TABLE page (other TEXT)")
         connection.execute("PRAGMA user_version = 99")

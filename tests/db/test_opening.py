@@ -69,8 +69,8 @@ def test_a_damaged_catalog_is_a_catalog_error(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
     Store(parse_target(path)).close()
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 5000)
-    with pytest.raises(CatalogError) as caught:
-        Store(parse_target(path)).read("SELECT * FROM adapter")
+    with pytest.raises(CatalogError) as caught, closing(Store(parse_target(path))) as store:
+        store.read("SELECT * FROM adapter")
     assert ".bak-" in str(caught.value.hint)
 
 

@@ -32,27 +32,34 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def counted(number: int, update: Progress) -> Found:
-    """What a job gives, after long enough for the others to have their turn."""
+def counted(number: int, meeting: Path | None, update: Progress) -> Found:
+    """What a job gives, once as many processes have come to the meeting as are to."""
     update(0, 1, "")
     if number == 2:
         raise NotFusable("two", hint="Leave it.")
     if number == 3:
         raise OSError(28, "No space left on device", "three.safetensors")
     logging.getLogger("lorakit").warning("said %s", "here")
-    time.sleep(0.3 if number < 20 else 0)
+    if meeting is not None:
+        (meeting / str(os.getpid())).touch()
+        _wait_for(lambda: len(list(meeting.iterdir())) == 2)
     return number, torch.get_num_threads(), os.getpid()
 
 
-def run(count: int, size: int, cores: int, first: int = 0) -> dict[int, Found | LorakitError]:
+def run(
+    count: int, size: int, cores: int, meeting: Path | None = None
+) -> dict[int, Found | LorakitError]:
     found: dict[int, Found | LorakitError] = {}
-    jobs = [partial(counted, first + n) for n in range(count)]
+    first = 0 if meeting else 20
+    jobs = [partial(counted, first + n, meeting) for n in range(count)]
     each_file(jobs, [size] * count, found.__setitem__, cores=cores)
     return found
 
 
-def test_every_job_is_done_once_and_errors_are_results(caplog: pytest.LogCaptureFixture) -> None:
-    found = run(12, LARGE, 2)
+def test_every_job_is_done_once_and_errors_are_results(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    found = run(12, LARGE, 2, tmp_path)
     assert sorted(found) == list(range(12))
     two, three = found.pop(2), found.pop(3)
     assert isinstance(two, NotFusable)
@@ -74,7 +81,7 @@ def test_every_job_is_done_once_and_errors_are_results(caplog: pytest.LogCapture
 def test_small_large_and_single_files_are_done_here_with_all_cores(
     count: int, size: int, cores: int
 ) -> None:
-    assert list(run(count, size, cores, 20).values()) == [
+    assert list(run(count, size, cores).values()) == [
         (20 + n, cores, os.getpid()) for n in range(count)
     ]
 
@@ -83,17 +90,18 @@ def test_no_jobs_are_no_trouble() -> None:
     assert run(0, LARGE, 2) == {}
 
 
-def deadly(number: int, parent: int, update: Progress) -> int:
-    """A job that ends whatever process it is in, but the one that all began in."""
+def deadly(number: int, parent: int, meeting: Path, update: Progress) -> int:
+    """A job that ends whatever process it is in, but the one that all began in, which waits for that."""
     if os.getpid() != parent:
+        (meeting / "killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.2)
+    _wait_for(lambda: (meeting / "killed").exists())
     return number
 
 
-def test_what_a_killed_process_was_doing_is_done_by_another() -> None:
+def test_what_a_killed_process_was_doing_is_done_by_another(tmp_path: Path) -> None:
     found: dict[int, int | LorakitError] = {}
-    jobs = [partial(deadly, n, os.getpid()) for n in range(9)]
+    jobs = [partial(deadly, n, os.getpid(), tmp_path) for n in range(9)]
     each_file(jobs, [LARGE] * 9, found.__setitem__, cores=2)
     assert found == {n: n for n in range(9)}
 

@@ -22,8 +22,8 @@ Coded = tuple[Sequence[float], bytes]
 def pack(columns: Iterable[Sequence[Any]]) -> bytes:
     """Columns of numbers as bytes, with NaN for None, which fits no comparison."""
     packed = [_packed(column) for column in columns]
-    return array("H", [kinds for kinds, _ in packed]).tobytes() + b"".join(
-        data for _, data in packed
+    return b"".join(
+        [bytes(array("H", [kinds for kinds, _ in packed])), *(data for _, data in packed)]
     )
 
 
@@ -72,6 +72,6 @@ def _packed(column: Sequence[Any]) -> tuple[int, bytes]:
         column = [nan if number is None or number != number else number for number in column]
         kinds = set(column)
     if len(kinds) > _MOST_KINDS:
-        return 0, array("d", column).tobytes()
+        return 0, bytes(array("d", column))
     codes = {number: code for code, number in enumerate(kinds)}
-    return len(kinds), array("d", kinds).tobytes() + bytes(map(codes.__getitem__, column))
+    return len(kinds), bytes(array("d", kinds)) + bytes(map(codes.__getitem__, column))
