@@ -112,9 +112,14 @@ def sentence(found: Verification) -> str:
     if found.outcome == "rounding":
         if not found.to_the_bit:
             return f"{found.path.name} is {found.how}, within the rounding of its dtype."
+        why = (
+            "are others, as its header has another recipe for the same change"
+            if found.recipe
+            else "rounded otherwise, as another machine, device or version does"
+        )
         return (
             f"{found.path.name} is {found.how}, within rounding: {found.differing:,} of "
-            f"{found.values:,} values rounded otherwise, as another machine, device or version does."
+            f"{found.values:,} values {why}."
         )
     return f"{found.path.name} is not {found.how}."
 
@@ -124,6 +129,8 @@ def show(console: Console, found: Verification) -> None:
     from lorakit.cli.render import notes, rows
 
     console.print(sentence(found), style="bold")
+    for line in found.recipe:
+        console.print(line)
     for line in _explanation(found):
         console.print(line)
     told = found.outcome == "differs" or found.to_the_bit
@@ -167,6 +174,9 @@ def _explanation(found: Verification) -> Iterator[str]:
         if not found.to_the_bit:
             yield f"The change differs by {_share(fit.error)} of its size."
         return
+    if fit.error < _SAME and found.recipe:
+        yield "Its change is that of the recipe all the same; what differs is how it is written."
+        return
     yield (
         f"Its change is {fit.gain:.4g} times as strong as expected, and differs from it by "
         f"{_share(fit.error)} of its size."
@@ -189,6 +199,8 @@ def _explanation(found: Verification) -> Iterator[str]:
         )
 
 
+# A change that differs by no more of its size is that of rounding factors to float32.
+_SAME = 1e-5
 # A gain that differs from 1 by this much is worth a sentence.
 _NOTICEABLE = 0.01
 

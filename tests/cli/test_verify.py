@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import lorakit
+from lorakit.adapters.lora import LoraModule
 from tests.cli.conftest import Cli
 from tests.models import lora_file, random_lora, tiny_base, usual_names
 
@@ -95,6 +96,38 @@ def test_another_strength_is_named_with_what_it_looks_like(stocked: Cli, made: P
     entries = stocked("verify", made, "--recipe", "wash:0.5 ink:-0.4", "--json").document["entries"]
     assert [(one["name"], one["differs"]) for one in entries] == [("wash", False), ("ink", True)]
     assert entries[1]["looks_like"] == pytest.approx(0.8, abs=1e-4)
+
+
+def test_another_recipe_for_the_same_change_is_told_from_another_machine(
+    stocked: Cli, made: Path, models: Path
+) -> None:
+    ran = stocked("verify", made, "--recipe", "wash:0.5 ink:0.8")
+    said = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert "as its header has another recipe for the same change" in said
+    assert "entries of its header in another order" in said
+    assert "machine" not in said
+    same = stocked("verify", made, "--recipe", "ink:0.8 wash:0.5", "--json").document
+    assert same["recipe_differs"] == []
+    nothing = {
+        name: LoraModule(torch.zeros_like(one.up), one.down, 1.0)
+        for name, one in random_lora(usual_names(3), 3, rank=1).items()
+    }
+    zeros = lora_file(models / "zeros.safetensors", nothing)
+    words = ("verify", made, "--recipe", f"ink:0.8 wash:0.5 {zeros}:2")
+    said = " ".join(stocked(*words).out.split())
+    assert "The recipe has what its header does not: zeros:2." in said
+    assert "Its change is that of the recipe all the same" in said
+    cut = models / "cut.safetensors"
+    assert stocked("merge", "ink:0.8", "wash:0.5", "--rank", "6", "-o", cut).code == 0
+    document = stocked("verify", cut, *words[2:], "--json").document
+    assert document["outcome"] == "rounding"
+    assert document["recipe_differs"] == ["The recipe has what its header does not: zeros:2."]
+    document = stocked("verify", made, "--recipe", "ink:0.8@kinds=root:0", "--json").document
+    assert document["recipe_differs"] == [
+        "The recipe has what its header does not: ink:0.8@kinds=root:0.",
+        "The recipe lacks what its header has: ink:0.8 wash:0.5.",
+    ]
 
 
 def test_a_checkpoint_is_explained_although_rounding_hides_most_of_it(

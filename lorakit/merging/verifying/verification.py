@@ -63,7 +63,7 @@ class Verification:
 
     `how` says what it was compared with, in words; `to_the_bit` whether tensors were compared or, for a
     file of another program, its change alone. `missing` are tensors it should have, `extra` those it
-    should not. `fit` and `looks` tell which strengths explain the difference, where that was looked for.
+    should not. `recipe` says how the recipe that was given differs from the file's record. `fit` and `looks` tell which strengths explain the difference, where that was looked for.
     """
 
     path: Path
@@ -79,6 +79,7 @@ class Verification:
     fit: Fit | None = None
     looks: tuple[Look, ...] = ()
     remarks: tuple[str, ...] = field(default=())
+    recipe: tuple[str, ...] = ()
 
     @property
     def differing(self) -> int:
@@ -158,6 +159,7 @@ class Verification:
                 for spans in self.by_block
             ],
             "remarks": list(self.remarks),
+            "recipe_differs": list(self.recipe),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoin
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
 from lorakit.merging.verifying.fitting import Products, fit
 from lorakit.merging.verifying.ingredients import Ingredients, entries_text, find_recorded
+from lorakit.merging.verifying.recipe import beside_root, recipe_differs
 from lorakit.merging.verifying.replay import Replay, replayed
 from lorakit.merging.verifying.verification import Outcome, Verification, looks_of
 from lorakit.stack import ResolvedEntry, Stack, resolve_stack
@@ -86,10 +87,19 @@ def verify(
             found = find_recorded(catalog, _require_record(asked), base=asked.base)
         if len(found.bases) != 1:
             raise _unknown(header)
-        return verify_checkpoint(header, found.bases[0], found.entries, on_progress)
-    if asked.made is None or (asked.recipe is not None and asked.made["verb"] != "merge"):
-        return _compare_change(asked, on_progress)
-    return _compare_replay(catalog, asked, asked.made, on_progress)
+        result = verify_checkpoint(header, found.bases[0], found.entries, on_progress)
+    elif asked.made is None or (asked.recipe is not None and asked.made["verb"] != "merge"):
+        found = Ingredients((), asked.recipe or ())
+        result = _compare_change(asked, on_progress)
+    else:
+        found = _ingredients(catalog, asked)
+        result = _compare_replay(asked, asked.made, found, on_progress)
+    replaced = asked.recipe is not None and result.to_the_bit
+    return replace(
+        result,
+        recipe=recipe_differs(asked.recorded, found.entries) if replaced and asked.recorded else (),
+        remarks=(*result.remarks, *beside_root(found.entries)),
+    )
 
 
 def _record(header: Header) -> Mapping[str, Any] | None:
@@ -126,10 +136,9 @@ def _base_of(catalog: Catalog, asked: _Asked) -> ChosenBase:
 
 
 def _compare_replay(
-    catalog: Catalog, asked: _Asked, made: Mapping[str, Any], on_progress: Progress
+    asked: _Asked, made: Mapping[str, Any], found: Ingredients, on_progress: Progress
 ) -> Verification:
     """An adapter that lorakit wrote against one that is made in the same way, to the bit."""
-    found = _ingredients(catalog, asked)
     again = replayed(made, found, on_progress)
     header = asked.header
     modules = {
