@@ -44,6 +44,48 @@ def one(folder: Path, ending: str, content: object) -> SidecarFacts:
     return only
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        # As Notepad saves "ANSI", and PowerShell's Out-File whatever it is given.
+        (b"caf\xe9 \x96 5 \x80\r\n", "caf\u00e9 \u2013 5 \u20ac"),
+        (b"\xff\xfec\x00a\x00f\x00\xe9\x00\r\x00\n\x00", "caf\u00e9"),
+        (b"\xfe\xff\x00c\x00a\x00f\x00\xe9", "caf\u00e9"),
+        (b"\xef\xbb\xbfcaf\xc3\xa9", "caf\u00e9"),
+        (b"caf\xc3\xa9", "caf\u00e9"),
+    ],
+)
+def test_notes_in_the_encodings_of_windows(tmp_path: Path, raw: bytes, text: str) -> None:
+    (tmp_path / "ink.txt").write_bytes(raw)
+    (only,), problems = read(tmp_path)
+    assert (only.fields, problems) == ({"description": text}, ())
+
+
+@pytest.mark.parametrize(
+    ("ending", "raw", "reason"),
+    [
+        (".txt", b"caf\xe9\x00", "it is not UTF-8 text"),
+        (".txt", b"caf\xe9 \x81", "it is not UTF-8 text"),
+        (".txt", b"\xff\xfec\x00a", "it begins as UTF-16 text"),
+        (".json", b'{"sd version": "Other", "notes": "caf\xe9"}', "it is not UTF-8 text"),
+        (".json", b"\xff\xfe{\x00}", "it begins as UTF-16 text"),
+    ],
+)
+def test_bytes_that_are_no_text_say_nothing(
+    tmp_path: Path, ending: str, raw: bytes, reason: str
+) -> None:
+    (tmp_path / f"ink{ending}").write_bytes(raw)
+    facts, (problem,) = read(tmp_path)
+    assert (facts, f"ink{ending} cannot be read: {reason}" in problem) == ([], True)
+
+
+def test_a_record_in_utf_16(tmp_path: Path) -> None:
+    text = json.dumps({"sd version": "Other", "notes": "caf\u00e9"}, ensure_ascii=False)
+    (tmp_path / "ink.json").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
+    (only,), problems = read(tmp_path)
+    assert (only.fields["notes"], problems) == ("caf\u00e9", ())
+
+
 def test_lora_manager(tmp_path: Path) -> None:
     found = one(tmp_path, ".metadata.json", KINDS[".metadata.json"])
     assert found.source == "lora-manager"

@@ -6,23 +6,53 @@ import json
 import os
 import secrets
 import shutil
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 32_000_000
+_UTF_8 = "utf-8"
 
 # Gives a file's JSON; raises `OSError`, `ValueError` and `RecursionError`.
 JsonReader = Callable[[Path], Any]
 
 
 def read_text(path: Path) -> str:
-    """A file's text. Raises `OSError`, and `ValueError` for one that is none or is too large."""
+    """A file's text: UTF-8, or UTF-16 where a byte order mark says so.
+
+    Raises `OSError`, and `ValueError` for one that is none or is too large.
+    """
+    return _decoded(_read(path))
+
+
+def read_note(path: Path) -> str:
+    """As `read_text`, of a text that a person wrote: what is no UTF-8 is in the code page of western Windows."""
+    raw = _read(path)
+    try:
+        return _decoded(raw)
+    except UnicodeDecodeError as error:
+        # No text holds a zero; whatever does, and the few bytes that the code page lacks, tell a binary file.
+        if error.encoding != _UTF_8 or 0 in raw:
+            raise
+        try:
+            return raw.decode("cp1252")
+        except UnicodeDecodeError:
+            raise error from None
+
+
+def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
-    return raw.decode("utf-8-sig")
+    return raw
+
+
+def _decoded(raw: bytes) -> str:
+    if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return raw.decode("utf-16")
+    return raw.removeprefix(BOM_UTF8).decode(_UTF_8)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
@@ -55,7 +85,8 @@ def failure(path: Path, error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
+        begins = error.encoding != _UTF_8
+        return "it begins as UTF-16 text, and is none" if begins else "it is not UTF-8 text"
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON ({error.msg.rstrip('.')}, line {error.lineno})"
     if isinstance(error, RecursionError):

@@ -12,7 +12,7 @@ from lorakit.formats.sidecars.a1111 import SOURCE as A1111
 from lorakit.formats.sidecars.a1111 import a1111_facts, is_a1111, text_facts
 from lorakit.formats.sidecars.beside import PREVIEWS, Beside
 from lorakit.formats.sidecars.civitai import model_facts, version_facts
-from lorakit.formats.sidecars.documents import JsonReader, failure, read_json, read_text
+from lorakit.formats.sidecars.documents import JsonReader, failure, read_json, read_note, read_text
 from lorakit.formats.sidecars.lora_manager import SOURCE as LORA_MANAGER
 from lorakit.formats.sidecars.lora_manager import lora_manager_facts
 from lorakit.formats.sidecars.modelspec import swarm_facts
@@ -73,7 +73,7 @@ def _of_file(
         words = read_text(path).split()
         return SidecarFacts("", file.path, {}, hashes=values.sha256(*words[:1]))
     if file.ending.endswith(".txt"):
-        return text_facts(read_text(path), file.path)
+        return text_facts(read_note(path), file.path)
     document = read(path)
     if not isinstance(document, dict):
         raise ValueError("it holds no object")
