@@ -150,6 +150,26 @@ def test_what_lorakit_wrote_comes_back_as_the_same_file(
         assert first.read_bytes() == back.read_bytes()
 
 
+def test_factors_of_convolutions_keep_their_bytes_and_in_two_layouts_lose_sides_of_one(
+    tmp_path: Path,
+) -> None:
+    source = random.Random(1)
+    name = "diffusion_model.blocks.0.mlp.layer1"
+    shapes = {f"{name}.lora_A.weight": (2, 16, 1, 1), f"{name}.lora_B.weight": (64, 2, 1, 1)}
+    payloads = {key: _filled(("F32", shape, None), source) for key, shape in shapes.items()}
+    first = write_safetensors(tmp_path / "x.safetensors", payloads)
+    before = bytes_of(read_header(first))
+    lost = set()
+    for layout in WRITABLE:
+        there = saved(first, tmp_path / layout, layout)
+        back = bytes_of(read_header(saved(there, tmp_path / f"{layout}-back", "comfy")))
+        assert {key: t[2] for key, t in back.items()} == {key: t[2] for key, t in before.items()}
+        if back != before:
+            lost.add(layout)
+            assert {t[1] for t in back.values()} == {(2, 16), (64, 2)}
+    assert lost == {"diffusers", "peft"}
+
+
 def test_a_config_of_peft_moves_into_tensors_and_back(tmp_path: Path) -> None:
     text = '{"transformer.r": 4, "transformer.lora_alpha": 3, "transformer.use_rslora": true}'
     modules = random_lora(usual_names(1), 1, rank=4)

@@ -116,6 +116,16 @@ def assert_same(found: torch.Tensor, wanted: Array, tolerance: float = 1e-9) -> 
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("method", ["dare", "della"])
+def test_chance_goes_by_the_place_of_an_entry_as_the_page_says(method: str) -> None:
+    by_name = {"dare": dare, "della": della}[method]
+    given = dense(changes(2))
+    found, again = (by_name(lazily(given), settings(method)) for _ in range(2))
+    turned = by_name(lazily(given[::-1]), settings(method))
+    assert torch.equal(found, again)
+    assert not torch.allclose(found, turned)
+
+
 @pytest.mark.parametrize("density", [0.2, 0.5, 1.0])
 def test_ties_is_trim_elect_and_mean(density: float) -> None:
     matrices = dense(changes())

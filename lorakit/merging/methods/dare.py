@@ -3,6 +3,8 @@
 Each entry of a delta is dropped with probability p = `drop`, by chance and independent of the others, and
 the rest is divided by 1 - p, so that the expected delta is what it was. The deltas are then added up and
 multiplied by `scale`. The variance this adds is p / (1 - p) times the energy of the delta.
+
+Chance goes by the place of a change among the others: another order drops other entries.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ In every row the entries are ranked by magnitude. The probability of being dropp
 the rank, from p + ε/2 for the smallest to p - ε/2 for the largest, with p = `drop` and ε = `window`; what
 stays is divided by its own probability of staying. Then, as in TIES, each entry elects a sign and the
 mean of those that agree is taken, times `scale` (the paper's λ).
+
+Chance goes by the place of a change among the others, as in DARE.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Settings:
         return float(self.options[name])
 
     def generator(self, entry: int) -> torch.Generator:
-        """Random numbers for the entry at `entry`, the same on every device."""
+        """Random numbers for the entry in place `entry`, whatever it is; the same on every device."""
         text = f"{self.seed}\0{self.place}\0{entry}".encode()
         start = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
         return torch.Generator().manual_seed(start)
