@@ -329,6 +329,8 @@ def test_an_adapter_that_vanishes_before_it_is_read_is_one_sentence(
     assert not (tmp_path / "a.png").exists()
 
 
+# Python 3.13.0 alone makes PyTorch say that.
+@pytest.mark.filterwarnings("default:Guards may run slower")
 def test_a_compiled_picture_says_so(
     ready: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,9 +34,9 @@ Answer = Callable[[bytes], bytes]
 
 def as_kitty(asked: bytes) -> bytes:
     question = re.search(rb"\x1b_Gi=(\d+)[^\x1b]*a=q[^\x1b]*\x1b\\", asked)
-    if question:
-        return b"\x1b_Gi=" + question[1] + b";OK\x1b\\"
-    return b"\x1b[?62;22c" if asked.endswith(b"\x1b[c") else b""
+    # Both may be asked at once.
+    shows = b"\x1b_Gi=" + question[1] + b";OK\x1b\\" if question else b""
+    return shows + as_neither(asked)
 
 
 def as_sixel(asked: bytes) -> bytes:
