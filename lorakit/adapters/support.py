@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from math import isfinite
+from shlex import quote
 from types import MappingProxyType
 
 from lorakit.errors import BadFile, NotFusable
@@ -64,7 +65,7 @@ def check_fusable(report: AdapterReport) -> None:
         raise BadFile(
             f"{report.path} holds no Anima adapter: none of its tensors patches a known module"
             + (f"; they are of {called}." if called else "."),
-            hint=f"`lorakit inspect {report.path}` lists its keys.",
+            hint=f"`lorakit inspect {quote(str(report.path))}` lists its keys.",
         )
     if report.problems:
         more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import fsum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from lorakit.adapters.loading import load_adapter
@@ -222,7 +223,7 @@ def _require_both(report: AdapterReport, cut: Cut) -> None:
     why = f", since no module of it fits {' or '.join(map(repr, missed))}" if missed else ""
     raise LorakitError(
         f"{report.path} is not pruned: {what}{why}.",
-        hint=f"`lorakit inspect {report.path}` shows which blocks and kinds it changes.",
+        hint=f"`lorakit inspect {quote(str(report.path))}` shows which blocks and kinds it changes.",
     )
 
 

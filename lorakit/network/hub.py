@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from logging import CRITICAL
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from lorakit import __version__
@@ -114,7 +115,7 @@ def choose(repository: Repository, address: HubAddress, *, everything: bool) -> 
         example = HubAddress(repository.name, (sure or found or rest)[0].name, address.revision)
         raise Ambiguous(
             f"{repository.name} holds {_what_there_is(found, sure)}{_not_looked_at(looked_at, rest)}. Name "
-            f"one, as in {example}, or take --all.",
+            f"one, as in {quote(str(example))}, or take --all.",
             hint=_listing([*found, *rest]),
         )
     return found
@@ -177,7 +178,7 @@ def _check_hash(repository: Repository, file: RemoteFile, path: Path) -> None:
             f"What came as {place} is not what the server states: its SHA-256 is {found[:12]}..., and not "
             f"{file.sha256[:12]}.... Nothing was added.",
             # The library would link to the same bytes again.
-            hint=f"Delete {path.resolve()} and try again. To add it as it is: lorakit add {path}",
+            hint=f"Delete {quote(str(path.resolve()))} and try again. To add it as it is: lorakit add {quote(str(path))}",
         )
 
 

@@ -14,6 +14,7 @@ import pytest
 from lorakit import errors
 from lorakit.catalog import Catalog
 from tests.cli.conftest import Cli
+from tests.factories import write_safetensors, zeros
 
 CODES = {
     errors.LorakitError: 1,
@@ -62,6 +63,14 @@ def test_a_command_that_is_offered_runs_as_it_stands(
     assert cli(*offered(unknown.err, "add")).code == 0
     assert cli(*offered(added.out, "license show")).code == 0
     assert cli(*offered(cli("inspect", "the second wash").out, "similar")).code == 0
+    pruned = cli("prune", file, "--blocks", "0-27", "-o", models / "rest.safetensors")
+    pruned.failed_with(1, "nothing would be left")
+    assert cli(*offered(pruned.err, "inspect")).code == 0
+    other = models / "another model.safetensors"
+    write_safetensors(other, {"foo.bar": zeros("F32", (2,))})
+    no_adapter = cli("check", other)
+    no_adapter.failed_with(4, "holds no Anima adapter")
+    assert cli(*offered(no_adapter.err, "inspect")).code == 0
 
 
 @pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name__)
