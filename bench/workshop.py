@@ -101,7 +101,12 @@ def _adapter_rows(found: Mapping[str, Result]) -> list[Row]:
         _times(f"resize of one file, rank 64 to {NEW_RANK}, written", found["resize"], "3 s"),
         _times(f"resize of a folder of {FOLDER_FILES} such files, written", found["folder"]),
         ("cores that it keeps busy", f"{found['folder'].cores:.2f}", "", f"all {usable_cores()}"),
-        ("memory of that, files not counted", _gigabytes(found["folder"].own), "", ""),
+        (
+            "memory of each of its processes, files not counted",
+            _gigabytes(found["folder"].own),
+            "",
+            "",
+        ),
     ]
 
 
