@@ -18,6 +18,9 @@ USUAL = ("name", "algo", "rank", "blocks", "layout", "license", "size", "missing
 # Shown as well where there is room, and where any adapter has them.
 _ROOMY = ("rating", "tags")
 _ROOM = 100
+# All that there is room for in a narrow terminal.
+_NARROW = ("name", "algo", "rank", "size", "missing")
+_NARROWER_THAN = 60
 _RIGHT = ("rank", "blocks", "size", "modules", "rating", "strength")
 # What the marks in the last column mean.
 STATES: Mapping[str, str] = MappingProxyType(
@@ -108,6 +111,8 @@ class Columns:
 
 def usual_columns(width: int) -> Columns:
     """The columns for a terminal of `width` characters, when none are asked for."""
+    if width < _NARROWER_THAN:
+        return Columns(_NARROW)
     *first, last = USUAL
     return Columns((*first, *_ROOMY, last)) if width >= _ROOM else Columns(USUAL)
 

@@ -46,7 +46,7 @@ def rows(
 
     Laid out here and not by rich's table, which takes most of a second for a thousand rows. Cells that
     do not fit are folded, so that no name loses its end; drawings would mean something else then, and
-    give way last.
+    give way last. Where even that is wider than the console, the heading stays above its columns.
     """
     table = [[visible(cell) for cell in row] for row in body]
     widths = [
@@ -54,7 +54,9 @@ def rows(
     ]
     _shrink(widths, [name in drawn for name in columns], console.width)
     aligned = [name in right for name in columns]
-    console.print(Text("\n".join(_line(console, columns, widths, aligned)), style="dim"))
+    console.print(
+        Text("\n".join(_line(console, columns, widths, aligned)), style="dim"), soft_wrap=True
+    )
     lines = [line for row in table for line in _line(console, row, widths, aligned)]
     if lines:
         console.out("\n".join(lines), highlight=False)

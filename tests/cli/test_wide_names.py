@@ -66,3 +66,17 @@ def test_a_bar_is_not_folded(wide: Cli) -> None:
     bars = [line for line in ran.lines if "█" in line]
     assert bars
     assert [line for line in bars if not any(map(str.isdigit, line))] == []
+
+
+def test_a_narrow_terminal(wide: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    listed = wide("ls").lines
+    assert listed[0].split() == ["name", "algo", "rank", "size"]
+    assert [line for line in listed if cell_len(line) > 40] == []
+    # More columns than fit: the heading is as wide as the rows, in one line above them.
+    titles = ["name", "algo", "rank", "blocks", "layout", "size", "modules", "added", "hash"]
+    heading, *body = wide("ls", "--format", ",".join(titles)).lines
+    assert heading.split() == titles
+    assert cell_len(heading) > 40
+    (first,) = [line for line in body if " lora " in line and WIDE[0] in line]
+    assert cell_len(first[: first.index("lora")]) == heading.index("algo")

@@ -333,7 +333,7 @@ def test_a_process_adds_files_from_both_places(local: LocalServer, tmp_path: Pat
     ran = process(tmp_path / "home", "add", own, "hf:inker/sumi", "-q")
     assert (ran.code, ran.err) == (0, "")
     assert sorted(ran.lines) == ["ink", "own"]
-    assert (tmp_path / "the hub" / "hub" / "models--inker--sumi").is_dir()
+    assert (tmp_path / "hub" / "hub" / "models--inker--sumi").is_dir()
     # Nothing but this repository was asked for, and the program says no more of itself than it must.
     assert {one.path.split("/resolve/")[0] for one in local.asked} == {
         "/api/models/inker/sumi",
