@@ -175,11 +175,12 @@ def rename_collection(session: Session, name: str, new: str) -> Renamed:
 def drop_collection(session: Session, name: str) -> tuple[str, ...]:
     """Remove the collection `name` with its members; the adapters stay.
 
-    Returns the names of the smart collections whose queries name it, and keep doing so.
+    Returns the names of the smart collections whose queries name it, and no other by the same word.
     """
     from lorakit.catalog.query.collected import names
 
-    asking = [one.name for one in _smart(session) if names(one.query or "", name)]
+    alone = _is_alone(session, name)
+    asking = [one.name for one in _smart(session) if alone and names(one.query or "", name)]
     for member in _members(session, name).values():
         session.delete(member)
     session.delete(_row(session, name))
@@ -189,17 +190,12 @@ def drop_collection(session: Session, name: str) -> tuple[str, ...]:
 
 def _ask_anew(session: Session, name: str, new: str) -> tuple[list[str], list[str]]:
     """Change the queries that name a collection; the smart ones that do, and that it is lost for."""
-    from sqlalchemy import select
-
     from lorakit.catalog.query.collected import fits_pattern, names, renamed
     from lorakit.catalog.query.folding import fold
-    from lorakit.db.curation import Collection
 
     if fold(name) == fold(new):
         return [], []
-    # "cafe" in a query means a collection "café", too.
-    known = session.scalars(select(Collection.name))
-    alone = not any(fold(other) == fold(name) for other in known if other != name)
+    alone = _is_alone(session, name)
     changed, lost = [], []
     for one in _smart(session):
         query = one.query or ""
@@ -209,6 +205,17 @@ def _ask_anew(session: Session, name: str, new: str) -> tuple[list[str], list[st
         elif names(query, name) or (fits_pattern(query, name) and not fits_pattern(query, new)):
             lost.append(one.name)
     return changed, lost
+
+
+def _is_alone(session: Session, name: str) -> bool:
+    """Whether no other collection is asked for by the same word, as "cafe" asks for "café", too."""
+    from sqlalchemy import select
+
+    from lorakit.catalog.query.folding import fold
+    from lorakit.db.curation import Collection
+
+    known = session.scalars(select(Collection.name))
+    return not any(fold(other) == fold(name) for other in known if other != name)
 
 
 def _smart(session: Session) -> list[Collection]:

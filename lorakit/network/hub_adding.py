@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorakit.catalog.naming import free_name, normal
 from lorakit.catalog.paths import absolute
-from lorakit.errors import CatalogError
+from lorakit.errors import BadUsage, CatalogError
 from lorakit.formats.sidecars import values
 from lorakit.formats.sidecars.documents import read_text
 from lorakit.formats.sidecars.said import SidecarFacts
@@ -96,8 +96,9 @@ def _named(catalog: Catalog, file: AddedFile, one: Fetched) -> str:
     name = free_name(normal(one.repository.name.rpartition("/")[2]), taken)
     try:
         catalog.add([file.path], name=name)
-    except CatalogError:
-        return file.name  # another process was faster
+    except (BadUsage, CatalogError):
+        # The repository's name reads as something else, or another process was faster.
+        return file.name
     return name
 
 

@@ -377,6 +377,7 @@ def test_a_query_that_means_two_collections_keeps_its_words(kept: Cli) -> None:
     assert kept("collection", "new", "café", "ink").code == 0
     assert kept("collection", "new", "cafe", "wash").code == 0
     assert kept("collection", "new", "both", "--query", "collection:cafe").code == 0
+    assert "Warning" not in kept("collection", "rm", "cafe", "--dry-run").err
     assert "another collection has" in kept("collection", "rename", "café", "tea").err.replace(
         "\n", " "
     )
