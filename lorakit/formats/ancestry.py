@@ -17,6 +17,7 @@ from typing import Any, Literal
 INGREDIENTS_KEY = "lorakit.ingredients"
 MERGED_FROM_KEY = "modelspec.merged_from"
 AUDIT_KEY = "lorakit.audit"
+MADE_KEY = "lorakit.made"
 FORMAT = "lorakit/ingredients/1"
 
 Role = Literal["base", "adapter"]
@@ -25,6 +26,8 @@ Role = Literal["base", "adapter"]
 _MAX_DEPTH = 12
 _MAX_ANCESTORS = 4096
 _MAX_TEXT = 20_000
+# A longer record of an ancestor's making is not carried on: it stands in the ancestor's own header.
+_MAX_MADE = 2_000
 _SHARING = ("allow", "allow_with_obligations", "unknown", "deny")
 _LISTS = ("obligations", "picture_obligations")
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -63,7 +66,7 @@ class Ancestor:
 
     `content` is its `tensor_sha256`, `model` a key of the table of known models, `strength` the text
     form of the strength it went in at, `relation` how it is known to be in the one above, where it is no
-    ingredient that somebody named.
+    ingredient that somebody named. `made` is the record of its making, a JSON object as text.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Ancestor:
     relation: str | None = None
     terms: RecordedTerms = RecordedTerms()
     ancestors: tuple[Ancestor, ...] = ()
+    made: str | None = None
 
     def everyone(self) -> Iterator[Ancestor]:
         """This one and all its own ancestors."""
@@ -106,12 +110,34 @@ def read_ancestry(metadata: Mapping[str, str]) -> tuple[Ancestor, ...]:
     return (*recorded, *(Ancestor(name) for name in _others(metadata, recorded)))
 
 
+def made_text(metadata: Mapping[str, str]) -> str | None:
+    """What a header says of how its file was made, to be carried on; None for nothing, or too much."""
+    text = metadata.get(MADE_KEY)
+    try:
+        return _made(json.loads(text)) if text and len(text) <= _MAX_MADE else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _made(value: object) -> str | None:
+    """A record of a making as compact text."""
+    if not isinstance(value, dict) or not value:
+        return None
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return text if len(text) <= _MAX_MADE else None
+
+
 def _plain(ancestor: Ancestor) -> dict[str, Any]:
     """As JSON, without what is empty."""
     found = {key: value for key, value in asdict(ancestor).items() if value not in (None, ())}
     found["terms"] = {
         k: v for k, v in asdict(ancestor.terms).items() if v not in (None, (), False, "")
     }
+    if ancestor.made is not None:
+        found["made"] = json.loads(ancestor.made)
     if ancestor.ancestors:
         found["ancestors"] = [_plain(one) for one in ancestor.ancestors]
     return found
@@ -156,6 +182,7 @@ def _ancestor(entry: dict[str, Any], depth: int, budget: list[int]) -> Ancestor:
         relation=_text(entry.get("relation")),
         terms=_terms(entry.get("terms", entry)),
         ancestors=_ancestors(entry.get("ancestors"), depth + 1, budget),
+        made=_made(entry.get("made")),
     )
 
 

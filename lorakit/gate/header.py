@@ -6,6 +6,7 @@ that it says a model must have.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from lorakit.formats.ancestry import (
     Ancestor,
     RecordedTerms,
     encode_ancestry,
+    made_text,
     read_ancestry,
 )
 from lorakit.gate.derived import Derived
@@ -76,15 +78,22 @@ def licensed(verdict: Verdict) -> list[Ingredient]:
 
 
 def ancestors(subjects: Sequence[Subject], verdict: Verdict) -> tuple[Ancestor, ...]:
-    """The ingredients as the file records them, each with its strength and all that it was made from."""
+    """The ingredients as the file records them, each with its strength, how it was made, and from what.
+
+    What one thing was made from stands with the first of its entries alone, so that merges of merges do not grow
+    with every entry.
+    """
     pairs = zip(subjects, verdict.ingredients, strict=True)
-    found = (
-        _as_recorded(_ancestor(ingredient, strength(subject)), _record_of(subject))
+    found = [
+        _as_recorded(
+            replace(_ancestor(ingredient, strength(subject)), made=_made_of(subject)),
+            _record_of(subject),
+        )
         for subject, ingredient in pairs
-    )
-    if not verdict.same_work:
-        return tuple(found)
-    return tuple(replace(one, relation=f"{SAME_WORK} {one.name}") for one in found)
+    ]
+    if verdict.same_work:
+        found = [replace(one, relation=f"{SAME_WORK} {one.name}") for one in found]
+    return _told_once(found)
 
 
 def strength(subject: Subject) -> str | None:
@@ -97,25 +106,54 @@ def _record_of(subject: Subject) -> tuple[Ancestor, ...]:
     return read_ancestry(subject.report.metadata) if isinstance(subject, ResolvedEntry) else ()
 
 
-def _as_recorded(found: Ancestor, recorded: Sequence[Ancestor]) -> Ancestor:
-    """An ancestor whose own are in it as its file says: at which strength, and how.
+def _made_of(subject: Subject) -> str | None:
+    """What the header of an entry says of how it was made."""
+    return made_text(subject.report.metadata) if isinstance(subject, ResolvedEntry) else None
 
-    The policy knows terms alone. One that the record has more than once, at several strengths, has none.
+
+def _as_recorded(found: Ancestor, recorded: Sequence[Ancestor]) -> Ancestor:
+    """An ancestor whose own are in it as its file says: at which strengths, and how.
+
+    The policy knows terms alone, and has what the record has at several strengths once. Of several whose terms differ
+    each is taken as the record has it, in order.
     """
     said: dict[tuple[str | None, ...], list[Ancestor]] = {}
     for one in recorded:
         said.setdefault(_identity(one), []).append(one)
-    return replace(
-        found, ancestors=tuple(_with(one, said.get(_identity(one), [])) for one in found.ancestors)
+    counts = Counter(map(_identity, found.ancestors))
+    own: list[Ancestor] = []
+    for one in found.ancestors:
+        records, count = said.get(_identity(one), []), counts[_identity(one)]
+        if count == 1 and records:
+            own += [_with(one, record) for record in records]
+        elif count == len(records):
+            own.append(_with(one, records[0]))
+            said[_identity(one)], counts[_identity(one)] = records[1:], count - 1
+        else:
+            own.append(one)
+    return replace(found, ancestors=tuple(own))
+
+
+def _with(found: Ancestor, said: Ancestor) -> Ancestor:
+    stated = replace(
+        found, strength=said.strength, relation=said.relation or found.relation, made=said.made
     )
+    return _as_recorded(stated, said.ancestors)
 
 
-def _with(found: Ancestor, said: Sequence[Ancestor]) -> Ancestor:
-    if len(said) != 1:
-        return found
-    (one,) = said
-    stated = replace(found, strength=one.strength, relation=one.relation or found.relation)
-    return _as_recorded(stated, one.ancestors)
+def _told_once(found: Sequence[Ancestor]) -> tuple[Ancestor, ...]:
+    """Of several of one content in one list and relation, the first alone with what it was made from."""
+    seen: set[tuple[str | None, ...]] = set()
+    told = []
+    for one in found:
+        key = (*_identity(one), one.relation)
+        again = one.content is not None and key in seen
+        seen.add(key)
+        if again:
+            told.append(replace(one, ancestors=(), made=None))
+        else:
+            told.append(replace(one, ancestors=_told_once(one.ancestors)))
+    return tuple(told)
 
 
 def _identity(one: Ancestor) -> tuple[str | None, ...]:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lorakit.adapters.respelling import carried
-from lorakit.formats.ancestry import AUDIT_KEY, INGREDIENTS_KEY
+from lorakit.formats.ancestry import AUDIT_KEY, INGREDIENTS_KEY, MADE_KEY
 from lorakit.formats.inspection import AdapterReport
 from lorakit.fusion.devices import kind_of
 from lorakit.merging.ranks import Energy, Frobenius, Rank, RankRule, SvRatio
 
-MADE_KEY = "lorakit.made"
 FORMAT = "lorakit/made/1"
 
 # Hashes of the source's bytes, and entries that the gate writes anew.

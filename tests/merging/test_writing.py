@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from lorakit.adapters.lora import LoraModule
 from lorakit.adapters.pieces import pieces_in, pieces_of
 from lorakit.catalog import Catalog
 from lorakit.errors import BadFile, BadUsage, LorakitError, Refused
-from lorakit.formats.ancestry import read_ancestry
+from lorakit.formats.ancestry import INGREDIENTS_KEY, read_ancestry
 from lorakit.formats.header import read_header
 from lorakit.formats.peft_folder import WEIGHTS_NAME
 from lorakit.merging.merge_to_file import MergePlan, merge_to_file
@@ -282,6 +284,34 @@ def test_a_merge_of_a_merge_says_at_which_strength_everything_went_in(
     made_for = {found.relation for one in within.ancestors for found in one.ancestors}
     assert made_for
     assert all(relation and relation.startswith("was made for") for relation in made_for)
+
+
+def test_entries_of_one_file_and_how_each_merge_was_made_are_carried_on(
+    empty_catalog: Catalog, sources: list[Path], tmp_path: Path
+) -> None:
+    first, second = (tmp_path / f"{name}.safetensors" for name in ("first", "second"))
+    merge_all(
+        empty_catalog, f"{sources[0]}:0.7 {sources[1]}:0.5 {sources[0]}:-0.2@blocks=0:2", first
+    )
+    merge_all(empty_catalog, f"{first}:0.5 {first}:0.25", second)
+    one, other = read_ancestry(read_header(second).metadata)
+    assert (one.strength, other.strength) == ("0.5", "0.25")
+    # What it was made from stands with the first entry of a file.
+    assert not other.ancestors
+    within = [(found.name, found.strength) for found in one.ancestors]
+    assert within == [("one", "0.7"), ("two", "0.5"), ("one", "-0.2@blocks=0:2")]
+    assert one.made is not None
+    assert json.loads(one.made) == read_made(read_header(first).metadata)
+    # Twice as many entries a time, and each file tells a little more than the one before.
+    sizes, deeper = [], second
+    for number in range(6):
+        deeper, before = tmp_path / f"deeper{number}.safetensors", deeper
+        merge_all(empty_catalog, f"{before}:0.5 {before}:0.25", deeper)
+        sizes.append(len(read_header(deeper).metadata[INGREDIENTS_KEY]))
+    grown = [after - before for before, after in pairwise(sizes)]
+    assert max(grown) < 1.2 * min(grown)
+    strengths = [one.strength for one in read_ancestry(read_header(deeper).metadata)[0].everyone()]
+    assert strengths.count("0.7") == strengths.count("-0.2@blocks=0:2") == 1
 
 
 def merge_all(catalog: Catalog, stack: str, output: Path) -> None:

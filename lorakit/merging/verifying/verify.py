@@ -16,13 +16,13 @@ from lorakit.adapters.loading import load_adapter
 from lorakit.bases import ChosenBase, choose_base
 from lorakit.counting import counted_rows
 from lorakit.errors import BadFile, BadUsage, LorakitError
-from lorakit.formats.ancestry import INGREDIENTS_KEY, Ancestor, read_ancestry
+from lorakit.formats.ancestry import INGREDIENTS_KEY, MADE_KEY, Ancestor, read_ancestry
 from lorakit.formats.grouping import group_keys
 from lorakit.formats.header import Header, read_header
 from lorakit.fusion.base import open_base
 from lorakit.fusion.devices import kind_of
 from lorakit.gate.derived import Progress
-from lorakit.merging.provenance import MADE_KEY, read_made
+from lorakit.merging.provenance import read_made
 from lorakit.merging.verifying.change_products import Weighted, adapter_products
 from lorakit.merging.verifying.checkpoint import is_checkpoint, verify_checkpoint
 from lorakit.merging.verifying.deviations import Deviation, deviation, stored_tensor
