@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorakit.cli.collection_members import found_by, members_of, size_of
 from lorakit.cli.complete import complete_collections
 from lorakit.cli.curating import DryRun, Names, contents_of, step_fields, step_text, tell
 from lorakit.cli.options import Json, Quiet
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from lorakit.catalog import AdapterRecord, Catalog
     from lorakit.catalog.collections import CollectionRecord
 
 EXAMPLE = "lorakit collection new night ink wash"
@@ -111,7 +111,7 @@ def ls(json: Json = False, quiet: Quiet = False) -> None:
     out = Output.of("collection ls", json, quiet)
     with open_catalog() as catalog:
         found = catalog.collections()
-        sizes = {one.name: _size(out, catalog, one) for one in found}
+        sizes = {one.name: size_of(out, catalog, one) for one in found}
 
     def human(console: Console) -> None:
         from lorakit.cli.render import rows
@@ -235,7 +235,7 @@ def change(
             catalog.change_collection(name, query=query, notes=notes)
         tell(out, f"Changed the collection {name}", recording, dry_run)
         if query is not None:
-            _size(out, catalog, catalog.collection(name))
+            size_of(out, catalog, catalog.collection(name))
     out.result(
         {"collection": name, **step_fields(recording, dry_run)},
         human=lambda console: None,
@@ -273,35 +273,10 @@ def rm(
     )
 
 
-def members_of(catalog: Catalog, collection: CollectionRecord) -> list[AdapterRecord]:
-    """The adapters of a collection, in its order; of files with one content, all."""
-    if collection.query is not None:
-        return found_by(catalog, collection.query)
-    place = {content: number for number, content in enumerate(collection.contents)}
-    found = [record for record in catalog.adapters() if record.tensor_sha256 in place]
-    return sorted(found, key=lambda record: place[record.tensor_sha256])
-
-
 def _queries_of(names: Sequence[str]) -> str:
     from lorakit.catalog.naming import listed
 
     return f"{'query' if len(names) == 1 else 'queries'} of {listed(names)}"
-
-
-def _size(out: Output, catalog: Catalog, one: CollectionRecord) -> int | None:
-    """How many adapters a collection holds; None, with a warning, for one that cannot be asked."""
-    try:
-        return len(members_of(catalog, one))
-    except BadUsage as error:
-        out.warn(f"What {one.name} holds cannot be told. {error}")
-        return None
-
-
-def found_by(catalog: Catalog, query: str) -> list[AdapterRecord]:
-    """What a query finds, in its order. Raises `BadUsage` for one that is not understood."""
-    from lorakit.cli.queries import header_share
-
-    return catalog.find(query, share=header_share)
 
 
 def _change(

@@ -73,7 +73,7 @@ def known_of(catalog: Catalog, record: AdapterRecord) -> dict[str, Any]:
 
 def _collections(catalog: Catalog, record: AdapterRecord) -> list[str]:
     """The collections that it is in, by hand or because a query finds it now."""
-    from lorakit.cli.collection import found_by
+    from lorakit.cli.collection_members import found_by
 
     def holds(one: CollectionRecord) -> bool:
         if one.query is None:
