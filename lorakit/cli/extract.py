@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lorakit.merging.extracting.report import ExtractedKind, ExtractionReport
     from lorakit.merging.writing import WrittenAdapter
 
+_NAMELESS = "have names of no part of the model and are"
 EXAMPLE = "lorakit extract my-finetune --base anima -o my-finetune-lora.safetensors"
 
 
@@ -164,8 +165,8 @@ def _left_out(report: ExtractionReport) -> list[str]:
         )
     if report.unknown:
         found.append(
-            f"{_counted(report.unknown, 'has a name', 'have names')} of no part of the model, and not the same in both: "
-            f"left out, such as {report.unknown[0]}."
+            f"{_counted(report.unknown, 'has a name of no part of the model and is', _NAMELESS)} not the same in "
+            f"both: left out, such as {report.unknown[0]}."
         )
     return found
 
