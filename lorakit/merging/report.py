@@ -35,12 +35,13 @@ class BesideSum:
 class ModuleMerge:
     """One weight: `form` is what it became (lora, full, norm, bias, or the algorithm it kept).
 
-    `rank_in` is the sum of the ranks that came in, `rank_out` what is left; None for changes in full.
-    `energy` is the squared Frobenius norm of the change that was meant and `lost` that of what is
-    missing from it; where a method levels the sum's directions, both are of the sum before. With `of_inputs` some of
-    what came in had no thin factors, and the method gives something else than the sum: `lost` is, as a share of
-    `energy`, what is missing of the plain sum of what came in, and at most that where a rank cuts the result as well. What only rounding of the result loses is not counted. `beside`
-    compares the result of a method other than the sum with the sum.
+    `rank_in` is the sum of the ranks that came in, `rank_out` what is left; None for changes in full. `energy` is
+    the squared Frobenius norm of the change that was meant and `lost` that of what is missing from it; where a
+    method levels the sum's directions, both are of the sum before. With `of_inputs` some of what came in had no
+    thin factors, and the method gives something else than the sum: `lost` is, as a share of `energy`, what is
+    missing of the plain sum of what came in, and at most that where a rank cuts the result as well. What only
+    rounding of the result loses is not counted. `beside` compares the result of a method other than the sum with
+    the sum.
     """
 
     name: str

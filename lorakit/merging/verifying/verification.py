@@ -61,9 +61,10 @@ class Look:
 class Verification:
     """One file against what it should hold.
 
-    `how` says what it was compared with, in words; `to_the_bit` whether tensors were compared or, for a
-    file of another program, its change alone. `missing` are tensors it should have, `extra` those it
-    should not. `recipe` says how the recipe that was given differs from the file's record. `fit` and `looks` tell which strengths explain the difference, where that was looked for.
+    `how` says what it was compared with, in words; `to_the_bit` whether tensors were compared or, for a file of
+    another program, its change alone. `missing` are tensors it should have, `extra` those it should not. `recipe`
+    says how the recipe that was given differs from the file's record. `fit` and `looks` tell which strengths
+    explain the difference, where that was looked for.
     """
 
     path: Path
