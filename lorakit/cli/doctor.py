@@ -62,8 +62,8 @@ def doctor_verb(
 ) -> None:
     """Check files and database: what is missing, changed or damaged, and what to do.
 
-    Nothing is written without --update, and never to a file. Exit code 1 where something is wrong, 0
-    where there are remarks at most.
+    Nothing is written without --update, and never to a file. Exit code 1
+    where something is wrong, 0 where there are remarks at most.
     """
     from lorakit.catalog.relatives import near_duplicates
     from lorakit.cli.catalogs import open_catalog

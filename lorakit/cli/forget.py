@@ -33,8 +33,9 @@ def forget_verb(
 ) -> None:
     """Remove adapters from the catalog, never a file.
 
-    Tags, notes and the like stay: they belong to what is in the file, and are there when it is added
-    again. `lorakit undo` brings the adapters back.
+    Tags, notes and the like stay: they belong to what is in the file, and
+    are there when it is added again. `lorakit undo` brings the adapters
+    back.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.selecting import select_adapters

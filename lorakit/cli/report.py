@@ -43,9 +43,11 @@ def report_verb(
 ) -> None:
     """Write a gallery of adapters as one HTML file, to look through or to show.
 
-    Covers, facets, search, and for each adapter what it changes, its singular values, licence, strength
-    and relatives; and the stacks you kept of them. The page holds everything and asks nothing of any
-    server. Without a query it shows all; `collection:best` is a collection, and - reads names from stdin.
+    Covers, facets, search, and for each adapter what it changes, its
+    singular values, licence, strength and relatives; and the stacks you
+    kept of them. The page holds everything and asks nothing of any server.
+    Without a query it shows all; `collection:best` is a collection, and -
+    reads names from stdin.
     """
     from lorakit.cli.catalogs import open_catalog
     from lorakit.cli.render import size as shown_size
