@@ -60,7 +60,8 @@ def _as_numbers(
 ) -> torch.Tensor:
     if len(strengths) != entries:
         raise BadUsage(
-            f"For {counted_rows(entries, 'adapter')}, {counted_rows(len(strengths), 'strength')} cannot do."
+            f"The stack has {counted_rows(entries, 'adapter')}, and {counted_rows(len(strengths), 'strength')} "
+            "came for it; give one for each."
         )
     try:
         return torch.tensor(strengths, dtype=torch.float64)

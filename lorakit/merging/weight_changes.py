@@ -96,8 +96,10 @@ class Changes:
 
 def require_finite(values: torch.Tensor, terms: Sequence[Term]) -> None:
     """Raise `BadFile` naming the first of `terms` where `values`, which came of them, are not all finite."""
+    # PyTorch neither adds up 8-bit floats nor tells which of them are finite.
+    wide = values.float() if values.itemsize == 1 else values
     # What is not finite stays so in a sum, which takes a tenth of the time; that of finite numbers may overflow.
-    if not bool(values.sum().isfinite()) and not bool(values.isfinite().all()):
+    if not bool(wide.sum().isfinite()) and not bool(wide.isfinite().all()):
         raise BadFile(
             f"What {terms[0].name} changes is not finite at a strength of {terms[0].strength:g}.",
             hint="The file is damaged or its numbers have overflowed; leave it out.",

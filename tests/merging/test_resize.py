@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import lorakit
 from lorakit.catalog import Catalog
-from lorakit.errors import NotFusable, Refused
+from lorakit.errors import BadFile, NotFusable, Refused
 from lorakit.formats.header import read_header
 from lorakit.merging.provenance import read_made
 from lorakit.merging.ranks import Energy, Frobenius, Rank, RankRule, SvRatio
@@ -143,3 +143,31 @@ def test_a_licence_that_denies_holds_for_every_rank(empty_catalog: Catalog, tmp_
     with pytest.raises(Refused, match="closed"):
         resize(empty_catalog, entry(path), Rank(2), tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_lokr_in_eight_bits_has_the_singular_values_of_its_numbers(
+    empty_catalog: Catalog, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"lokr_w1": (2, 2), "lokr_w2_a": (16, 3), "lokr_w2_b": (3, 16)}
+    tensors = {
+        f"lycoris_blocks_0_self_attn_q_proj.{part}": torch.randn(
+            *shape, generator=generator, dtype=torch.float32
+        ).to(torch.float8_e4m3fn)
+        for part, shape in shapes.items()
+    }
+    path, out = tmp_path / "lokr.safetensors", tmp_path / "out.safetensors"
+    save_file(tensors, path, {"modelspec.license": "CC0-1.0"})
+    _, report = resize(empty_catalog, entry(path), Rank(2), out, dtype="fp32")
+    ((name, wanted),) = deltas(path).items()
+    values = torch.linalg.svdvals(wanted)
+    missing = float((deltas(out)[name] - wanted).norm())
+    assert missing == pytest.approx(float(values[2:].norm()), rel=1e-5)
+    assert report.total.retained == pytest.approx(
+        float(values[:2].square().sum() / values.square().sum()), rel=1e-6
+    )
+    tensors[f"{next(iter(tensors)).rpartition('.')[0]}.lokr_w1"][0, 0] = float("nan")
+    save_file(tensors, path, {"modelspec.license": "CC0-1.0"})
+    with pytest.raises(BadFile, match="not finite"):
+        resize(empty_catalog, entry(path), Rank(2), tmp_path / "nan.safetensors")
+    assert not (tmp_path / "nan.safetensors").exists()
