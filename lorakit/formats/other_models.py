@@ -110,17 +110,23 @@ def _kinds(tensors: Mapping[str, TensorInfo]) -> list[_Kind]:
 
 
 def _layers(tensors: Mapping[str, TensorInfo]) -> Iterator[tuple[str, int | None]]:
-    """Every layer that is changed, with its inputs where the shapes tell them."""
+    """Every layer that is changed, once, with its inputs where the shapes tell them."""
     parts: dict[str, dict[str, tuple[int, ...]]] = {}
+    told: set[str] = set()
     for key, info in tensors.items():
         if len(key) > _MAX_NAME or key.endswith(_SILENT):
             continue
         down = next((end for end in _DOWN if key.endswith(end)), None)
         if down is not None and len(info.shape) > 1:
-            yield key.removesuffix(down), prod(info.shape[1:])
+            path = key.removesuffix(down)
+            told.add(path)
+            yield path, prod(info.shape[1:])
         elif (split := split_key(_plain(key))) is not None:
             parts.setdefault(split[0], {})[split[1]] = info.shape
     for path, shapes in parts.items():
+        # A difference of the bias may stand beside the factors.
+        if path in told:
+            continue
         algo = algo_of(shapes)
         # Norms have no width of their own, and no trainer changes them alone.
         if algo is not None and algo.name != "norm":

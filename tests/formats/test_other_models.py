@@ -165,6 +165,25 @@ def first(family: str, style: str) -> dict[str, Any]:
     return next(one for one in TABLES if (one["family"], one["style"]) == (family, style))
 
 
+@pytest.mark.parametrize("beside", ["diff_b", "diff", "dora_scale", "w_norm", "lora_mid.weight"])
+@pytest.mark.parametrize(
+    ("stem", "parts"), [("lora_unet_{}", FLAT), ("diffusion_model.{}", DOTTED)]
+)
+def test_what_stands_beside_factors_makes_no_second_layer(
+    tmp_path: Path, stem: str, parts: tuple[str, str], beside: str
+) -> None:
+    name = "blocks.0.self_attn.q_proj"
+    path = stem.format(name if "." in stem else name.replace(".", "_"))
+    shapes = {parts[0]: (RANK, 2048), parts[1]: (2048, RANK), f".{beside}": (2048, 1)}
+    file = tmp_path / "ink.safetensors"
+    write_safetensors(
+        file, {f"{path}{part}": zeros("F16", shape) for part, shape in shapes.items()}
+    )
+    report = lorakit.inspect(file)
+    assert report.other_model is None
+    assert [module.name for module in report.modules] == [name]
+
+
 def test_a_few_names_in_common_make_no_anima_adapter(tmp_path: Path) -> None:
     # `proj_out` is the last layer of most of diffusers' transformers.
     layers = {**layers_of(first("FLUX.1", "diffusers")), "proj_out": (64, 3072)}
